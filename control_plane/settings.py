@@ -1,0 +1,58 @@
+"""Settings of the control plane's processes, frozen, from `PENGUIN_*` environment variables.
+
+`./penguin up` and `./penguin demo` fill in what the user did not set; a process of its own needs them all. Secrets are
+`SecretStr`, so that they do not appear in a `repr` or a log line.
+"""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One frozen value, made once in `processes/` or `cli/` and handed down."""
+
+    model_config = SettingsConfigDict(env_prefix="PENGUIN_", frozen=True)
+
+    #: Where this installation keeps what must survive: the sealing key, the wheelhouse, local disks.
+    state_dir: Path
+    #: libpq URLs (postgresql://…), one for each role; see ARCHITECTURE.md on roles.
+    api_database_url: SecretStr
+    system_database_url: SecretStr
+    #: redis://, rediss:// or unix:// URL with the control plane's own user.
+    redis_url: SecretStr
+    #: host:port where agents reach Redis over TLS.
+    redis_agent_endpoint: str = "10.77.0.1:7379"
+    #: host:port of the agents' doors: enrolment (server TLS), link (mutual TLS), downloads (HTTPS).
+    enrol_endpoint: str = "10.77.0.1:7443"
+    link_endpoint: str = "10.77.0.1:7444"
+    downloads_endpoint: str = "10.77.0.1:7480"
+    #: SPIFFE trust domain of agents' identities.
+    trust_domain: str = "penguin.example"
+    #: Servers are named <name>.<platform domain>; its zone is published like a customer's.
+    platform_domain: str = "penguin.example"
+    #: Unix socket of the local provider's daemon (providers/local/cloud.py); unset where there is none.
+    local_cloud_socket: Path | None = None
+    #: Authoritative servers that verification asks, and resolvers that servers get.
+    nameservers: tuple[str, ...] = ("10.77.0.53",)
+    #: PowerDNS HTTP API for publishing.
+    powerdns_url: str = "http://10.77.0.53:8081"
+    powerdns_api_key: SecretStr = SecretStr("")
+    #: Seconds a lease lasts, and the clock tolerance added before a send is leased again.
+    lease_seconds: int = 300
+    lease_tolerance_seconds: int = 30
+    #: Envelopes that may wait in one server's streams; the rest stays in PostgreSQL.
+    stream_depth: int = 1000
+    #: Seconds between health reports.
+    report_interval_seconds: float = 15.0
+
+    @property
+    def sealing_key_file(self) -> Path:
+        """The 32-byte key of `sealing.py`, mode 0600."""
+        return self.state_dir / "sealing.key"
+
+    @property
+    def wheelhouse_dir(self) -> Path:
+        """What the downloads door serves: wheels, manifest and bootstrap."""
+        return self.state_dir / "wheelhouse"

@@ -1,0 +1,68 @@
+"""Engines and transactions: the one way to the database.
+
+`Database` holds one engine for one PostgreSQL role. `tenant()` opens a transaction that sees one tenant's rows;
+`system()` opens one for the system role, whose policies let it see all. The tenant is a transaction-local setting, so a
+pooled connection can never carry it on. A role that could bypass row-level security is refused at start.
+"""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+#: Read by every policy (db/migrations). Nile's convention would be nile.tenant_id.
+TENANT_SETTING = "app.tenant_id"
+
+
+class UnsafeRole(Exception):
+    """The database role could bypass row-level security; use the roles that the migrations make."""
+
+
+class Database:
+    """One role's engine and pool."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            url.replace("postgresql://", "postgresql+psycopg://", 1), pool_size=pool_size, pool_pre_ping=False
+        )
+
+    async def refuse_unsafe_role(self) -> None:
+        """Raise `UnsafeRole` when the role is a superuser, bypasses row-level security, or owns a table."""
+        query = text(
+            "SELECT rolsuper OR rolbypassrls OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n"
+            " ON n.oid = c.relnamespace WHERE c.relowner = r.oid AND n.nspname = 'public')"
+            " FROM pg_roles r WHERE rolname = current_user AND session_user = current_user"
+        )
+        async with self.engine.connect() as connection:
+            if (await connection.execute(query)).scalar() is not False:
+                raise UnsafeRole("connect as penguin_api or penguin_system, not as an owner or superuser")
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: uuid.UUID) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that sees and writes only this tenant's rows; commit on leaving without an error."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            await session.execute(
+                text("SELECT set_config(:name, :tenant, true)"), {"name": TENANT_SETTING, "tenant": str(tenant_id)}
+            )
+            yield session
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction for work across tenants; only the system role sees rows in it."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def listening(self, *channels: str) -> AsyncIterator[AsyncConnection]:
+        """Hold a connection of its own that LISTENs, in autocommit; read `.notifies()` of its driver connection."""
+        async with self.engine.connect() as connection:
+            connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            for channel in channels:
+                await connection.execute(text(f'LISTEN "{channel}"'))
+            yield connection
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self.engine.dispose()
