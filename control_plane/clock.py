@@ -1,11 +1,11 @@
 """Time as an argument: whoever decides by time takes a `Clock`, so that a test can hold it still."""
 
-import datetime
 from collections.abc import Callable
+from datetime import UTC, datetime
 
-Clock = Callable[[], datetime.datetime]
+Clock = Callable[[], datetime]
 
 
-def utc_now() -> datetime.datetime:
+def utc_now() -> datetime:
     """Return the present moment, aware, in UTC."""
-    return datetime.datetime.now(datetime.UTC)
+    return datetime.now(UTC)

@@ -6,7 +6,7 @@
 
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,8 +15,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PENGUIN_", frozen=True)
 
-    #: Where this installation keeps what must survive: the sealing key, the wheelhouse, local disks.
+    #: Where this installation keeps what must survive: the sealing key, local disks.
     state_dir: Path
+    #: What the downloads door serves: wheels, manifest and bootstrap. Shared by the installations of one checkout.
+    wheelhouse_dir: Path = Field(default_factory=lambda data: data["state_dir"] / "wheelhouse")
     #: libpq URLs (postgresql://…), one for each role; see ARCHITECTURE.md on roles.
     api_database_url: SecretStr
     system_database_url: SecretStr
@@ -51,8 +53,3 @@ class Settings(BaseSettings):
     def sealing_key_file(self) -> Path:
         """The 32-byte key of `sealing.py`, mode 0600."""
         return self.state_dir / "sealing.key"
-
-    @property
-    def wheelhouse_dir(self) -> Path:
-        """What the downloads door serves: wheels, manifest and bootstrap."""
-        return self.state_dir / "wheelhouse"

@@ -57,8 +57,8 @@ class Database:
     @asynccontextmanager
     async def listening(self, *channels: str) -> AsyncIterator[AsyncConnection]:
         """Hold a connection of its own that LISTENs, in autocommit; read `.notifies()` of its driver connection."""
-        async with self.engine.connect() as connection:
-            connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        async with self.engine.connect() as pooled:
+            connection = await pooled.execution_options(isolation_level="AUTOCOMMIT")
             for channel in channels:
                 await connection.execute(text(f'LISTEN "{channel}"'))
             yield connection
