@@ -226,6 +226,8 @@ CREATE TABLE dns_records (
     -- What the zone's server answered instead, for a person to read.
     verification_detail TEXT,
     last_verified_at TIMESTAMPTZ,
+    -- When we wrote it into its zone; unset for what was there before us, which we never take away.
+    published_at TIMESTAMPTZ,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     UNIQUE (inbox_id, domain, record_type, record_name, record_value),
     FOREIGN KEY (tenant_id, inbox_id) REFERENCES inboxes (tenant_id, id) ON DELETE CASCADE
