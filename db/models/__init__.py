@@ -1,0 +1,3 @@
+from db.models.base import Base
+
+metadata = Base.metadata

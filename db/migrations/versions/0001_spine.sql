@@ -331,3 +331,85 @@ CREATE TABLE inbox_daily_sends (
     PRIMARY KEY (tenant_id, inbox_id, day),
     FOREIGN KEY (tenant_id, inbox_id) REFERENCES inboxes (tenant_id, id) ON DELETE CASCADE
 );
+
+-- ---------------------------------------------------------------- roles
+
+-- Roles belong to the cluster: another database of it, or whoever runs it, may have made them.
+DO $$
+DECLARE
+    name TEXT;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['penguin_api', 'penguin_system'] LOOP
+        BEGIN
+            EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE', name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+END
+$$;
+
+-- ---------------------------------------------------------------- row-level security
+
+-- The API role sees the tenant that the transaction names (db/session.py). The setting is '' and not NULL on a
+-- connection that carried a tenant before, hence nullif. The system role works across tenants and sees all.
+DO $$
+DECLARE
+    name TEXT;
+    tenant_column TEXT;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[
+        'tenants', 'workspaces', 'api_keys', 'vps_servers', 'vps_reports', 'join_tokens', 'agent_certificates',
+        'pipeline_runs', 'pipeline_steps', 'domains', 'dkim_keys', 'inboxes', 'dns_records', 'messages',
+        'message_events', 'idempotency_keys', 'suppressions', 'inbox_daily_sends'
+    ] LOOP
+        tenant_column := CASE name WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END;
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format(
+            'CREATE POLICY one_tenant ON %1$I TO penguin_api'
+            ' USING (%2$I = nullif(current_setting(''app.tenant_id'', true), '''')::uuid)'
+            ' WITH CHECK (%2$I = nullif(current_setting(''app.tenant_id'', true), '''')::uuid)',
+            name, tenant_column
+        );
+        EXECUTE format('CREATE POLICY all_tenants ON %I TO penguin_system USING (true) WITH CHECK (true)', name);
+    END LOOP;
+END
+$$;
+
+-- ---------------------------------------------------------------- grants
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    tenants, workspaces, api_keys, vps_servers, vps_reports, join_tokens, agent_certificates, certificate_authorities,
+    pipeline_runs, pipeline_steps, domains, dkim_keys, inboxes, dns_records, messages, message_events,
+    idempotency_keys, suppressions, inbox_daily_sends
+TO penguin_system;
+
+-- The API role: what the REST routes need and no more. It writes secrets and never reads them back: sealed columns,
+-- password hashes and message bodies are left out of what it may select.
+GRANT SELECT ON tenants, workspaces, vps_reports, pipeline_runs, pipeline_steps, domains, dns_records, message_events,
+    idempotency_keys TO penguin_api;
+
+GRANT SELECT, UPDATE (last_used_at) ON api_keys TO penguin_api;
+
+GRANT SELECT (id, tenant_id, workspace_id, provider, provider_server_id, ip_address, hostname, size, region, specs,
+        status, status_reason, mail_server_status, ssl_certificate_expires, monitoring_enabled, monthly_cost,
+        desired_version, applied_version, applied_at, applied_detail, agent_version, last_seen_at, link_session,
+        banned_at, created_at),
+    INSERT, UPDATE (status, status_reason) ON vps_servers TO penguin_api;
+
+GRANT INSERT ON pipeline_runs, domains, message_events, idempotency_keys TO penguin_api;
+
+GRANT SELECT (id, tenant_id, domain_id, selector, public_key, active, created_at), INSERT ON dkim_keys TO penguin_api;
+
+GRANT SELECT (id, tenant_id, workspace_id, domain_id, email_address, display_name, vps_id, smtp_config, imap_config,
+        warmup_enabled, warmup_status, daily_send_limit, reputation_score, status, status_reason, created_at,
+        updated_at),
+    INSERT, UPDATE (display_name, daily_send_limit, warmup_enabled, status, status_reason, updated_at)
+    ON inboxes TO penguin_api;
+
+GRANT UPDATE (verification_status, verification_detail, last_verified_at) ON dns_records TO penguin_api;
+
+GRANT SELECT (tenant_id, id, workspace_id, inbox_id, vps_id, priority, state, state_reason, envelope_sender, recipient,
+        signing_domain, subject, send_at, leases, queue_id, accepted_at, queued_at, relayed_at, final_at),
+    INSERT, UPDATE (state, state_reason, final_at) ON messages TO penguin_api;

@@ -1,0 +1,58 @@
+"""Real PostgreSQL for tests: a private cluster, a migrated template, and a fresh copy of it for each test."""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
+from db.migrations.run import upgrade
+
+
+@dataclass(frozen=True, slots=True)
+class SomeTenant:
+    """A tenant with one workspace and one API key."""
+
+    id: uuid.UUID
+    workspace_id: uuid.UUID
+    api_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class FreshDatabase:
+    """A migrated database of one test's own."""
+
+    cluster: EmbeddedPostgres
+    name: str
+
+    def url(self, user: str) -> str:
+        return self.cluster.url(user, self.name)
+
+
+@contextmanager
+def cluster_with_template() -> Iterator[EmbeddedPostgres]:
+    """Run a cluster whose database `penguin` is migrated and has no connections, so that it can be copied."""
+    with tempfile.TemporaryDirectory(prefix="penguin-pg-") as directory:
+        cluster = EmbeddedPostgres(Path(directory) / "data", Path(directory) / "sockets")
+        cluster.start()
+        try:
+            upgrade(cluster.url(OWNER))
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@contextmanager
+def fresh_database(cluster: EmbeddedPostgres, template: str = "penguin") -> Iterator[FreshDatabase]:
+    """Copy the template, and drop the copy again with whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(cluster.url(OWNER, "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        try:
+            yield FreshDatabase(cluster, name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
