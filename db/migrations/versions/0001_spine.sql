@@ -276,8 +276,8 @@ CREATE TABLE messages (
 );
 -- The message is text that compresses well; pglz would be the bottleneck of bulk inserts.
 ALTER TABLE messages ALTER COLUMN payload SET COMPRESSION lz4;
--- What the queuer claims, in the order in which it claims.
-CREATE INDEX idx_messages_waiting ON messages (vps_id, priority, send_at, id) WHERE state = 'accepted';
+-- What the queuer claims. By inbox, so that what waits for tomorrow's limit of one is never read for another.
+CREATE INDEX idx_messages_waiting ON messages (vps_id, priority, inbox_id, send_at, id) WHERE state = 'accepted';
 -- What is leased, for finding leases that have run out and for writing lost envelopes again.
 CREATE INDEX idx_messages_leased ON messages (vps_id, lease_deadline) WHERE state = 'queued';
 CREATE INDEX idx_messages_inbox ON messages (tenant_id, inbox_id, id);
