@@ -1,0 +1,81 @@
+"""Which DNS records a server and an inbox need: pure, from names, an address and a DKIM key."""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Seconds.
+RECORD_TTL = 3600
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DnsRecord:
+    """One value of one RRset.
+
+    `zone` is the zone's name without a trailing dot and `name` is relative to it, `@` for the apex. `value` is in
+    presentation format without quotes or escapes, host names without a trailing dot; a TXT value is whole, however it
+    is split on the wire. `ttl` is in seconds.
+    """
+
+    zone: str
+    type: str
+    name: str
+    value: str
+    ttl: int = RECORD_TTL
+
+    @property
+    def fqdn(self) -> str:
+        """The owner name, without a trailing dot."""
+        return self.zone if self.name == "@" else f"{self.name}.{self.zone}"
+
+
+@dataclass(frozen=True, slots=True)
+class DkimRecordKey:
+    """The published half of a DKIM key: `public_key` is SubjectPublicKeyInfo, base64 (RFC 6376, section 3.6.1)."""
+
+    selector: str
+    public_key: str
+
+
+def records_for_server(hostname: str, ipv4_address: str) -> tuple[DnsRecord, ...]:
+    """Return what a server needs: its address both ways, and SPF for the name that it says in HELO.
+
+    SPF for HELO matters for bounces, whose envelope sender is empty (RFC 7208, section 2.4).
+    """
+    name, _, zone = hostname.partition(".")
+    reversed_name, _, reverse_zone = ipaddress.IPv4Address(ipv4_address).reverse_pointer.partition(".")
+    return (
+        DnsRecord(zone, "A", name, ipv4_address),
+        DnsRecord(zone, "TXT", name, "v=spf1 a -all"),
+        DnsRecord(reverse_zone, "PTR", reversed_name, hostname),
+    )
+
+
+def records_for_domain(
+    domain: str, hostname: str, spf_addresses: Sequence[str], dkim_keys: Sequence[DkimRecordKey]
+) -> tuple[DnsRecord, ...]:
+    """Return what a sending domain needs in its own zone.
+
+    SPF names each server that sends for the domain, in one record, for two would be an error (RFC 7208, section 4.5).
+    DMARC asks for reports and for nothing else, in the syntax of RFC 9989.
+    """
+    senders = " ".join(f"ip4:{address}" for address in sorted(set(spf_addresses), key=ipaddress.IPv4Address))
+    return (
+        DnsRecord(domain, "MX", "@", f"10 {hostname}"),
+        DnsRecord(domain, "TXT", "@", f"v=spf1 {senders} ~all"),
+        *(
+            DnsRecord(domain, "TXT", f"{key.selector}._domainkey", f"v=DKIM1; k=rsa; p={key.public_key}")
+            for key in dkim_keys
+        ),
+        DnsRecord(domain, "TXT", "_dmarc", f"v=DMARC1; p=none; rua=mailto:dmarc@{domain}"),
+    )
+
+
+def records_for_inbox(
+    domain: str, hostname: str, ipv4_address: str, spf_addresses: Sequence[str], dkim_keys: Sequence[DkimRecordKey]
+) -> tuple[DnsRecord, ...]:
+    """Return all records that mail of an inbox depends on: those of its domain and of its server."""
+    return (
+        *records_for_domain(domain, hostname, spf_addresses, dkim_keys),
+        *records_for_server(hostname, ipv4_address),
+    )

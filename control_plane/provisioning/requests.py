@@ -1,0 +1,76 @@
+"""Ask for a server, or for its removal: rows in the caller's transaction; the worker does the rest."""
+
+import secrets
+import uuid
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import Conflict, NotFound
+from control_plane.pipelines.runs import start_run
+from control_plane.sealing import Sealer
+
+_HOSTNAME_BYTES = 4
+_PROBE_PASSWORD_BYTES = 24
+
+_INSERT_SERVER = text(
+    "INSERT INTO vps_servers (id, tenant_id, workspace_id, provider, hostname, size, region, probe_password_sealed)"
+    " VALUES (:id, :tenant, :workspace, :provider, :hostname, :size, :region, :probe)"
+)
+_MARK_DELETING = text(
+    "UPDATE vps_servers SET status = 'deleting', status_reason = NULL WHERE tenant_id = :tenant AND id = :id"
+)
+_STATUS_AND_INBOXES = text(
+    "SELECT status, (SELECT count(*) FROM inboxes i WHERE i.tenant_id = v.tenant_id AND i.vps_id = v.id) AS inboxes"
+    " FROM vps_servers v WHERE tenant_id = :tenant AND id = :id FOR UPDATE OF v"
+)
+
+
+def probe_password_place(vps_id: uuid.UUID) -> str:
+    """Name the place that the probe mailbox's password is sealed for."""
+    return f"vps_servers.probe_password:{vps_id}"
+
+
+async def request_server(
+    session: AsyncSession,
+    *,
+    tenant_id: uuid.UUID,
+    workspace_id: uuid.UUID,
+    provider: str,
+    size: str,
+    region: str,
+    platform_domain: str,
+    sealer: Sealer,
+) -> uuid.UUID:
+    """Insert the server's row, start `vps.provision` for it, and return its id."""
+    vps_id = uuid.uuid4()
+    password = secrets.token_urlsafe(_PROBE_PASSWORD_BYTES).encode()
+    row = {
+        "id": vps_id,
+        "tenant": tenant_id,
+        "workspace": workspace_id,
+        "provider": provider,
+        "hostname": f"mx-{secrets.token_hex(_HOSTNAME_BYTES)}.{platform_domain}",
+        "size": size,
+        "region": region,
+        "probe": sealer.seal(password, probe_password_place(vps_id)),
+    }
+    await session.execute(_INSERT_SERVER, row)
+    await start_run(session, tenant_id, "vps.provision", vps_id)
+    return vps_id
+
+
+async def request_removal(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id: uuid.UUID) -> None:
+    """Start `vps.decommission`; nothing happens when it was asked for before.
+
+    Raises `NotFound` for a server that is not the tenant's and `Conflict` while it still has inboxes.
+    """
+    key = {"tenant": tenant_id, "id": vps_id}
+    server = (await session.execute(_STATUS_AND_INBOXES, key)).one_or_none()
+    if server is None:
+        raise NotFound("there is no such server")
+    if server.inboxes:
+        raise Conflict(f"the server still has {server.inboxes} inboxes; delete them first")
+    if server.status not in {"deleting", "deleted"}:
+        await session.execute(_MARK_DELETING, key)
+        await start_run(session, tenant_id, "vps.decommission", vps_id)
