@@ -1,0 +1,68 @@
+"""Takes delivery events from the journal to the control plane, and out of the journal once they are confirmed.
+
+One batch is on its way at a time. What is not confirmed when the stream ends, or within a while, is sent again; the
+control plane applies an event id once, so repeating is safe and losing is impossible.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from protos.agent.v1.delivery_pb2 import DeliveryEvent, DeliveryEvents
+from protos.agent.v1.link_pb2 import AgentMessage
+
+MAX_BATCH = 500
+#: Seconds after which an unconfirmed batch is sent again over the same stream.
+CONFIRMATION_TIMEOUT = 30.0
+
+
+class EventSpool(Protocol):
+    """The part of the journal that events go through."""
+
+    @property
+    def events_added(self) -> asyncio.Event:
+        """Set whenever events were added; cleared by the drain."""
+
+    async def unconfirmed(self, limit: int) -> list[DeliveryEvent]:
+        """Return the oldest events that are not confirmed."""
+
+    async def confirm(self, event_ids: Iterable[bytes]) -> None:
+        """Forget these events; ids that are not there are ignored."""
+
+
+class EventDrain:
+    """Sends batches for as long as `run` runs, which is while a stream is up."""
+
+    def __init__(self, spool: EventSpool, put: Callable[[AgentMessage], None]) -> None:
+        self._spool = spool
+        self._put = put
+        self._on_the_way: set[bytes] = set()
+        self._settled = asyncio.Event()
+
+    async def run(self) -> None:
+        """Send batch after batch, each when the one before is confirmed or overdue."""
+        while True:
+            self._spool.events_added.clear()
+            batch = await self._spool.unconfirmed(MAX_BATCH)
+            if batch:
+                await self._send(batch)
+            else:
+                await self._spool.events_added.wait()
+
+    async def confirmed(self, event_ids: Iterable[bytes]) -> None:
+        """Take the control plane's confirmation."""
+        ids = list(event_ids)
+        await self._spool.confirm(ids)
+        self._on_the_way.difference_update(ids)
+        if not self._on_the_way:
+            self._settled.set()
+
+    async def _send(self, batch: list[DeliveryEvent]) -> None:
+        self._on_the_way = {event.event_id for event in batch}
+        self._settled.clear()
+        self._put(AgentMessage(delivery_events=DeliveryEvents(events=batch)))
+        try:
+            async with asyncio.timeout(CONFIRMATION_TIMEOUT):
+                await self._settled.wait()
+        except TimeoutError:
+            return
