@@ -1,3 +1,32 @@
 from db.models.base import Base
+from db.models.inboxes import DkimKeyRow, DnsRecordRow, Domain, Inbox
+from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
+from db.models.pipelines import PipelineRun, PipelineStep
+from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
+from db.models.tenancy import ApiKeyRow, Tenant, Workspace
 
+#: What the migrated schema is compared with.
 metadata = Base.metadata
+
+__all__ = [
+    "AgentCertificate",
+    "ApiKeyRow",
+    "CertificateAuthority",
+    "DkimKeyRow",
+    "DnsRecordRow",
+    "Domain",
+    "IdempotencyKey",
+    "Inbox",
+    "InboxDailySends",
+    "JoinToken",
+    "Message",
+    "MessageEvent",
+    "PipelineRun",
+    "PipelineStep",
+    "Suppression",
+    "Tenant",
+    "VpsReport",
+    "VpsServer",
+    "Workspace",
+    "metadata",
+]

@@ -1,0 +1,105 @@
+"""Sending domains, their DKIM keys, the inboxes in them, and the DNS records these depend on."""
+
+import datetime as dt
+import decimal
+import uuid
+from typing import Any
+
+from sqlalchemy import ForeignKeyConstraint, Index, Numeric, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.models.base import Base, CreatedAt, RowId, TenantId
+
+
+class Domain(Base):
+    """A domain that one tenant sends from; lower case, A-labels, no trailing dot."""
+
+    __tablename__ = "domains"
+    __table_args__ = (UniqueConstraint("tenant_id", "id"),)
+
+    id: Mapped[RowId]
+    tenant_id: Mapped[TenantId]
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    created_at: Mapped[CreatedAt]
+
+
+class DkimKeyRow(Base):
+    """A DKIM key pair; the private half is sealed."""
+
+    __tablename__ = "dkim_keys"
+    __table_args__ = (
+        UniqueConstraint("domain_id", "selector"),
+        ForeignKeyConstraint(["tenant_id", "domain_id"], ["domains.tenant_id", "domains.id"], ondelete="CASCADE"),
+        Index("idx_dkim_keys_one_active", "domain_id", unique=True, postgresql_where=text("active")),
+    )
+
+    id: Mapped[RowId]
+    tenant_id: Mapped[TenantId]
+    domain_id: Mapped[uuid.UUID]
+    selector: Mapped[str] = mapped_column(String(63))
+    private_key_sealed: Mapped[bytes] = mapped_column(deferred=True)
+    public_key: Mapped[str] = mapped_column(Text)
+    active: Mapped[bool] = mapped_column(server_default=text("true"))
+    created_at: Mapped[CreatedAt]
+
+
+class Inbox(Base):
+    """An address that sends and receives."""
+
+    __tablename__ = "inboxes"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
+        ForeignKeyConstraint(["tenant_id", "domain_id"], ["domains.tenant_id", "domains.id"]),
+        ForeignKeyConstraint(["tenant_id", "vps_id"], ["vps_servers.tenant_id", "vps_servers.id"]),
+        Index("idx_inboxes_tenant", "tenant_id"),
+        Index("idx_inboxes_workspace", "workspace_id"),
+        Index("idx_inboxes_status", "status"),
+        Index("idx_inboxes_vps", "vps_id"),
+    )
+
+    id: Mapped[RowId]
+    tenant_id: Mapped[TenantId]
+    workspace_id: Mapped[uuid.UUID]
+    domain_id: Mapped[uuid.UUID]
+    email_address: Mapped[str] = mapped_column(String(255), unique=True)
+    display_name: Mapped[str | None] = mapped_column(String(255))
+    vps_id: Mapped[uuid.UUID | None]
+    smtp_config: Mapped[dict[str, Any] | None]
+    imap_config: Mapped[dict[str, Any] | None]
+    password_hash: Mapped[str] = mapped_column(Text, deferred=True)
+    warmup_enabled: Mapped[bool] = mapped_column(server_default=text("false"))
+    warmup_status: Mapped[str] = mapped_column(String(50), server_default=text("'not_started'"))
+    daily_send_limit: Mapped[int] = mapped_column(server_default=text("50"))
+    reputation_score: Mapped[decimal.Decimal] = mapped_column(Numeric(3, 2), server_default=text("0.00"))
+    status: Mapped[str] = mapped_column(String(50), server_default=text("'pending_setup'"))
+    status_reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[CreatedAt]
+
+
+class DnsRecordRow(Base):
+    """One DNS record that an inbox depends on, and what verification found."""
+
+    __tablename__ = "dns_records"
+    __table_args__ = (
+        UniqueConstraint("inbox_id", "domain", "record_type", "record_name", "record_value"),
+        ForeignKeyConstraint(["tenant_id", "inbox_id"], ["inboxes.tenant_id", "inboxes.id"], ondelete="CASCADE"),
+        Index("idx_dns_inbox", "inbox_id"),
+        Index("idx_dns_domain", "domain"),
+        Index("idx_dns_pending", "inbox_id", postgresql_where=text("verification_status <> 'verified'")),
+    )
+
+    id: Mapped[RowId]
+    tenant_id: Mapped[TenantId]
+    inbox_id: Mapped[uuid.UUID]
+    domain: Mapped[str] = mapped_column(String(255))
+    record_type: Mapped[str] = mapped_column(String(10))
+    record_name: Mapped[str] = mapped_column(String(255))
+    record_value: Mapped[str] = mapped_column(Text)
+    ttl: Mapped[int] = mapped_column(server_default=text("3600"))
+    verification_status: Mapped[str] = mapped_column(String(50), server_default=text("'pending'"))
+    verification_detail: Mapped[str | None] = mapped_column(Text)
+    last_verified_at: Mapped[dt.datetime | None]
+    published_at: Mapped[dt.datetime | None]
+    created_at: Mapped[CreatedAt]

@@ -1,0 +1,116 @@
+"""Sends, what became of them, and what limits them."""
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from sqlalchemy import Date, ForeignKeyConstraint, Index, SmallInteger, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.models.base import Base, CreatedAt, TenantId
+
+
+def _of_message() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["tenant_id", "message_id"], ["messages.tenant_id", "messages.id"], ondelete="CASCADE")
+
+
+class Message(Base):
+    """One send: one message to one recipient."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
+        ForeignKeyConstraint(["tenant_id", "vps_id"], ["vps_servers.tenant_id", "vps_servers.id"]),
+        ForeignKeyConstraint(
+            ["tenant_id", "inbox_id"], ["inboxes.tenant_id", "inboxes.id"], ondelete="SET NULL (inbox_id)"
+        ),
+        Index(
+            "idx_messages_waiting",
+            "vps_id",
+            "priority",
+            "inbox_id",
+            "send_at",
+            "id",
+            postgresql_where=text("state = 'accepted'"),
+        ),
+        Index("idx_messages_leased", "vps_id", "lease_deadline", postgresql_where=text("state = 'queued'")),
+        Index("idx_messages_inbox", "tenant_id", "inbox_id", "id"),
+    )
+
+    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    workspace_id: Mapped[uuid.UUID]
+    inbox_id: Mapped[uuid.UUID | None]
+    vps_id: Mapped[uuid.UUID]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    state: Mapped[str] = mapped_column(String(20), server_default=text("'accepted'"))
+    state_reason: Mapped[str | None] = mapped_column(Text)
+    envelope_sender: Mapped[str] = mapped_column(String(320))
+    recipient: Mapped[str] = mapped_column(String(320))
+    signing_domain: Mapped[str] = mapped_column(String(255))
+    subject: Mapped[str] = mapped_column(Text)
+    payload: Mapped[bytes] = mapped_column(deferred=True)
+    send_at: Mapped[dt.datetime]
+    lease_token: Mapped[uuid.UUID | None] = mapped_column(deferred=True)
+    lease_deadline: Mapped[dt.datetime | None] = mapped_column(deferred=True)
+    leases: Mapped[int] = mapped_column(server_default=text("0"))
+    queue_id: Mapped[str | None] = mapped_column(String(64))
+    accepted_at: Mapped[CreatedAt]
+    queued_at: Mapped[dt.datetime | None]
+    relayed_at: Mapped[dt.datetime | None]
+    final_at: Mapped[dt.datetime | None]
+
+
+class MessageEvent(Base):
+    """Something that happened to a send; one that came too late is kept and was not applied."""
+
+    __tablename__ = "message_events"
+    __table_args__ = (_of_message(),)
+
+    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    message_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    at: Mapped[dt.datetime]
+    recorded_at: Mapped[CreatedAt]
+    lease_token: Mapped[uuid.UUID | None] = mapped_column(deferred=True)
+    applied: Mapped[bool]
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class IdempotencyKey(Base):
+    """A key that a client chose for a request, and the send that the request made."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (_of_message(),)
+
+    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_sha256: Mapped[bytes]
+    message_id: Mapped[uuid.UUID]
+    created_at: Mapped[CreatedAt]
+
+
+class Suppression(Base):
+    """An address that a tenant's mail is not sent to; lower case."""
+
+    __tablename__ = "suppressions"
+
+    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(String(320), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(50))
+    created_at: Mapped[CreatedAt]
+
+
+class InboxDailySends(Base):
+    """How many sends of an inbox were claimed on a day (UTC)."""
+
+    __tablename__ = "inbox_daily_sends"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "inbox_id"], ["inboxes.tenant_id", "inboxes.id"], ondelete="CASCADE"),
+    )
+
+    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    inbox_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
+    claimed: Mapped[int] = mapped_column(server_default=text("0"))

@@ -1,0 +1,108 @@
+"""Servers, their last reports, and what lets their agents in."""
+
+import datetime as dt
+import decimal
+import ipaddress
+import uuid
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Numeric, String, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.models.base import Base, CreatedAt, RowId, TenantId
+
+
+def _of_server() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["tenant_id", "vps_id"], ["vps_servers.tenant_id", "vps_servers.id"], ondelete="CASCADE"
+    )
+
+
+class VpsServer(Base):
+    """A mail server of a workspace, from the request for it to its removal."""
+
+    __tablename__ = "vps_servers"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
+        Index("idx_vps_servers_workspace", "tenant_id", "workspace_id"),
+    )
+
+    id: Mapped[RowId]
+    tenant_id: Mapped[TenantId]
+    workspace_id: Mapped[uuid.UUID]
+    provider: Mapped[str] = mapped_column(String(50))
+    provider_server_id: Mapped[str | None] = mapped_column(String(255))
+    ip_address: Mapped[ipaddress.IPv4Address | ipaddress.IPv6Address | None] = mapped_column(INET)
+    hostname: Mapped[str] = mapped_column(String(255), unique=True)
+    size: Mapped[str] = mapped_column(String(50))
+    region: Mapped[str] = mapped_column(String(100))
+    specs: Mapped[dict[str, Any] | None]
+    status: Mapped[str] = mapped_column(String(50), server_default=text("'provisioning'"))
+    status_reason: Mapped[str | None] = mapped_column(Text)
+    mail_server_status: Mapped[str] = mapped_column(String(50), server_default=text("'not_configured'"))
+    ssl_certificate_expires: Mapped[dt.datetime | None]
+    monitoring_enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    monthly_cost: Mapped[decimal.Decimal | None] = mapped_column(Numeric(10, 2))
+    desired_version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    applied_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    applied_at: Mapped[dt.datetime | None]
+    applied_detail: Mapped[str | None] = mapped_column(Text)
+    probe_password_sealed: Mapped[bytes] = mapped_column(deferred=True)
+    agent_version: Mapped[str | None] = mapped_column(String(100))
+    last_seen_at: Mapped[dt.datetime | None]
+    link_session: Mapped[uuid.UUID | None]
+    banned_at: Mapped[dt.datetime | None]
+    created_at: Mapped[CreatedAt]
+
+
+class VpsReport(Base):
+    """The last health report of a server."""
+
+    __tablename__ = "vps_reports"
+    __table_args__ = (_of_server(),)
+
+    vps_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantId]
+    reported_at: Mapped[dt.datetime]
+    received_at: Mapped[CreatedAt]
+    report: Mapped[dict[str, Any]]
+
+
+class JoinToken(Base):
+    """A token that lets one server enrol once; kept as a hash, deleted when it is used."""
+
+    __tablename__ = "join_tokens"
+    __table_args__ = (_of_server(),)
+
+    token_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantId]
+    vps_id: Mapped[uuid.UUID]
+    expires_at: Mapped[dt.datetime]
+    created_at: Mapped[CreatedAt]
+
+
+class AgentCertificate(Base):
+    """A certificate that was issued to a server's agent."""
+
+    __tablename__ = "agent_certificates"
+    __table_args__ = (_of_server(),)
+
+    serial: Mapped[str] = mapped_column(String(64), primary_key=True)
+    tenant_id: Mapped[TenantId]
+    vps_id: Mapped[uuid.UUID]
+    not_after: Mapped[dt.datetime]
+    issued_at: Mapped[CreatedAt]
+    revoked_at: Mapped[dt.datetime | None]
+
+
+class CertificateAuthority(Base):
+    """The platform's own authority for agents and for the doors they use; no tenant's data."""
+
+    __tablename__ = "certificate_authorities"
+
+    id: Mapped[RowId]
+    certificate_pem: Mapped[str] = mapped_column(Text)
+    private_key_sealed: Mapped[bytes] = mapped_column(deferred=True)
+    created_at: Mapped[CreatedAt]

@@ -1,0 +1,48 @@
+"""Tenants, their workspaces, and the keys that let a program act for a tenant."""
+
+import datetime as dt
+
+from sqlalchemy import String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.models.base import Base, CreatedAt, RowId, TenantId
+
+
+class Tenant(Base):
+    """A customer: everything else belongs to one."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[RowId]
+    name: Mapped[str] = mapped_column(String(255))
+    state: Mapped[str] = mapped_column(String(50), server_default=text("'active'"))
+    created_at: Mapped[CreatedAt]
+
+
+class Workspace(Base):
+    """A part of a tenant that has its own servers and inboxes."""
+
+    __tablename__ = "workspaces"
+    __table_args__ = (UniqueConstraint("tenant_id", "id"),)
+
+    id: Mapped[RowId]
+    tenant_id: Mapped[TenantId]
+    name: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[CreatedAt]
+
+
+class ApiKeyRow(Base):
+    """An API key, by its hash (control_plane/identity/api_keys.py)."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (UniqueConstraint("tenant_id", "prefix"),)
+
+    id: Mapped[RowId]
+    tenant_id: Mapped[TenantId]
+    name: Mapped[str] = mapped_column(String(255))
+    prefix: Mapped[str] = mapped_column(String(32))
+    secret_sha256: Mapped[bytes] = mapped_column(deferred=True)
+    created_at: Mapped[CreatedAt]
+    last_used_at: Mapped[dt.datetime | None]
+    expires_at: Mapped[dt.datetime | None]
+    revoked_at: Mapped[dt.datetime | None]

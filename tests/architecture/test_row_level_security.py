@@ -1,0 +1,99 @@
+"""Read the catalogue of the migrated database: no table of tenants' data without its walls."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from control_plane.embedded.postgres import OWNER
+from tests.integration.database import cluster_with_template
+
+#: Tables that hold no tenant's data. The API role may touch none of them.
+WITHOUT_TENANT = {"alembic_version", "certificate_authorities"}
+API, SYSTEM = "penguin_api", "penguin_system"
+ONE_TENANT = "({} = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Iterator[psycopg.Connection]:
+    with cluster_with_template() as cluster, psycopg.connect(cluster.url(OWNER)) as connection:
+        yield connection
+
+
+def tables(catalogue: psycopg.Connection) -> dict[str, bool]:
+    """Return each table of ours and whether it belongs to tenants."""
+    rows = catalogue.execute(
+        "SELECT relname, relname = 'tenants' OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid"
+        " AND attname = 'tenant_id' AND NOT attisdropped) FROM pg_class c"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+    )
+    return {name: tenants for name, tenants in rows if not name.startswith("procrastinate_")}
+
+
+def test_each_table_belongs_to_tenants_or_is_listed_as_belonging_to_none(catalogue: psycopg.Connection) -> None:
+    assert {name for name, tenants in tables(catalogue).items() if not tenants} == WITHOUT_TENANT
+
+
+def test_each_tenant_table_forces_row_level_security(catalogue: psycopg.Connection) -> None:
+    forced = {
+        row[0] for row in catalogue.execute("SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity")
+    }
+    assert {name for name, tenants in tables(catalogue).items() if tenants} <= forced
+
+
+def test_each_tenant_table_has_exactly_the_two_policies(catalogue: psycopg.Connection) -> None:
+    policies: dict[str, set[tuple[object, ...]]] = {}
+    for name, *policy in catalogue.execute(
+        "SELECT tablename, array_to_string(roles, ','), cmd, permissive, qual, with_check FROM pg_policies"
+    ):
+        policies.setdefault(name, set()).add(tuple(policy))
+    for name, tenants in tables(catalogue).items():
+        own = ONE_TENANT.format("id" if name == "tenants" else "tenant_id")
+        expected = {(API, "ALL", "PERMISSIVE", own, own), (SYSTEM, "ALL", "PERMISSIVE", "true", "true")}
+        assert policies.get(name, set()) == (expected if tenants else set()), name
+
+
+def test_the_roles_cannot_bypass_anything(catalogue: psycopg.Connection) -> None:
+    roles = catalogue.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND NOT rolsuper AND NOT rolbypassrls"
+        " AND NOT rolcreaterole AND NOT rolcreatedb AND NOT EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid)"
+        " AND NOT EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)",
+        [[API, SYSTEM]],
+    ).fetchall()
+    assert {name for (name,) in roles} == {API, SYSTEM}
+
+
+def test_the_api_role_has_nothing_of_what_is_not_its_own(catalogue: psycopg.Connection) -> None:
+    reachable = catalogue.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        " AND (has_any_column_privilege('penguin_api', oid, 'SELECT, INSERT, UPDATE, REFERENCES')"
+        " OR has_table_privilege('penguin_api', oid, 'DELETE, TRUNCATE, TRIGGER'))"
+    )
+    closed = {*WITHOUT_TENANT, "join_tokens", "agent_certificates"}
+    assert [name for (name,) in reachable if name in closed or name.startswith("procrastinate_")] == []
+
+
+def test_the_api_role_deletes_nothing_and_reads_no_secret(catalogue: psycopg.Connection) -> None:
+    deletable = catalogue.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        " AND has_table_privilege('penguin_api', oid, 'DELETE')"
+    ).fetchall()
+    assert deletable == []
+    readable = catalogue.execute(
+        "SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0"
+        " AND (a.attname LIKE '%sealed%' OR a.attname LIKE '%password%' OR a.attname = 'payload')"
+        " AND has_column_privilege('penguin_api', c.oid, a.attnum, 'SELECT')"
+    ).fetchall()
+    assert readable == []
+
+
+def test_views_and_functions_do_not_act_for_their_owner(catalogue: psycopg.Connection) -> None:
+    views = catalogue.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')"
+        " AND NOT coalesce(reloptions, '{}') @> '{security_invoker=true}'"
+    ).fetchall()
+    functions = catalogue.execute(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef"
+    ).fetchall()
+    assert (views, functions) == ([], [])

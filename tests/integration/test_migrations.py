@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, create_engine
+
+from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
+from db.migrations import run
+from db.models import metadata
+from tests.integration.database import fresh_database
+
+
+def ours(_: object, name: str | None, kind: str, *__: object) -> bool:
+    return not (kind == "table" and name is not None and name.startswith("procrastinate_"))
+
+
+@pytest.fixture
+def connection(owner_url: str) -> Connection:
+    return create_engine(owner_url.replace("postgresql", "postgresql+psycopg", 1), poolclass=NullPool).connect()
+
+
+def test_models_and_migrated_schema_agree(connection: Connection) -> None:
+    context = MigrationContext.configure(
+        connection, opts={"include_object": ours, "compare_type": True, "compare_server_default": True}
+    )
+    assert compare_metadata(context, metadata) == []
+    connection.close()
+
+
+def test_migrating_twice_changes_nothing(owner_url: str, connection: Connection) -> None:
+    run.upgrade(owner_url)
+    assert MigrationContext.configure(connection).get_current_heads() == ("0002",)
+    connection.close()
+
+
+def test_there_is_one_line_of_migrations_and_each_is_numbered() -> None:
+    directory = ScriptDirectory(str(Path(run.__file__).parent))
+    revisions = [script.revision for script in reversed(list(directory.walk_revisions()))]
+    assert revisions == [f"{number:04d}" for number in range(1, len(revisions) + 1)]
+
+
+def test_a_cluster_that_has_the_roles_already_takes_another_installation(cluster: EmbeddedPostgres) -> None:
+    with fresh_database(cluster, template="template0") as empty:
+        run.upgrade(empty.url(OWNER))
