@@ -1,7 +1,7 @@
 """LISTEN that outlives broken connections, and the errors that mean PostgreSQL is away.
 
-A notification is a hint: it may be lost whenever the connection breaks. So `listen` also tells each time it has connected
-anew, and whoever listens then looks at everything.
+A notification is a hint: it may be lost whenever the connection breaks. So `listen` also tells each time it has
+connected anew, and whoever listens then looks at everything.
 """
 
 import asyncio

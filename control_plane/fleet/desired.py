@@ -1,0 +1,110 @@
+"""What a server should be: its version, raised with each change, and the rows behind it as one message.
+
+Whoever changes something that a server's configuration shows raises the version in the same transaction; the
+notification tells the hub that holds the link, which loads the state anew and sends it.
+"""
+
+import uuid
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import Conflict, NotFound
+from control_plane.sealing import Sealer
+from protos.agent.v1.configuration_pb2 import (
+    DesiredState,
+    DkimKey,
+    Mailbox,
+    MailDomain,
+    MailServer,
+    ProbeMailbox,
+)
+
+#: Local part of the mailbox that verification uses; its domain is the server's host name.
+PROBE_LOCAL_PART = "penguin-probe"
+
+_RAISE = text("UPDATE vps_servers SET desired_version = desired_version + 1 WHERE id = :vps RETURNING desired_version")
+_NOTIFY = text("SELECT pg_notify('desired_state', :vps)")
+# Read before the rows that it stands for: what is committed in between is sent once more, under a newer version.
+_SERVER = text(
+    "SELECT desired_version, hostname, host(ip_address) AS ipv4_address, probe_password_sealed"
+    " FROM vps_servers WHERE id = :vps"
+)
+_MAILBOXES = text(
+    "SELECT email_address, password_hash FROM inboxes WHERE vps_id = :vps AND status <> 'deleting'"
+    " ORDER BY email_address"
+)
+_DKIM_KEYS = text(
+    "SELECT d.name AS domain, k.id, k.selector, k.private_key_sealed, k.active"
+    " FROM domains d LEFT JOIN dkim_keys k ON k.tenant_id = d.tenant_id AND k.domain_id = d.id"
+    " WHERE EXISTS (SELECT FROM inboxes i WHERE i.tenant_id = d.tenant_id AND i.domain_id = d.id"
+    "               AND i.vps_id = :vps AND i.status <> 'deleting')"
+    " ORDER BY d.name, k.selector"
+)
+
+
+async def raise_desired_version(session: AsyncSession, vps_id: uuid.UUID) -> int:
+    """Raise the server's version, tell the hubs when the transaction commits, and return the new version.
+
+    Raises `NotFound`.
+    """
+    version: int | None = await session.scalar(_RAISE, {"vps": vps_id})
+    if version is None:
+        raise NotFound("there is no such server")
+    await session.execute(_NOTIFY, {"vps": str(vps_id)})
+    return version
+
+
+async def load_desired_state(
+    session: AsyncSession, vps_id: uuid.UUID, sealer: Sealer, nameservers: Sequence[str]
+) -> DesiredState:
+    """Return what the server should be; system role, since it opens sealed keys.
+
+    Raises `NotFound`, `Conflict` while the server has no address yet, and `SealBroken`.
+    """
+    server = (await session.execute(_SERVER, {"vps": vps_id})).mappings().one_or_none()
+    if server is None:
+        raise NotFound("there is no such server")
+    if server["ipv4_address"] is None:
+        raise Conflict("the server has no address yet")
+    mailboxes = (await session.execute(_MAILBOXES, {"vps": vps_id})).all()
+    keys = (await session.execute(_DKIM_KEYS, {"vps": vps_id})).mappings().all()
+    return DesiredState(
+        version=server["desired_version"],
+        server=MailServer(
+            hostname=server["hostname"],
+            ipv4_address=server["ipv4_address"],
+            nameservers=nameservers,
+            domains=_domains(keys, sealer),
+            mailboxes=[Mailbox(address=address, password_hash=hashed) for address, hashed in mailboxes],
+            probe=_probe(vps_id, server, sealer),
+        ),
+    )
+
+
+def _probe(vps_id: uuid.UUID, server: RowMapping, sealer: Sealer) -> ProbeMailbox:
+    password = sealer.open(server["probe_password_sealed"], f"vps_servers.probe_password:{vps_id}")
+    return ProbeMailbox(address=f"{PROBE_LOCAL_PART}@{server['hostname']}", password=password.decode())
+
+
+def _domains(rows: Sequence[RowMapping], sealer: Sealer) -> list[MailDomain]:
+    domains: dict[str, MailDomain] = {}
+    for row in rows:
+        domain = domains.setdefault(row["domain"], MailDomain(name=row["domain"]))
+        if row["id"] is not None:
+            domain.dkim_keys.append(_dkim_key(row, sealer))
+    return list(domains.values())
+
+
+def _dkim_key(row: RowMapping, sealer: Sealer) -> DkimKey:
+    der = sealer.open(row["private_key_sealed"], f"dkim_keys.private_key:{row['id']}")
+    key = load_der_private_key(der, password=None)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return DkimKey(selector=row["selector"], private_key_pem=pem, active=row["active"])

@@ -1,0 +1,58 @@
+"""Which servers hold a link, and to which hub.
+
+A session's id starts with its hub's own 8 bytes, so that a hub that starts can clear what it left behind when it died.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import NotFound
+
+_OPEN = text(
+    "UPDATE vps_servers SET link_session = :session, last_seen_at = now(), agent_version = :agent_version"
+    " WHERE id = :vps RETURNING desired_version, applied_version"
+)
+_KEEP = text("UPDATE vps_servers SET link_session = :session, last_seen_at = now() WHERE id = :vps")
+_CLOSE = text("UPDATE vps_servers SET link_session = NULL WHERE id = :vps AND link_session = :session")
+_CLEAR = text("UPDATE vps_servers SET link_session = NULL WHERE link_session BETWEEN :first AND :last")
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The desired-state versions on a server's row."""
+
+    desired: int
+    applied: int
+
+
+def session_id(hub: uuid.UUID) -> uuid.UUID:
+    """Return a new session's id at this hub."""
+    return uuid.UUID(bytes=hub.bytes[:8] + uuid.uuid4().bytes[8:])
+
+
+async def open_link(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID, agent_version: str) -> Versions:
+    """Record a new link, which takes the place of the one before. Raises `NotFound`."""
+    row = {"vps": vps_id, "session": link, "agent_version": agent_version[:100] or None}
+    versions = (await session.execute(_OPEN, row)).first()
+    if versions is None:
+        raise NotFound("there is no such server")
+    return Versions(*versions)
+
+
+async def keep_link(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID) -> None:
+    """Record that the link was just heard of."""
+    await session.execute(_KEEP, {"vps": vps_id, "session": link})
+
+
+async def close_link(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID) -> None:
+    """Clear the link unless a newer one has taken its place."""
+    await session.execute(_CLOSE, {"vps": vps_id, "session": link})
+
+
+async def clear_links(session: AsyncSession, hub: uuid.UUID) -> None:
+    """Clear every link of this hub, which has just started and so holds none."""
+    first, last = (uuid.UUID(bytes=hub.bytes[:8] + fill * 8) for fill in (b"\x00", b"\xff"))
+    await session.execute(_CLEAR, {"first": first, "last": last})

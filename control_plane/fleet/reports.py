@@ -1,0 +1,100 @@
+"""What servers tell of themselves, kept: health reports and what became of a configuration."""
+
+import uuid
+from datetime import UTC, datetime
+
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import InvalidInput
+from protos.agent.v1.configuration_pb2 import ConfigurationResult
+from protos.agent.v1.telemetry_pb2 import HealthReport
+
+_STATUS_OF_OUTCOME = {
+    ConfigurationResult.OUTCOME_APPLIED: "running",
+    ConfigurationResult.OUTCOME_REFUSED: "refused",
+    ConfigurationResult.OUTCOME_ROLLED_BACK: "rolled_back",
+}
+
+_KEEP_REPORT = text(
+    "INSERT INTO vps_reports (vps_id, tenant_id, reported_at, received_at, report)"
+    " SELECT id, tenant_id, :reported_at, now(), CAST(:report AS jsonb) FROM vps_servers WHERE id = :vps"
+    " ON CONFLICT (vps_id) DO UPDATE SET reported_at = excluded.reported_at, received_at = excluded.received_at,"
+    " report = excluded.report"
+)
+_SEEN = text(
+    "UPDATE vps_servers SET last_seen_at = now(), agent_version = :agent_version,"
+    " ssl_certificate_expires = coalesce(:certificate_expires, ssl_certificate_expires) WHERE id = :vps"
+)
+# A result for a version older than the one that runs is news of the past.
+_KEEP_RESULT = text(
+    "UPDATE vps_servers SET mail_server_status = :status, applied_detail = :detail,"
+    " applied_version = CASE WHEN :applied THEN :version ELSE applied_version END,"
+    " applied_at = CASE WHEN :applied THEN now() ELSE applied_at END"
+    " WHERE id = :vps AND :version >= applied_version AND :version <= desired_version"
+)
+_NOTIFY = text("SELECT pg_notify('configuration_applied', :vps)")
+
+
+async def record_report(session: AsyncSession, vps_id: uuid.UUID, report: HealthReport) -> None:
+    """Keep the newest health report of a server.
+
+    Raises `InvalidInput` when the report holds what no server can mean.
+    """
+    row = {"vps": vps_id, "reported_at": moment(report.at_ms), "report": _as_json(report)}
+    await session.execute(_KEEP_REPORT, row)
+    seen = {
+        "vps": vps_id,
+        "agent_version": report.agent_version[:100] or None,
+        "certificate_expires": _first_expiry(report),
+    }
+    await session.execute(_SEEN, seen)
+
+
+async def record_configuration_result(session: AsyncSession, vps_id: uuid.UUID, result: ConfigurationResult) -> None:
+    """Keep what became of a desired state, and tell whoever waits for it.
+
+    Raises `InvalidInput` for an outcome that this control plane does not know.
+    """
+    status = _STATUS_OF_OUTCOME.get(result.outcome)
+    if status is None:
+        raise InvalidInput("the configuration result has no outcome", "/outcome")
+    row = {
+        "vps": vps_id,
+        "status": status,
+        "detail": result.detail.replace("\0", ""),
+        "applied": result.outcome == ConfigurationResult.OUTCOME_APPLIED,
+        "version": result.version,
+    }
+    await session.execute(_KEEP_RESULT, row)
+    await session.execute(_NOTIFY, {"vps": str(vps_id)})
+
+
+def moment(milliseconds: int) -> datetime:
+    """Return a moment of a server's clock; raise `InvalidInput` for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise InvalidInput("the time is out of range", "/at_ms") from error
+
+
+def parse_report(report_json: str) -> HealthReport:
+    """Return a kept report; fields that this version does not know are left out."""
+    try:
+        return Parse(report_json, HealthReport(), ignore_unknown_fields=True)
+    except ParseError as error:
+        raise InvalidInput("the kept report cannot be read") from error
+
+
+def _first_expiry(report: HealthReport) -> datetime | None:
+    """Return when the first of the served certificates runs out, of those that could be read."""
+    return min((moment(c.not_after_ms) for c in report.certificates if not c.error and c.not_after_ms), default=None)
+
+
+def _as_json(report: HealthReport) -> str:
+    rendered = MessageToJson(report, preserving_proto_field_name=True, indent=None)
+    if "\\u0000" in rendered:
+        # PostgreSQL's jsonb cannot hold it.
+        raise InvalidInput("the report holds a NUL character")
+    return rendered
