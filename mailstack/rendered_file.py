@@ -23,14 +23,14 @@ class OnChange(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class RenderedFile:
-    """One file: absolute path, owner, mode and content, and what its change does to which service.
+    """One file: absolute path, owner, mode and content, and what its change does to which services.
 
     `content` may hold secrets and is left out of `repr`. `postmap` asks for a lookup table to be built beside it.
     """
 
     path: str
     content: bytes = field(repr=False)
-    service: Service
+    services: tuple[Service, ...]
     on_change: OnChange = OnChange.RELOAD
     owner: str = "root"
     group: str = "root"

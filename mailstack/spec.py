@@ -2,9 +2,25 @@
 
 The control plane builds a `MailServerSpec` from its rows, the agent receives it over the link, and the renderers turn
 it into files. A spec knows no tenant, no row and no network. It carries secrets, so its `repr` leaves them out.
+
+A spec that could not be written safely cannot be made: each class checks its values (`mailstack/syntax.py`) and raises
+`InvalidSpec`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from mailstack.syntax import (
+    InvalidSpec,
+    require_address,
+    require_domain,
+    require_ipv4,
+    require_outside_address,
+    require_password_hash,
+    require_private_key,
+    require_probe_password,
+    require_selector,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +31,10 @@ class DkimKey:
     private_key_pem: bytes = field(repr=False)
     active: bool = True
 
+    def __post_init__(self) -> None:
+        require_selector(self.selector)
+        require_private_key(self.private_key_pem)
+
 
 @dataclass(frozen=True, slots=True)
 class MailDomain:
@@ -23,13 +43,28 @@ class MailDomain:
     name: str
     dkim_keys: tuple[DkimKey, ...] = ()
 
+    def __post_init__(self) -> None:
+        require_domain(self.name)
+        _require_unique(f"DKIM selector of {self.name}", (key.selector for key in self.dkim_keys))
+        if sum(key.active for key in self.dkim_keys) > 1:
+            raise InvalidSpec(f"{self.name} has more than one active DKIM key")
+
+    @property
+    def active_key(self) -> DkimKey | None:
+        """The key that signs, if the domain signs."""
+        return next((key for key in self.dkim_keys if key.active), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """An address with a mailbox; `password_hash` is Dovecot's `{SCHEME}hash`."""
+    """An address with a mailbox; `password_hash` is Dovecot's `{ARGON2ID}` hash."""
 
     address: str
     password_hash: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        require_address(self.address)
+        require_password_hash(self.password_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +74,13 @@ class Alias:
     address: str
     targets: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        require_address(self.address)
+        if not self.targets:
+            raise InvalidSpec(f"the alias {self.address} has no target")
+        for target in self.targets:
+            require_outside_address(target)
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeMailbox:
@@ -46,6 +88,10 @@ class ProbeMailbox:
 
     address: str
     password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        require_address(self.address)
+        require_probe_password(self.password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +106,26 @@ class MailServerSpec:
     aliases: tuple[Alias, ...]
     probe: ProbeMailbox
 
+    def __post_init__(self) -> None:
+        require_domain(self.hostname)
+        require_ipv4(self.ipv4_address)
+        if not self.nameservers:
+            raise InvalidSpec("there is no nameserver")
+        for nameserver in self.nameservers:
+            require_ipv4(nameserver)
+        _require_unique("domain", (domain.name for domain in self.domains))
+        addresses = [mailbox.address for mailbox in self.mailboxes] + [alias.address for alias in self.aliases]
+        addresses.append(self.probe.address)
+        _require_unique("address", addresses)
+        for address in addresses:
+            if address.rpartition("@")[2] not in self.receiving_domains:
+                raise InvalidSpec(f"{address} is in none of the server's domains")
+
+    @property
+    def receiving_domains(self) -> tuple[str, ...]:
+        """Every domain the server takes mail for: the host's own name and its domains, sorted."""
+        return tuple(sorted({self.hostname, *(domain.name for domain in self.domains)}))
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
@@ -70,3 +136,11 @@ class Platform:
 
     postfix: tuple[int, int]
     dovecot: tuple[int, int]
+
+
+def _require_unique(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InvalidSpec(f"{what} {name} is there twice")
+        seen.add(name)

@@ -1,0 +1,26 @@
+"""Where things lie on a mail server: the names that two services, or a service and the agent, must agree on."""
+
+#: The served certificate chain and its key (PEM), read by Postfix and Dovecot.
+TLS_CHAIN = "/etc/penguin/tls/fullchain.pem"
+TLS_KEY = "/etc/penguin/tls/privkey.pem"
+
+#: Milters listen on Unix sockets: one on TCP stalls 44-90 ms on each message (Nagle against delayed ACK).
+OPENDKIM_SOCKET = "/run/opendkim/opendkim.sock"
+OPENDMARC_SOCKET = "/run/opendmarc/opendmarc.sock"
+
+#: Dovecot makes these inside Postfix's queue directory; Postfix names them relative to it.
+POSTFIX_QUEUE = "/var/spool/postfix"
+SASL_SOCKET = "private/auth"
+LMTP_SOCKET = "private/dovecot-lmtp"
+
+#: Mailboxes belong to this account alone; no tenant has an account of the operating system.
+MAIL_USER = "vmail"
+MAIL_USER_ID = 5000
+MAIL_ROOT = "/var/mail/vhosts"
+
+#: Written by Postfix's postlogd, read by the agent (which is in group adm).
+MAIL_LOG = "/var/log/mail.log"
+MAIL_LOG_GROUP = "adm"
+
+#: Where the agent hands over finished messages, on 127.0.0.1 only.
+INJECTION_PORT = 10025
