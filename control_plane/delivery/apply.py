@@ -1,0 +1,130 @@
+"""Apply what agents tell of sends: a batch in one transaction, each event once, under row locks.
+
+The rows are locked first, so the claim, a lease that runs out and another batch cannot come in between; then the pure
+part decides (progress.py), and what it decided is written. The caller confirms the returned ids to the agent only
+after the commit, and the agent repeats what is not confirmed.
+"""
+
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from control_plane.delivery.events import Event, read_event
+from control_plane.delivery.progress import Progress, advance
+from control_plane.delivery.states import State
+from control_plane.errors import InvalidInput
+from db.session import Database
+from protos.agent.v1.delivery_pb2 import DeliveryEvent
+
+_SQL = resources.files("control_plane.delivery")
+_LOCK_SENDS = _SQL.joinpath("lock_sends.sql").read_text()
+_RECORD_EVENTS = _SQL.joinpath("record_events.sql").read_text()
+_MOVE_SENDS = _SQL.joinpath("move_sends.sql").read_text()
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Send:
+    """A locked send and what the batch has made of it so far."""
+
+    tenant_id: uuid.UUID
+    progress: Progress
+    known_events: set[uuid.UUID]
+    moved: bool = False
+
+
+async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[DeliveryEvent]) -> list[bytes]:
+    """Apply a server's events in their order, commit, and return the event ids that the agent may forget.
+
+    Those are all of them: what is malformed, or about a send that this server does not have, is logged and changes
+    nothing, and repeating it would help nobody. When nothing was applied, raises one of
+    `db.notifications.DATABASE_AWAY`.
+    """
+    readable = list(_readable(vps_id, events))
+    async with database.system() as session:
+        connection = await session.connection()
+        sends = await _lock(connection, vps_id, readable)
+        judged = _judge(sends, readable)
+        if judged:
+            tenant_id = next(iter(sends.values())).tenant_id
+            await _record(connection, tenant_id, judged)
+            await _move(connection, tenant_id, {key: send for key, send in sends.items() if send.moved})
+    strangers = {event.send_id for event in readable} - sends.keys()
+    if strangers:
+        _log.warning("%s told of %d sends that it does not have: %s", vps_id, len(strangers), min(strangers))
+    return [event.event_id for event in events]
+
+
+def _readable(vps_id: uuid.UUID, events: Iterable[DeliveryEvent]) -> Iterable[Event]:
+    for event in events:
+        try:
+            yield read_event(event)
+        except InvalidInput as error:
+            _log.warning("set aside an event of %s: %s", vps_id, error)
+
+
+def _judge(sends: dict[uuid.UUID, _Send], events: Iterable[Event]) -> list[tuple[Event, bool]]:
+    """Move the sends on by each event that is new, and return those with whether they had an effect."""
+    judged = []
+    for event in events:
+        send = sends.get(event.send_id)
+        if send is None or event.id in send.known_events:
+            continue
+        send.known_events.add(event.id)
+        progress = advance(send.progress, event)
+        if progress is not None:
+            send.progress, send.moved = progress, True
+        judged.append((event, progress is not None))
+    return judged
+
+
+async def _lock(connection: AsyncConnection, vps_id: uuid.UUID, events: Sequence[Event]) -> dict[uuid.UUID, _Send]:
+    key = {
+        "vps_id": vps_id,
+        "send_ids": list({event.send_id for event in events}),
+        "event_ids": [event.id for event in events],
+    }
+    rows = await connection.exec_driver_sql(_LOCK_SENDS, key)
+    return {row.id: _send(row) for row in rows}
+
+
+def _send(row: Row[Any]) -> _Send:
+    progress = Progress(State(row.state), row.lease_token, queue_id=row.queue_id, relayed_at=row.relayed_at)
+    return _Send(row.tenant_id, progress, set(row.known_events))
+
+
+async def _record(connection: AsyncConnection, tenant_id: uuid.UUID, judged: Sequence[tuple[Event, bool]]) -> None:
+    events = [event for event, _ in judged]
+    columns = {
+        "tenant_id": tenant_id,
+        "message_ids": [event.send_id for event in events],
+        "event_ids": [event.id for event in events],
+        "kinds": [event.kind.value for event in events],
+        "ats": [event.at for event in events],
+        "lease_tokens": [event.lease_token for event in events],
+        "applied": [applied for _, applied in judged],
+        "details": [event.detail for event in events],
+    }
+    await connection.exec_driver_sql(_RECORD_EVENTS, columns)
+
+
+async def _move(connection: AsyncConnection, tenant_id: uuid.UUID, sends: dict[uuid.UUID, _Send]) -> None:
+    progress = [send.progress for send in sends.values()]
+    columns = {
+        "tenant_id": tenant_id,
+        "ids": list(sends),
+        "states": [each.state.value for each in progress],
+        "reasons": [each.reason for each in progress],
+        "queue_ids": [each.queue_id for each in progress],
+        "relayed_ats": [each.relayed_at for each in progress],
+        "final_ats": [each.final_at for each in progress],
+    }
+    if sends:
+        await connection.exec_driver_sql(_MOVE_SENDS, columns)
