@@ -1,0 +1,63 @@
+"""Puts the samples of all collectors into one health report, again and again."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from agent.metrics.certificates import CertificateWatch
+from agent.metrics.disk import read_disks
+from agent.metrics.host import read_host
+from agent.metrics.postfix_queue import read_postfix_queue
+from agent.metrics.units import read_units
+from protos.agent.v1.telemetry_pb2 import HealthReport, PostfixQueue, Relay
+
+#: A listing of the queue is followed by a rest of so many times its own duration: a long queue is costly to list.
+QUEUE_REST = 100.0
+
+
+class Reporter:
+    """Publishes a report every `interval()` seconds."""
+
+    def __init__(
+        self,
+        publish: Callable[[HealthReport], None],
+        *,
+        interval: Callable[[], float],
+        relay: Callable[[], Relay],
+        certificates: CertificateWatch,
+        agent_version: str,
+    ) -> None:
+        self._publish = publish
+        self._interval = interval
+        self._relay = relay
+        self._certificates = certificates
+        self._agent_version = agent_version
+        self._queue: PostfixQueue | None = None
+        self._queue_due = 0.0
+
+    async def run(self) -> None:
+        """Report for ever."""
+        while True:
+            self._publish(await self._collect())
+            await asyncio.sleep(self._interval())
+
+    async def _collect(self) -> HealthReport:
+        await self._look_at_queue()
+        return HealthReport(
+            at_ms=time.time_ns() // 1_000_000,
+            agent_version=self._agent_version,
+            host=read_host(),
+            disks=read_disks(),
+            postfix_queue=self._queue,
+            units=await read_units(),
+            certificates=self._certificates.served,
+            relay=self._relay(),
+        )
+
+    async def _look_at_queue(self) -> None:
+        started = time.monotonic()
+        if started < self._queue_due:
+            return
+        self._queue = await read_postfix_queue()
+        ended = time.monotonic()
+        self._queue_due = ended + QUEUE_REST * (ended - started)
