@@ -1,0 +1,125 @@
+"""Compose the RFC 5322 message of a send: pure, and final but for its DKIM signature.
+
+The bytes are 7-bit clean with CRLF line ends of at most 998 octets, so that no server on the way has a reason to
+alter what was signed (RFC 6376, section 5.3). Message-ID is made from the send's id: after a crash it tells which send
+a message in a queue or a log is.
+"""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass, field
+from email import policy
+from email.message import MIMEPart
+from email.utils import format_datetime
+
+from control_plane.errors import InvalidInput, TooLarge
+from control_plane.inboxes.addresses import EmailAddress
+from control_plane.messages import header_fields
+
+#: Octets of a composed message. Postfix's own limit (10,240,000) leaves room for what is put in front on the way.
+MAX_MESSAGE = 10_000_000
+
+# Quoted-printable is written by Python code and base64 by C code: from here on only base64 is quick enough.
+_QUOTED_PRINTABLE_LIMIT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a tenant wants to send, with the sender's and recipient's addresses already checked."""
+
+    sender: EmailAddress
+    display_name: str
+    recipient: EmailAddress
+    subject: str
+    text: str | None = field(repr=False)
+    html: str | None = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def message_id(send_id: uuid.UUID, sender_domain: str) -> str:
+    """Return the Message-ID of a send, with its angle brackets."""
+    return f"<{send_id}@{sender_domain}>"
+
+
+def compose(draft: Draft, send_id: uuid.UUID, date: dt.datetime) -> bytes:
+    """Return the message; `date` is aware.
+
+    Raises `InvalidInput` for text or headers that a message cannot hold and `TooLarge` over `MAX_MESSAGE`.
+    """
+    head = "\r\n".join(
+        [
+            header_fields.mailbox(
+                "From", header_fields.check_text(draft.display_name, "/display_name"), str(draft.sender)
+            ),
+            header_fields.mailbox("To", "", str(draft.recipient)),
+            header_fields.unstructured("Subject", header_fields.check_text(draft.subject, "/subject")),
+            f"Date: {format_datetime(date)}",
+            f"Message-ID: {message_id(send_id, draft.sender.domain)}",
+            *_custom_fields(draft.headers),
+            "MIME-Version: 1.0",
+            "",
+        ]
+    )
+    message = head.encode("ascii") + _body(draft, send_id).as_bytes()
+    if len(message) > MAX_MESSAGE:
+        raise TooLarge(f"The message would be {len(message)} octets long; {MAX_MESSAGE} are allowed.")
+    return message
+
+
+def _custom_fields(headers: tuple[tuple[str, str], ...]) -> list[str]:
+    seen: set[str] = set()
+    fields = []
+    for name, value in headers:
+        pointer = f"/headers/{name.replace('~', '~0').replace('/', '~1')}"
+        if name.lower() in seen:
+            raise InvalidInput("A header may be set once.", pointer)
+        seen.add(name.lower())
+        fields.append(header_fields.custom(name, value, pointer))
+    return fields
+
+
+def _body(draft: Draft, send_id: uuid.UUID) -> MIMEPart:
+    """Return the MIME entity: one text, or both as alternatives, the plain one first (RFC 2046, section 5.1.4)."""
+    parts = [
+        _text_part(_normalise(text, f"/{name}"), subtype)
+        for name, subtype, text in (("text", "plain", draft.text), ("html", "html", draft.html))
+        if text is not None
+    ]
+    if not parts:
+        raise InvalidInput("A message needs text, html or both.", "/text")
+    if len(parts) == 1:
+        return parts[0]
+    whole = MIMEPart(policy=policy.SMTP)
+    # "=_" cannot be in quoted-printable, and nobody knows the id before the message is written (RFC 2045, 6.7).
+    whole.make_alternative(boundary=f"=_{send_id.hex}")
+    for part in parts:
+        whole.attach(part)
+    return whole
+
+
+def _normalise(text: str, pointer: str) -> str:
+    """Return the text with LF line ends, which the generator writes as CRLF.
+
+    In JSON a line ends with LF as a rule, or with CRLF: both are meant as line ends, so both become CRLF, and a bare
+    LF can never reach a server. A bare CR or a NUL is no line end to anybody, and servers that take it for one are
+    how messages are smuggled into each other (CVE-2023-51764): it is refused.
+    """
+    unified = text.replace("\r\n", "\n")
+    if "\r" in unified or "\0" in unified:
+        raise InvalidInput("The body has a carriage return without a line feed, or a NUL.", pointer)
+    return unified
+
+
+def _text_part(text: str, subtype: str) -> MIMEPart:
+    part = MIMEPart(policy=policy.SMTP)
+    part.set_content(text, subtype=subtype, charset="utf-8", cte=_transfer_encoding(text))
+    return part
+
+
+def _transfer_encoding(text: str) -> str:
+    """Choose what keeps the part 7-bit with lines of at most 998 octets, and readable where that costs little."""
+    if text.isascii() and max(map(len, text.split("\n"))) <= header_fields.MAX_LINE:
+        return "7bit"
+    if len(text) > _QUOTED_PRINTABLE_LIMIT or 6 * sum(character > "\x7f" for character in text) > len(text):
+        return "base64"
+    return "quoted-printable"
