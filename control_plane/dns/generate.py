@@ -1,0 +1,126 @@
+"""Turn a domain's inboxes, servers and DKIM keys into rows of `dns_records`.
+
+Rows are what should be, and also the memory of what we wrote (`published_at`). So a row whose record is not wanted any
+more stays until it has been taken out of its zone (`forget_withdrawn`), if we put it there.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_inbox
+
+# Inboxes whose server has an address; the others have no records yet.
+_INBOXES = text(
+    "SELECT i.id, i.tenant_id, d.name AS domain, v.hostname, host(v.ip_address) AS ipv4_address"
+    " FROM inboxes i JOIN domains d ON d.id = i.domain_id JOIN vps_servers v ON v.id = i.vps_id"
+    " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND v.ip_address IS NOT NULL ORDER BY i.id"
+)
+_KEYS = text("SELECT selector, public_key FROM dkim_keys WHERE domain_id = :domain ORDER BY selector")
+_INSERT = text(
+    "INSERT INTO dns_records (tenant_id, inbox_id, domain, record_type, record_name, record_value, ttl)"
+    " VALUES (:tenant, :inbox, :zone, :type, :name, :value, :ttl) ON CONFLICT DO NOTHING"
+)
+_ROWS = text(
+    "SELECT r.id, r.inbox_id, r.domain, r.record_type, r.record_name, r.record_value, r.published_at"
+    " FROM dns_records r JOIN inboxes i ON i.id = r.inbox_id WHERE i.domain_id = :domain"
+)
+_DELETE = text("DELETE FROM dns_records WHERE id = ANY(:ids)")
+_MARK_PUBLISHED = text(
+    "UPDATE dns_records r SET published_at = now() FROM inboxes i WHERE i.id = r.inbox_id AND i.domain_id = :domain_id"
+    " AND r.domain = :zone AND r.record_type = :type AND r.record_name = :name AND r.record_value = :value"
+    " AND r.published_at IS NULL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneShare:
+    """Our part of a domain's zone: what should be there, and what we wrote there before."""
+
+    wanted: frozenset[DnsRecord]
+    written: frozenset[DnsRecord]
+
+
+async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping[uuid.UUID, frozenset[DnsRecord]]:
+    """Return the records that each inbox of the domain needs."""
+    inboxes = (await session.execute(_INBOXES, {"domain": domain_id})).all()
+    keys = [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
+    addresses = [inbox.ipv4_address for inbox in inboxes]
+    return {
+        inbox.id: frozenset(records_for_inbox(inbox.domain, inbox.hostname, inbox.ipv4_address, addresses, keys))
+        for inbox in inboxes
+    }
+
+
+async def generate_records(session: AsyncSession, tenant_id: uuid.UUID, domain_id: uuid.UUID) -> None:
+    """Bring the rows of all the domain's inboxes up to date; one server more changes the SPF record of all."""
+    wanted = await wanted_records(session, domain_id)
+    rows = [
+        {
+            "tenant": tenant_id,
+            "inbox": inbox_id,
+            "zone": record.zone,
+            "type": record.type,
+            "name": record.name,
+            "value": record.value,
+            "ttl": record.ttl,
+        }
+        for inbox_id, records in wanted.items()
+        for record in sorted(records)
+    ]
+    if rows:
+        await session.execute(_INSERT, rows)
+    await _delete_unwanted(session, domain_id, wanted, even_published=False)
+
+
+async def zone_share(session: AsyncSession, domain_id: uuid.UUID, zone: str) -> ZoneShare:
+    """Return our part of one zone, over all the domain's inboxes."""
+    wanted = await wanted_records(session, domain_id)
+    rows = await session.execute(_ROWS, {"domain": domain_id})
+    written = {
+        DnsRecord(row.domain, row.record_type, row.record_name, row.record_value)
+        for row in rows
+        if row.published_at and row.domain == zone
+    }
+    return ZoneShare(
+        frozenset(record for records in wanted.values() for record in records if record.zone == zone),
+        frozenset(written),
+    )
+
+
+async def record_published(
+    session: AsyncSession, domain_id: uuid.UUID, zone: str, published: frozenset[DnsRecord]
+) -> None:
+    """Record that these records stand in the zone by us and that no others of ours do."""
+    rows = [
+        {"domain_id": domain_id, "zone": zone, "type": record.type, "name": record.name, "value": record.value}
+        for record in sorted(published)
+    ]
+    if rows:
+        await session.execute(_MARK_PUBLISHED, rows)
+    await _delete_unwanted(session, domain_id, await wanted_records(session, domain_id), even_published=True)
+
+
+async def _delete_unwanted(
+    session: AsyncSession,
+    domain_id: uuid.UUID,
+    wanted: Mapping[uuid.UUID, frozenset[DnsRecord]],
+    *,
+    even_published: bool,
+) -> None:
+    keys = {
+        (inbox_id, record.zone, record.type, record.name, record.value)
+        for inbox_id, records in wanted.items()
+        for record in records
+    }
+    rows = await session.execute(_ROWS, {"domain": domain_id})
+    unwanted = [
+        row.id
+        for row in rows
+        if (row.inbox_id, row.domain, row.record_type, row.record_name, row.record_value) not in keys
+        and (even_published or row.published_at is None)
+    ]
+    await session.execute(_DELETE, {"ids": unwanted})

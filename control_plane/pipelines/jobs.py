@@ -1,0 +1,50 @@
+"""The procrastinate app: a job for each kind of run, and the job that takes over what dead workers left.
+
+Tasks are named as the requirement names them: `vps.provision`, `dns.verify`. Heartbeats tell a dead worker from a slow
+one; they are no fence, and the claims on steps are (claims.py).
+"""
+
+import logging
+import uuid
+
+from procrastinate import App, PsycopgConnector
+
+from control_plane.pipelines.dispatch import PIPELINES_QUEUE
+from control_plane.pipelines.worker import Worker
+
+#: Seconds between heartbeats, and without one before a worker counts as dead.
+HEARTBEAT_SECONDS = 5.0
+STALLED_SECONDS = 20.0
+#: Runs that one process works on at a time; nearly all of it is waiting for others.
+CONCURRENCY = 20
+#: Of its own, so that stalled jobs are found even when all places for pipelines are taken.
+UPKEEP_QUEUE = "upkeep"
+
+_log = logging.getLogger(__name__)
+
+
+def make_app(system_url: str) -> App:
+    """Return an app on the system role's database, with the periodic jobs of its own upkeep."""
+    app = App(connector=PsycopgConnector(conninfo=system_url, min_size=1, max_size=4))
+
+    # No `lock`: if the worker that runs it died, nobody could take it over (procrastinate issue 1408).
+    @app.periodic(cron="* * * * * */15")
+    @app.task(name="pipelines.retry_stalled", queue=UPKEEP_QUEUE, queueing_lock="pipelines.retry_stalled")
+    async def retry_stalled(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
+            _log.warning("taking over job %s, whose worker is gone", job.call_string)
+            await app.job_manager.retry_job(job)
+
+    return app
+
+
+def add_pipelines(app: App, worker: Worker) -> None:
+    """Add a task for each kind of run that the worker knows."""
+    for kind in worker.pipelines:
+        _add_pipeline(app, worker, kind)
+
+
+def _add_pipeline(app: App, worker: Worker, kind: str) -> None:
+    @app.task(name=kind, queue=PIPELINES_QUEUE)
+    async def run_pipeline(run_id: str) -> None:
+        await worker.work_on(uuid.UUID(run_id), kind)
