@@ -13,7 +13,9 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+(?=[a-z0-9-]*[a-z]){_LABEL}")
 _SELECTOR = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _LOCAL_PART = re.compile(r"[a-z0-9_](?:[a-z0-9_-]|\.(?!\.))*(?<!\.)")
 _OUTSIDE_LOCAL_PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_+='&-]|\.(?!\.))*(?<!\.)")
-_ARGON2ID = re.compile(r"\{ARGON2ID\}\$argon2id\$v=19\$m=[0-9]{1,7},t=[0-9]{1,3},p=[0-9]{1,3}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
+_ARGON2ID = re.compile(
+    r"\{ARGON2ID\}\$argon2id\$v=19\$m=[0-9]{1,7},t=[0-9]{1,3},p=[0-9]{1,3}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+)
 _PKCS8_PEM = re.compile(rb"-----BEGIN PRIVATE KEY-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END PRIVATE KEY-----\n")
 _PROBE_PASSWORD = re.compile(r"[!-~]{16,128}")
 

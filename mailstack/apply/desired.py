@@ -1,0 +1,70 @@
+"""All files of one server, from its spec: every renderer's, and the served certificate."""
+
+import hashlib
+import json
+from collections.abc import Collection
+
+from mailstack import layout
+from mailstack.apply.host import CommandFailed, Host
+from mailstack.certificates import self_signed
+from mailstack.certificates.render import render as render_certificate
+from mailstack.dovecot.render import render as render_dovecot
+from mailstack.opendkim.render import render as render_opendkim
+from mailstack.opendmarc.render import render as render_opendmarc
+from mailstack.postfix.render import render as render_postfix
+from mailstack.rendered_file import RenderedFile
+from mailstack.spec import MailServerSpec, Platform
+
+#: The root half's own state: staging, the journal of an unfinished change, the record of what was applied.
+STATE = "/var/lib/penguin-configure"
+RECORD = f"{STATE}/applied.json"
+
+_RENDERERS = (render_opendkim, render_opendmarc, render_dovecot, render_postfix)
+
+
+def look_at_platform(host: Host) -> Platform:
+    """Ask the installed daemons for their versions; raise `CommandFailed` when one is not there."""
+    return Platform(
+        postfix=_version(host, ("postconf", "-h", "mail_version")), dovecot=_version(host, ("dovecot", "--version"))
+    )
+
+
+def desired_files(spec: MailServerSpec, host: Host) -> tuple[RenderedFile, ...]:
+    """Return every file the server should have, the record of them included.
+
+    The certificate that is served stays while it is good; otherwise a new one is made.
+    """
+    platform = look_at_platform(host)
+    files = [*_certificate(spec, host), *(file for render in _RENDERERS for file in render(spec, platform))]
+    record = json.dumps(sorted(file.path for file in files), indent=1).encode()
+    return (*files, RenderedFile(RECORD, record, (), mode=0o600))
+
+
+def recorded_paths(host: Host) -> frozenset[str] | None:
+    """Return the paths of the files applied last, or None when nothing was applied here yet."""
+    record = host.read(RECORD)
+    return frozenset(json.loads(record.content)) if record else None
+
+
+def digest(files: Collection[RenderedFile]) -> str:
+    """Return SHA-256 over path, owner, mode and content of every file, in hex."""
+    total = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.path):
+        total.update(f"{file.path}\0{file.owner}:{file.group}\0{file.mode:o}\0{len(file.content)}\0".encode())
+        total.update(file.content)
+    return total.hexdigest()
+
+
+def _certificate(spec: MailServerSpec, host: Host) -> tuple[RenderedFile, ...]:
+    chain, key = host.read(layout.TLS_CHAIN), host.read(layout.TLS_KEY)
+    if chain and key and self_signed.serves(chain.content, spec.hostname, host.now()):
+        return render_certificate(chain.content, key.content)
+    return render_certificate(*self_signed.make(spec.hostname, host.now()))
+
+
+def _version(host: Host, argv: tuple[str, ...]) -> tuple[int, int]:
+    output = host.run(argv)
+    if output.exit_code:
+        raise CommandFailed(argv, output)
+    major, minor = output.stdout.split()[0].split(".")[:2]
+    return int(major), int(minor)

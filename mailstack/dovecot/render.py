@@ -1,0 +1,66 @@
+"""Dovecot's files: one configuration for 2.3 or 2.4, whose languages differ, and the users."""
+
+import hashlib
+
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from mailstack import layout
+from mailstack.rendered_file import OnChange, RenderedFile, Service
+from mailstack.spec import MailServerSpec, Platform, ProbeMailbox
+from mailstack.templating import fill
+
+CONFIGURATION = "/etc/dovecot/dovecot.conf"
+USERS = "/etc/dovecot/users"
+
+#: The first version of Dovecot's second language.
+_NEW_LANGUAGE = (2, 4)
+#: OWASP's least parameters of Argon2id (2023): 19 MiB, two passes, one lane. Fits a small server's auth process.
+_ARGON2_MEMORY_KIB = 19456
+_ARGON2_ITERATIONS = 2
+_ARGON2_LANES = 1
+_HASH_OCTETS = 32
+_SALT_OCTETS = 16
+
+
+def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]:
+    """Return Dovecot's files. Dovecot notices a changed users file by itself, so it reloads nothing."""
+    template = "dovecot-2.4.conf.j2" if platform.dovecot >= _NEW_LANGUAGE else "dovecot-2.3.conf.j2"
+    configuration = fill(
+        __package__,
+        template,
+        hostname=spec.hostname,
+        users=USERS,
+        tls_key=layout.TLS_KEY,
+        tls_chain=layout.TLS_CHAIN,
+        sasl_socket=f"{layout.POSTFIX_QUEUE}/{layout.SASL_SOCKET}",
+        lmtp_socket=f"{layout.POSTFIX_QUEUE}/{layout.LMTP_SOCKET}",
+        mail_user=layout.MAIL_USER,
+        mail_user_id=layout.MAIL_USER_ID,
+        mail_root=layout.MAIL_ROOT,
+    )
+    return (
+        RenderedFile(CONFIGURATION, configuration, (Service.DOVECOT,)),
+        RenderedFile(USERS, _users(spec), (Service.DOVECOT,), OnChange.NOTHING, group="dovecot", mode=0o640),
+    )
+
+
+def _users(spec: MailServerSpec) -> bytes:
+    hashes = {mailbox.address: mailbox.password_hash for mailbox in spec.mailboxes}
+    hashes[spec.probe.address] = _probe_password_hash(spec.probe)
+    return "".join(f"{address}:{password_hash}\n" for address, password_hash in sorted(hashes.items())).encode()
+
+
+def _probe_password_hash(probe: ProbeMailbox) -> str:
+    """Hash the probe's password with a salt made from it, so that the same spec always renders the same bytes.
+
+    The password is random and long, so nothing can be looked up in a table made beforehand.
+    """
+    salt = hashlib.sha256(f"{probe.address}\0{probe.password}".encode()).digest()[:_SALT_OCTETS]
+    argon2id = Argon2id(
+        salt=salt,
+        length=_HASH_OCTETS,
+        iterations=_ARGON2_ITERATIONS,
+        lanes=_ARGON2_LANES,
+        memory_cost=_ARGON2_MEMORY_KIB,
+    )
+    return "{ARGON2ID}" + argon2id.derive_phc_encoded(probe.password.encode())

@@ -1,0 +1,79 @@
+"""Postfix's files: main.cf, master.cf and the lookup tables, for 3.7 (Debian 12) and 3.10 (Debian 13)."""
+
+from collections.abc import Iterable
+
+from mailstack import layout
+from mailstack.rendered_file import OnChange, RenderedFile, Service
+from mailstack.spec import MailServerSpec, Platform
+from mailstack.templating import fill
+
+DIRECTORY = "/etc/postfix"
+MAPS = f"{DIRECTORY}/maps"
+
+#: Every domain must take mail for these (RFC 5321 §4.5.1, RFC 2142 §4 and §5).
+_ROLE_NAMES = ("abuse", "postmaster")
+#: Beside them, the host itself gets mail for these: cron's output, and answers to bounces.
+_HOST_ROLE_NAMES = (*_ROLE_NAMES, "mailer-daemon", "root")
+
+
+def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]:
+    """Return Postfix's files. Tables other than `domains` are noticed by Postfix itself and reload nothing."""
+    submission_options = fill(
+        __package__, "submission_options.j2", platform=platform, opendkim_socket=layout.OPENDKIM_SOCKET
+    ).decode()
+    main_cf = fill(
+        __package__,
+        "main.cf.j2",
+        hostname=spec.hostname,
+        platform=platform,
+        lmtp_socket=layout.LMTP_SOCKET,
+        sasl_socket=layout.SASL_SOCKET,
+        tls_key=layout.TLS_KEY,
+        tls_chain=layout.TLS_CHAIN,
+        opendkim_socket=layout.OPENDKIM_SOCKET,
+        opendmarc_socket=layout.OPENDMARC_SOCKET,
+        mail_log=layout.MAIL_LOG,
+    )
+    master_cf = fill(
+        __package__, "master.cf.j2", submission_options=submission_options, injection_port=layout.INJECTION_PORT
+    )
+    return (
+        RenderedFile(f"{DIRECTORY}/main.cf", main_cf, (Service.POSTFIX,)),
+        RenderedFile(f"{DIRECTORY}/master.cf", master_cf, (Service.POSTFIX,)),
+        # trivial-rewrite keeps this table open for long; only a reload shows it a new domain at once.
+        _table("domains", ((domain, "OK") for domain in spec.receiving_domains), OnChange.RELOAD),
+        _table("mailboxes", ((address, "OK") for address in _mailbox_addresses(spec)), OnChange.NOTHING),
+        _table("aliases", _aliases(spec), OnChange.NOTHING),
+        _table("senders", _senders(spec), OnChange.NOTHING),
+    )
+
+
+def _table(name: str, rows: Iterable[tuple[str, str]], on_change: OnChange) -> RenderedFile:
+    content = "".join(f"{key} {value}\n" for key, value in sorted(rows))
+    return RenderedFile(f"{MAPS}/{name}", content.encode(), (Service.POSTFIX,), on_change, postmap=True)
+
+
+def _mailbox_addresses(spec: MailServerSpec) -> list[str]:
+    return [spec.probe.address, *(mailbox.address for mailbox in spec.mailboxes)]
+
+
+def _aliases(spec: MailServerSpec) -> list[tuple[str, str]]:
+    """Return the spec's aliases, and the role addresses it does not define, which lead to the probe's mailbox."""
+    rows = {alias.address: ", ".join(alias.targets) for alias in spec.aliases}
+    taken = {*rows, *_mailbox_addresses(spec)}
+    for domain in spec.receiving_domains:
+        for name in _HOST_ROLE_NAMES if domain == spec.hostname else _ROLE_NAMES:
+            if f"{name}@{domain}" not in taken:
+                rows[f"{name}@{domain}"] = spec.probe.address
+    return list(rows.items())
+
+
+def _senders(spec: MailServerSpec) -> list[tuple[str, str]]:
+    """Return who may send as each address: a mailbox as itself, and as an alias that leads to it."""
+    mailboxes = set(_mailbox_addresses(spec))
+    rows = [(address, address) for address in mailboxes]
+    for alias in spec.aliases:
+        owners = [target for target in alias.targets if target in mailboxes]
+        if owners:
+            rows.append((alias.address, ", ".join(owners)))
+    return rows
