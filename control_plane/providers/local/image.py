@@ -23,7 +23,7 @@ from control_plane.providers.local.recipes import Recipe
 Progress = Callable[[str], None]
 
 #: What the machine that bakes leaves in a root, and what each server must make for itself.
-_LEFT_BY_BAKING = ("etc/hostname", "etc/resolv.conf", "etc/apt/apt.conf.d/99mmdebstrap")
+_LEFT_BY_BAKING = ("etc/hostname", "etc/resolv.conf", "etc/dpkg/dpkg.cfg.d/99mmdebstrap")
 #: Nobody reads them on a server; they are a sixth of the image and of the time.
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
 _LAST_WORDS = 10

@@ -56,7 +56,7 @@ _MASKED_UNITS = (
     "systemd-pstore.service",
 )
 
-#: The provider's own cloud-init settings, as each cloud bakes some into its images; an order's user-data goes over them.
+#: The provider's own cloud-init settings, as every cloud bakes some into its images; user-data overrides them.
 #: The modules left out look for what no local server has (disks to grow, snaps, EC2, puppet ...).
 _CLOUD_CONFIG = """\
 datasource_list: [ NoCloud, None ]

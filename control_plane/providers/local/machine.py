@@ -1,0 +1,171 @@
+"""One local server: disk, network cable, and the container that runs on them.
+
+A machine is `attached` (disk mounted, network there) from the daemon's start to its end, and runs or not in between.
+Power is cut by killing the container's first process; `reboot` inside makes nspawn end with 133, and then the machine
+is started again on the same disk, as a cloud does.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import signal
+from pathlib import Path
+
+from control_plane.providers.base import PowerState, ProviderError, ProviderServer, ServerOrder
+from control_plane.providers.local import cgroups, disk, network
+from control_plane.providers.local.container import EXIT_REBOOT, Container, last_lines
+from control_plane.providers.local.record import ServerRecord, load_leader, save_leader, save_record, servers_dir
+from control_plane.providers.local.world import World
+
+log = logging.getLogger(__name__)
+
+#: systemd(1): SIGRTMIN+5 starts reboot.target.
+_SIGNAL_REBOOT = signal.SIGRTMIN + 5
+_ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
+
+
+def machine_shell(state_dir: Path, name: str) -> list[str]:
+    """Return what to put in front of a command that shall run inside a server, as its root.
+
+    Raises `ProviderError` when the server does not run.
+    """
+    leader = load_leader(servers_dir(World(state_dir).directory) / name)
+    spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
+    return ["nsenter", "--target", str(leader.pid), *spaces, "--", "env", "-i", *_ENVIRONMENT]
+
+
+class Machine:
+    """One server of the daemon's. Calls that change it take `lock`."""
+
+    def __init__(self, world: World, record: ServerRecord) -> None:
+        self._world = world
+        self.record = record
+        self.folder = servers_dir(world.directory) / record.name
+        #: One change at a time.
+        self.lock = asyncio.Lock()
+        self._unique = record.address.packed[2:].hex()
+        self._container: Container | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._halting = False
+
+    @property
+    def power(self) -> PowerState:
+        """Whether it runs; a reboot does not count as off."""
+        return PowerState.OFF if self._life is None or self._life.done() else PowerState.RUNNING
+
+    def as_server(self) -> ProviderServer:
+        """Return it as callers of the provider know it."""
+        return self.record.as_server(self.power)
+
+    async def build(self, order: ServerOrder, image: Path) -> None:
+        """Make disk and network of a new server."""
+        await asyncio.to_thread(self._build, order, image)
+
+    def _build(self, order: ServerOrder, image: Path) -> None:
+        self.folder.mkdir(mode=0o700, parents=True)
+        disk.create_disk(self.folder, image)
+        root = self.folder / "root"
+        disk.write_first_files(root, order.hostname, self.record.address)
+        disk.write_seed(root, self.record.provider_id, order.hostname, order.user_data)
+        network.plug_in(self._world.name, self._namespace, self.record.address)
+        save_record(self.folder, self.record)
+
+    async def attach(self) -> None:
+        """Mount the disk and make the network of a server that an earlier daemon has built."""
+        await asyncio.to_thread(disk.attach_disk, self.folder)
+        await asyncio.to_thread(network.plug_in, self._world.name, self._namespace, self.record.address)
+
+    async def start(self) -> None:
+        """Switch on; return when its first process runs. No error when it runs already."""
+        if self.power is PowerState.OFF:
+            self._halting = False
+            container = await self._start_container()
+            self._life = asyncio.create_task(self._live(container))
+        self._want(PowerState.RUNNING)
+
+    async def cut_power(self) -> None:
+        """Switch off at once: nothing inside gets to finish what it was doing."""
+        self._want(PowerState.OFF)
+        await self.halt()
+
+    async def halt(self) -> None:
+        """End it but remember that it should run."""
+        self._halting = True
+        if self._container is not None:
+            self._container.kill()
+        if self._life is not None:
+            await self._life
+
+    def reboot(self) -> None:
+        """Ask systemd inside to start again; raise `ProviderError` when it does not run."""
+        if self._container is None:
+            raise ProviderError(f"server {self.record.name!r} is off")
+        self._container.signal(_SIGNAL_REBOOT)
+
+    def set_network(self, *, connected: bool) -> None:
+        """Pull or plug its network cable; a restarted daemon plugs it in again."""
+        network.set_cable(self._world.name, self.record.address, connected=connected)
+
+    def console(self, count: int) -> str:
+        """Return the last lines of its console."""
+        return last_lines(self._console, count)
+
+    async def detach(self) -> None:
+        """Halt, unmount and unplug; the disk stays for the next daemon."""
+        await self.halt()
+        await asyncio.to_thread(self._detach)
+
+    def _detach(self) -> None:
+        cgroups.remove_tree(self._world.name, self._unique)
+        network.delete_namespace(self._namespace)
+        disk.detach_disk(self.folder)
+
+    async def destroy(self) -> None:
+        """Remove it with its disk, whatever state it is in."""
+        await self.detach()
+        await asyncio.to_thread(disk.remove_disk, self.folder)
+
+    @property
+    def _namespace(self) -> str:
+        return self._world.server_namespace(self._unique)
+
+    @property
+    def _console(self) -> Path:
+        return self.folder / "console.log"
+
+    def _want(self, power: PowerState) -> None:
+        if self.record.wanted is not power:
+            self.record = dataclasses.replace(self.record, wanted=power)
+            save_record(self.folder, self.record)
+
+    async def _start_container(self) -> Container:
+        # systemd leaves groups behind in its own, which would be in the way of the next one
+        await asyncio.to_thread(cgroups.remove_tree, self._world.name, self._unique)
+        groups = cgroups.create(self._world.name, self._unique)
+        options = (
+            *("--boot", f"--directory={self.folder / 'root'}", f"--hostname={self.record.hostname}"),
+            f"--network-namespace-path={network.NAMESPACES / self._namespace}",
+            # its own firewall and addresses are its own affair
+            "--capability=CAP_NET_ADMIN",
+        )
+        container = await Container.start(self._namespace, options, groups, self._console)
+        save_leader(self.folder, container.leader)
+        self._container = container
+        if self._halting:
+            container.kill()
+        return container
+
+    async def _live(self, container: Container) -> None:
+        """Follow the container to its end, and start the next one for as long as it asks for that."""
+        while (status := await container.ended()) == EXIT_REBOOT and not self._halting:
+            self._container = None
+            try:
+                container = await self._start_container()
+            except ProviderError:
+                log.exception("server %s did not come back from its reboot", self.record.name)
+                return
+        self._container = None
+        if status == 0:
+            # switched off from inside
+            self._want(PowerState.OFF)
+        log.info("server %s is off (nspawn ended with %d)", self.record.name, status)

@@ -1,0 +1,176 @@
+"""The outside world's DNS: PowerDNS from the shared image, authoritative for whatever is published to it.
+
+It answers at 10.77.0.53:53 and takes changes by its HTTP API on :8081, from the control plane's address and with the
+installation's random key only. An empty root zone makes it say NXDOMAIN for names that nobody published, where it would
+else refuse, and refusals break programs that ask for more than they need. Nothing is cached, so that a change shows at
+once. Zones are kept in SQLite below the state directory.
+
+SECURITY: runs in a container on the read-only image, as its root with nspawn's bounded capabilities.
+"""
+
+import asyncio
+import secrets
+import sqlite3
+import time
+from pathlib import Path
+
+import httpx
+
+from control_plane.providers.base import ProviderBusy, ProviderError
+from control_plane.providers.local import cgroups, network
+from control_plane.providers.local.container import Container, last_lines
+from control_plane.providers.local.world import World
+
+API_URL = f"http://{network.NAMESERVER}:8081"
+#: Everything that servers resolve backwards.
+REVERSE_ZONE = "77.10.in-addr.arpa."
+_OWN_NAME = "ns1.local.example."
+#: Seconds; also how long a resolver may remember that a name is not there.
+_TTL = 5
+_START_SECONDS = 15.0
+_POLL_SECONDS = 0.02
+_HTTP_NOT_FOUND = 404
+
+_CONFIGURATION = """\
+launch=gsqlite3
+gsqlite3-database=/var/lib/powerdns/zones.sqlite3
+gsqlite3-pragma-synchronous=1
+local-address={address}
+daemon=no
+guardian=no
+api=yes
+api-key={api_key}
+webserver-address={address}
+webserver-port=8081
+webserver-allow-from={control_plane}
+default-soa-content={own_name} hostmaster.@ 0 10800 3600 604800 {ttl}
+# it would ask the vendor's nameservers, which no packet can reach
+security-poll-suffix=
+# a change and a new zone are seen by the next question
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+zone-cache-refresh-interval=0
+"""
+
+
+def nameserver_api_key(state_dir: Path) -> str:
+    """Return the key of the HTTP API; make it, mode 0600, when the installation has none yet."""
+    path = _directory(World(state_dir)) / "api.key"
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(32))
+    return path.read_text()
+
+
+def reverse_name(address: str) -> str:
+    """Return the name whose PTR says who an address is (RFC 1035 §3.5)."""
+    return f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa."
+
+
+class Nameserver:
+    """The nameserver of one world, owned by the daemon."""
+
+    def __init__(self, world: World, image: Path) -> None:
+        self._world = world
+        self._image = image
+        self._folder = _directory(world)
+        self._namespace = world.server_namespace("dns")
+        self._container: Container | None = None
+        self._api_key = nameserver_api_key(world.state_dir)
+
+    async def start(self) -> None:
+        """Start it and return when it answers with its root and reverse zones in place."""
+        await asyncio.to_thread(self._prepare)
+        options = (
+            *("--as-pid2", "--read-only", f"--directory={self._image}", f"--bind={self._folder}:/var/lib/powerdns"),
+            f"--network-namespace-path={network.NAMESPACES / self._namespace}",
+            *("--tmpfs=/run/pdns", "/usr/sbin/pdns_server", "--config-dir=/var/lib/powerdns"),
+        )
+        groups = cgroups.create(self._world.name, "dns")
+        self._container = await Container.start(self._namespace, options, groups, self._console)
+        await self._await_answer()
+        await self._ensure_zone(".")
+        await self._ensure_zone(REVERSE_ZONE)
+
+    async def stop(self) -> None:
+        """End it and remove its network; the zones stay."""
+        if self._container is not None:
+            self._container.kill()
+            await self._container.ended()
+            self._container = None
+        await asyncio.to_thread(self._clear)
+
+    async def set_reverse(self, address: str, hostname: str | None) -> None:
+        """Set or (with None) remove the PTR of an address."""
+        change = {"name": reverse_name(address), "type": "PTR", "ttl": _TTL, "changetype": "DELETE", "records": []}
+        if hostname is not None:
+            record = {"content": f"{hostname.rstrip('.')}.", "disabled": False}
+            change |= {"changetype": "REPLACE", "records": [record]}
+        await self._call("PATCH", f"/zones/{REVERSE_ZONE}", {"rrsets": [change]})
+
+    def _prepare(self) -> None:
+        configuration = _CONFIGURATION.format(
+            address=network.NAMESERVER,
+            control_plane=network.GATEWAY,
+            api_key=self._api_key,
+            own_name=_OWN_NAME,
+            ttl=_TTL,
+        )
+        path = self._folder / "pdns.conf"
+        path.touch(mode=0o600)
+        path.write_text(configuration)
+        zones = self._folder / "zones.sqlite3"
+        if not zones.exists():
+            self._create_zone_file(zones)
+        network.plug_in(self._world.name, self._namespace, network.NAMESERVER)
+
+    def _create_zone_file(self, zones: Path) -> None:
+        schema = self._image / "usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql"
+        unfinished = zones.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        connection = sqlite3.connect(unfinished)
+        connection.executescript(schema.read_text())
+        connection.close()
+        unfinished.rename(zones)
+
+    async def _await_answer(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                await self._call("GET", "/zones", None)
+            except ProviderBusy as error:
+                if time.monotonic() > deadline:
+                    raise ProviderError(f"the nameserver does not answer:\n{last_lines(self._console, 5)}") from error
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    async def _ensure_zone(self, name: str) -> None:
+        path = "/zones/" + ("=2E" if name == "." else name)
+        if await self._call("GET", path, None) == _HTTP_NOT_FOUND:
+            await self._call("POST", "/zones", {"name": name, "kind": "Native", "nameservers": [_OWN_NAME]})
+
+    async def _call(self, method: str, path: str, body: object) -> int:
+        headers = {"X-API-Key": self._api_key}
+        try:
+            async with httpx.AsyncClient(base_url=API_URL, headers=headers, trust_env=False) as client:
+                answer = await client.request(method, f"/api/v1/servers/localhost{path}", json=body)
+        except httpx.TransportError as error:
+            raise ProviderBusy(f"the nameserver does not answer: {error}") from error
+        if answer.is_error and not (method == "GET" and answer.status_code == _HTTP_NOT_FOUND):
+            raise ProviderError(f"the nameserver refused {method} {path}: {answer.text}")
+        return answer.status_code
+
+    def _clear(self) -> None:
+        cgroups.remove_tree(self._world.name, "dns")
+        network.delete_namespace(self._namespace)
+
+    @property
+    def _console(self) -> Path:
+        return self._folder / "console.log"
+
+
+def _directory(world: World) -> Path:
+    return world.directory / "nameserver"

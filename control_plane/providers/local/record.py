@@ -1,0 +1,109 @@
+"""What the daemon keeps on disk about each server, so that a restarted one knows them all.
+
+`<world>/servers/<name>/server.json` is written before the first start and removed last. `leader.json` beside it names
+the server's first process while it runs.
+"""
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from control_plane.providers.base import PowerState, ProviderError, ProviderServer
+from control_plane.providers.local.catalogue import size_of
+
+_PROC = Path("/proc")
+_START_TIME_FIELD = 19
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """One server as ordered, with the address it got and whether it should run."""
+
+    provider_id: str
+    name: str
+    hostname: str
+    address: ipaddress.IPv4Address
+    size: str
+    region: str
+    labels: tuple[tuple[str, str], ...]
+    wanted: PowerState
+
+    def as_server(self, power: PowerState) -> ProviderServer:
+        """Return it as callers of the provider know it."""
+        size = size_of(self.size)
+        return ProviderServer(
+            provider_id=self.provider_id,
+            name=self.name,
+            ipv4_address=str(self.address),
+            power=power,
+            cores=size.cores,
+            memory_bytes=size.memory_bytes,
+            disk_bytes=size.disk_bytes,
+            monthly_cost=None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """A server's first process, by pid and start time (clock ticks since boot): a pid alone may be another's by now."""
+
+    pid: int
+    start_time: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Leader":
+        """Describe a running process; raise `FileNotFoundError` when there is none."""
+        # proc(5): the name in parentheses may hold anything, so count after its end
+        after_name = (_PROC / str(pid) / "stat").read_text().rpartition(") ")[2]
+        return cls(pid, int(after_name.split()[_START_TIME_FIELD]))
+
+    def is_alive(self) -> bool:
+        """Whether this very process still runs."""
+        try:
+            return Leader.of(self.pid) == self
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+
+_RECORD = TypeAdapter(ServerRecord)
+_LEADER = TypeAdapter(Leader)
+
+
+def servers_dir(world_dir: Path) -> Path:
+    """Where each server has a folder of its name."""
+    return world_dir / "servers"
+
+
+def save_record(folder: Path, record: ServerRecord) -> None:
+    """Write it so that a crash leaves the old one or the new one."""
+    _replace(folder / "server.json", _RECORD.dump_json(record, indent=1))
+
+
+def load_record(folder: Path) -> ServerRecord | None:
+    """Read it; None when the server was never whole."""
+    path = folder / "server.json"
+    return _RECORD.validate_json(path.read_bytes()) if path.exists() else None
+
+
+def save_leader(folder: Path, pid: int) -> None:
+    """Note the first process of a server that has just started."""
+    _replace(folder / "leader.json", _LEADER.dump_json(Leader.of(pid)))
+
+
+def load_leader(folder: Path) -> Leader:
+    """Return the first process of a server; raise `ProviderError` when it does not run."""
+    try:
+        leader = _LEADER.validate_json((folder / "leader.json").read_bytes())
+    except FileNotFoundError as error:
+        raise ProviderError(f"server {folder.name!r} does not run") from error
+    if not leader.is_alive():
+        raise ProviderError(f"server {folder.name!r} does not run")
+    return leader
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_bytes(content)
+    beside.replace(path)
