@@ -1,0 +1,61 @@
+"""How the processes log in to PostgreSQL: not as its owner, but as the roles that the migrations make.
+
+In the private PostgreSQL whoever reaches the socket may be any role. In one that the user brought, the roles get random
+passwords, which are kept in the installation's state (mode 0600).
+"""
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+
+API = "penguin_api"
+SYSTEM = "penguin_system"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    """libpq URLs: the owner's for migrations, and those of the two roles that the processes use."""
+
+    owner: str = field(repr=False)
+    api: str = field(repr=False)
+    system: str = field(repr=False)
+
+
+def give_passwords(owner_url: str, password_file: Path) -> DatabaseUrls:
+    """Set the roles' passwords in a migrated database; keep them in `password_file`, or use those that are there."""
+    passwords = _load_or_create(password_file)
+    with psycopg.connect(owner_url) as connection:
+        for role, password in passwords.items():
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
+    return DatabaseUrls(
+        owner=owner_url,
+        api=_as_role(owner_url, API, passwords[API]),
+        system=_as_role(owner_url, SYSTEM, passwords[SYSTEM]),
+    )
+
+
+def reached_at(url: str, address: str, port: int) -> str:
+    """Return `url` for a connection that goes to `address` and `port`, while the host's name still stands for TLS."""
+    parsed = make_url(url)
+    return _text(parsed.set(port=port).update_query_dict({"hostaddr": address}))
+
+
+def _as_role(url: str, role: str, password: str) -> str:
+    return _text(make_url(url).set(username=role, password=password))
+
+
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+def _load_or_create(password_file: Path) -> dict[str, str]:
+    if not password_file.exists():
+        password_file.touch(mode=0o600)
+        password_file.write_text(json.dumps({role: secrets.token_urlsafe(32) for role in (API, SYSTEM)}))
+    passwords: dict[str, str] = json.loads(password_file.read_text())
+    return passwords
