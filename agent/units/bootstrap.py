@@ -1,0 +1,318 @@
+"""penguin-bootstrap: makes a fresh server run the agent.
+
+Run as root by cloud-init, with the system's Python and nothing else (3.11 or newer, standard library only), and again
+after an upgrade; a second run finds everything done. It reads /etc/penguin/bootstrap.json, which came with the
+server's user-data, and:
+
+  1. installs the Debian packages of a mail server, if any is missing;
+  2. fetches manifest.json and the wheels it names from the control plane;
+  3. makes a virtual environment of its own for this release, offline, and lets the release check itself;
+  4. points /opt/penguin-agent/current at it, installs the systemd units and starts them.
+
+SECURITY: downloads come over HTTPS from a server whose certificate the pinned authority signed. The manifest must have
+the SHA-256 that came with the user-data, and each wheel the SHA-256 in the manifest. Nothing is fetched from elsewhere.
+
+DIAGNOSTICS: one line for each step on standard output; on failure one line on standard error and status 1.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG_DIR = Path("/etc/penguin")
+INSTALL_DIR = Path("/opt/penguin-agent")
+UNIT_DIR = Path("/etc/systemd/system")
+SYSUSERS_DIR = Path("/etc/sysusers.d")
+UNITS = ("penguin-agent.service", "penguin-configure.service", "penguin-configure.socket")
+SYSUSERS = "penguin-agent.sysusers.conf"
+AGENT_USER = "penguin-agent"
+PACKAGES = (
+    "postfix",
+    "dovecot-core",
+    "dovecot-imapd",
+    "dovecot-lmtpd",
+    "dovecot-sieve",
+    "opendkim",
+    "opendkim-tools",
+    "opendmarc",
+)
+#: A server may boot before it has a network, and before its control plane answers: seconds to go on trying.
+DOWNLOAD_PATIENCE = 600.0
+DOWNLOAD_TIMEOUT = 30.0
+LONGEST_PAUSE = 15.0
+MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_WHEEL_BYTES = 256 * 1024 * 1024
+#: Releases kept for a way back, the current one included.
+RELEASES_KEPT = 2
+
+
+class BootstrapFailed(Exception):
+    """The server cannot be made to run the agent; the message says which step and why."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A file to install and the SHA-256 (hex) it must have."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A release: its name, its wheels, and the wheel that holds pip itself."""
+
+    version: str
+    wheels: tuple[Wheel, ...]
+    pip: str
+
+
+def main() -> int:
+    """Run all steps; return the exit status."""
+    try:
+        bootstrap()
+    except BootstrapFailed as error:
+        print(f"penguin-bootstrap: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def bootstrap() -> None:
+    """Do what is missing. Raises `BootstrapFailed`."""
+    config = _read_config(CONFIG_DIR / "bootstrap.json")
+    install_packages()
+    say("fetching the release")
+    downloads = Downloads(config["downloads_url"], CONFIG_DIR / "ca.pem")
+    manifest = parse_manifest(downloads.read("manifest.json", config["manifest_sha256"], MAX_MANIFEST_BYTES))
+    release = INSTALL_DIR / "releases" / f"{manifest.version}-{config['manifest_sha256'][:12]}"
+    if not _is_current(release):
+        install_release(release, manifest, downloads)
+    units_changed = install_units(release)
+    hand_over_join_file()
+    start_units(restart=switch_to(release) or units_changed)
+    remove_old_releases(release)
+    say(f"the agent runs, release {release.name}")
+
+
+def say(what: str) -> None:
+    """Tell the progress, in cloud-init's log and on the console."""
+    print(f"penguin-bootstrap: {what}", flush=True)
+
+
+def _read_config(path: Path) -> Mapping[str, str]:
+    try:
+        content = json.loads(path.read_bytes())
+        return {key: str(content[key]) for key in ("downloads_url", "manifest_sha256")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BootstrapFailed(f"{path} cannot be used: {error!r}") from error
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read manifest.json. Names are file names and nothing more: they become paths. Raises `BootstrapFailed`."""
+    try:
+        raw = json.loads(content)
+        wheels = tuple(Wheel(_file_name(wheel["name"]), str(wheel["sha256"])) for wheel in raw["wheels"])
+        manifest = Manifest(_file_name(raw["version"]), wheels, _file_name(raw["pip"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BootstrapFailed(f"the manifest cannot be used: {error!r}") from error
+    if manifest.pip not in {wheel.name for wheel in wheels}:
+        raise BootstrapFailed("the manifest names a pip that is not among its wheels")
+    return manifest
+
+
+def _file_name(name: object) -> str:
+    if not isinstance(name, str) or not name or name.startswith(".") or Path(name).name != name:
+        raise ValueError(f"not a file name: {name!r}")
+    return name
+
+
+class Downloads:
+    """The control plane's files, over HTTPS with the pinned authority and no proxy."""
+
+    def __init__(self, url: str, ca_file: Path) -> None:
+        if not url.startswith("https://"):
+            raise BootstrapFailed(f"downloads must come over https, not from {url}")
+        self._url = url.rstrip("/")
+        try:
+            context = ssl.create_default_context(cafile=str(ca_file))
+        except OSError as error:
+            raise BootstrapFailed(f"{ca_file} cannot be used: {error}") from error
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
+        self._give_up_at = time.monotonic() + DOWNLOAD_PATIENCE
+
+    def read(self, name: str, sha256: str, limit: int) -> bytes:
+        """Fetch a file, trying for some minutes. Raises `BootstrapFailed`, at once when its content is not right."""
+        pause = 0.5
+        while True:
+            try:
+                with self._opener.open(f"{self._url}/{name}", timeout=DOWNLOAD_TIMEOUT) as response:
+                    content: bytes = response.read(limit + 1)
+                break
+            except (urllib.error.URLError, OSError) as error:
+                if time.monotonic() + pause > self._give_up_at:
+                    raise BootstrapFailed(f"{name} could not be fetched: {error}") from error
+                say(f"{name}: {error}; trying again in {pause:.1f} s")
+                time.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise BootstrapFailed(f"{name} has SHA-256 {found}, expected {sha256}")
+        return content
+
+
+def install_packages() -> None:
+    """Install the packages that are missing; a baked image has them all."""
+    missing = [package for package in PACKAGES if not _is_installed(package)]
+    if not missing:
+        return
+    say(f"installing {' '.join(missing)}")
+    # Without an answer Postfix is left without main.cf, and each of its commands then takes a second.
+    answers = (
+        f"postfix postfix/main_mailer_type select Internet Site\npostfix postfix/mailname string {socket.getfqdn()}\n"
+    )
+    apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=5"]
+    run(["debconf-set-selections"], stdin=answers)
+    run([*apt, "update"])
+    run([*apt, "install", "--no-install-recommends", *missing])
+
+
+def _is_installed(package: str) -> bool:
+    query = subprocess.run(
+        ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return query.stdout == "installed"
+
+
+def _is_current(release: Path) -> bool:
+    current = INSTALL_DIR / "current"
+    return current.is_symlink() and current.readlink() == release and release.is_dir()
+
+
+def install_release(release: Path, manifest: Manifest, downloads: Downloads) -> None:
+    """Make the release's environment and let it check itself. What an earlier, broken run left there goes."""
+    shutil.rmtree(release, ignore_errors=True)
+    release.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=INSTALL_DIR, prefix=".wheels-") as folder:
+        _fetch_wheels(manifest, downloads, Path(folder))
+        say(f"installing release {release.name}")
+        run([sys.executable, "-m", "venv", "--without-pip", str(release)])
+        _pip_install(release, manifest, Path(folder))
+    # Run as root, this also leaves the compiled modules that the agent, which may not write here, starts from.
+    run([str(release / "bin" / "penguin-agent"), "selfcheck"])
+
+
+def _fetch_wheels(manifest: Manifest, downloads: Downloads, folder: Path) -> None:
+    def fetch(wheel: Wheel) -> None:
+        (folder / wheel.name).write_bytes(downloads.read(wheel.name, wheel.sha256, MAX_WHEEL_BYTES))
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
+        for finished in concurrent.futures.as_completed([pool.submit(fetch, wheel) for wheel in manifest.wheels]):
+            finished.result()
+
+
+def _pip_install(release: Path, manifest: Manifest, folder: Path) -> None:
+    """Install exactly the manifest's wheels, whose hashes were checked when they were fetched."""
+    wheels = [str(folder / wheel.name) for wheel in manifest.wheels if wheel.name != manifest.pip]
+    offline = ["--isolated", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
+    python = str(release / "bin" / "python")
+    run([python, str(folder / manifest.pip / "pip"), "install", "--quiet", *offline, *wheels])
+
+
+def install_units(release: Path) -> bool:
+    """Copy units and user from the release; return whether any file changed."""
+    (source,) = release.glob("lib/python3*/site-packages/agent/units")
+    if _copy_if_changed(source / SYSUSERS, SYSUSERS_DIR / "penguin-agent.conf"):
+        run(["systemd-sysusers", str(SYSUSERS_DIR / "penguin-agent.conf")])
+    changed = [_copy_if_changed(source / unit, UNIT_DIR / unit) for unit in UNITS]
+    return any(changed)
+
+
+def _copy_if_changed(source: Path, target: Path) -> bool:
+    content = source.read_bytes()
+    if target.is_file() and target.read_bytes() == content:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.new")
+    draft.write_bytes(content)
+    draft.chmod(0o644)
+    draft.replace(target)
+    return True
+
+
+def hand_over_join_file() -> None:
+    """Give the agent its join file, the only file of the folder that it may write."""
+    join_file = CONFIG_DIR / "agent.json"
+    CONFIG_DIR.chmod(0o755)
+    if join_file.exists():
+        join_file.chmod(0o600)
+        shutil.chown(join_file, AGENT_USER, AGENT_USER)
+
+
+def switch_to(release: Path) -> bool:
+    """Point `current` at the release in one step; return whether it was elsewhere before."""
+    if _is_current(release):
+        return False
+    draft = INSTALL_DIR / ".current.new"
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(release)
+    draft.replace(INSTALL_DIR / "current")
+    return True
+
+
+def start_units(*, restart: bool) -> None:
+    """Enable and (re)start the agent. Its unit is ready once it tried the link, whether or not that is up."""
+    say("starting the agent")
+    enabled = ["penguin-configure.socket", "penguin-agent.service"]
+    if not restart:
+        run(["systemctl", "start", *enabled])
+        return
+    # None of ours has a System V twin, and looking for them takes seconds.
+    without_sysv = {**os.environ, "SYSTEMCTL_SKIP_SYSV": "1"}
+    run(["systemctl", "enable", "--no-reload", *enabled], environment=without_sysv)
+    run(["systemctl", "daemon-reload"])
+    run(["systemctl", "stop", "penguin-configure.service"])
+    run(["systemctl", "restart", *enabled])
+
+
+def remove_old_releases(release: Path) -> None:
+    """Keep the newest releases and the current one."""
+    others = [path for path in release.parent.iterdir() if path != release]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in others[RELEASES_KEPT - 1 :]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def run(command: list[str], stdin: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+    """Run a command. Raises `BootstrapFailed` with its last words."""
+    environment = {**(environment or os.environ), "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        result = subprocess.run(
+            command, input=stdin or "", capture_output=True, text=True, env=environment, check=False
+        )
+    except OSError as error:
+        raise BootstrapFailed(f"{command[0]}: {error.strerror}") from error
+    if result.returncode != 0:
+        words = (result.stderr or result.stdout).strip()[-2000:]
+        raise BootstrapFailed(f"{' '.join(command[:4])}: status {result.returncode}: {words}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
