@@ -1,0 +1,70 @@
+"""What an agent may do in Redis: one ACL user per server, for its own streams and the few commands it needs.
+
+The password is random and new with each grant, and is kept nowhere but with the agent: when Redis has forgotten its
+users, the agent is refused, asks again over its link, and is granted anew.
+"""
+
+import secrets
+import uuid
+
+from redis.asyncio import Redis
+
+from control_plane.errors import Unavailable
+from control_plane.queuer import keys
+from control_plane.queuer.streams import QUEUE_AWAY
+from protos.agent.v1.link_pb2 import QueueAccess
+
+#: What taking from a stream takes, and what a client says at the start of a connection.
+_COMMANDS = (
+    "+xreadgroup",
+    "+xautoclaim",
+    "+xack",
+    "+xdel",
+    "+xlen",
+    "+ping",
+    "+auth",
+    "+hello",
+    "+client|setinfo",
+    "+client|setname",
+)
+_PASSWORD_BYTES = 32
+
+
+async def grant(redis: Redis, vps_id: uuid.UUID, endpoint: str, ca_pem: bytes) -> QueueAccess:
+    """Give a server's agent a new password; connections that it has open go on. Raises `Unavailable`."""
+    password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    try:
+        await redis.acl_setuser(
+            username(vps_id),
+            enabled=True,
+            reset=True,
+            passwords=f"+{password}",
+            keys=[f"{keys.prefix(vps_id)}:*"],
+            commands=_COMMANDS,
+        )
+    except QUEUE_AWAY as error:
+        raise Unavailable("the queue is away") from error
+    return QueueAccess(
+        endpoint=endpoint,
+        username=username(vps_id),
+        password=password,
+        ca_pem=ca_pem,
+        key_prefix=keys.prefix(vps_id),
+    )
+
+
+async def revoke(redis: Redis, vps_id: uuid.UUID) -> None:
+    """Take a server's access and its streams away, and cut its connections. Raises `Unavailable`.
+
+    What was leased to it stays in PostgreSQL.
+    """
+    try:
+        await redis.acl_deluser(username(vps_id))
+        await redis.delete(keys.epoch(vps_id), *keys.streams(vps_id))
+    except QUEUE_AWAY as error:
+        raise Unavailable("the queue is away") from error
+
+
+def username(vps_id: uuid.UUID) -> str:
+    """Return the name of a server's ACL user."""
+    return f"vps-{vps_id}"

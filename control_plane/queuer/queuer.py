@@ -1,0 +1,133 @@
+"""The queuer: leases waiting sends in PostgreSQL and writes their envelopes to Redis, round after round.
+
+A round looks for waiting sends, asks Redis how full the servers' streams are, leases what there is room for, and only
+then, after the commit, writes the envelopes. So what is leased is always in PostgreSQL, and is written again under the
+same lease when Redis loses it (refill.py); a lease that runs out without word from the server is taken back.
+
+Several queuers may run side by side; they meet only in the row locks of claim.sql. A round is started by NOTIFY and,
+since a hint can be lost, by the clock. When PostgreSQL or Redis is away a round fails as a whole and is begun again a
+moment later; nothing is leased before Redis has answered.
+"""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
+
+from control_plane.clock import Clock, utc_now
+from control_plane.queuer.allot import allot
+from control_plane.queuer.leased_send import LeasedSend
+from control_plane.queuer.refill import Refill
+from control_plane.queuer.repeat import Attempts, repeat
+from control_plane.queuer.statements import claim, reclaim, waiting_lines
+from control_plane.queuer.streams import look, write
+from db.notifications import listen
+from db.session import Database
+
+#: Notified by whoever accepts a send.
+CHANNEL = "sends_ready"
+
+#: Sends leased in one round; more gain nothing.
+_BATCH = 1000
+_POLL_SECONDS = 1.0
+#: The first wait for agents to make room in full streams; it doubles up to the poll.
+_FULL_SECONDS = 0.02
+_RECLAIM_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an operator may set (control_plane/settings.py)."""
+
+    lease_seconds: int
+    lease_tolerance_seconds: int
+    stream_depth: int
+
+
+@dataclass(slots=True)
+class Queuer:
+    """One queuer."""
+
+    database: Database
+    redis: Redis
+    limits: Limits
+    clock: Clock = utc_now
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: bool = False
+    _full_pause: float = _FULL_SECONDS
+    #: Leased and committed, and not known to be in Redis.
+    _unwritten: list[LeasedSend] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Work until `stop`; the round in hand is finished."""
+        refill = Refill(self.database, self.redis)
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(listen(self.database, (CHANNEL,), lambda _payload: self._woken.set())),
+                group.create_task(repeat("refilling", refill.look_at_all)),
+                group.create_task(repeat("taking back leases", self.take_back)),
+            ]
+            await self._rounds()
+            for task in beside:
+                task.cancel()
+
+    def stop(self) -> None:
+        """Let `run` return after the round in hand."""
+        self._stopping = True
+        self._woken.set()
+
+    async def round(self) -> float:
+        """Lease and write once; return the seconds until the next round unless it is woken."""
+        await self._write_again()
+        lines = await waiting_lines(self.database)
+        depths = await look(self.redis, sorted({line.vps_id for line in lines}))
+        ready = [line for line in lines if depths[line.vps_id].whole]
+        lengths = {vps_id: depth.lengths for vps_id, depth in depths.items()}
+        rooms = allot(ready, lengths, self.limits.stream_depth, _BATCH)
+        leased = await claim(self.database, rooms, self.limits.lease_seconds) if rooms else []
+        self._unwritten = leased
+        await self._write_again()
+        return self._pause(leased=len(leased), is_full=len(rooms) < len(lines))
+
+    async def take_back(self) -> float:
+        """Take back leases that ran out, and return the seconds until the next time."""
+        count = await reclaim(self.database, self.limits.lease_tolerance_seconds)
+        if count:
+            _log.warning("took back %d leases that ran out", count)
+            self._woken.set()
+        return _RECLAIM_SECONDS
+
+    async def _rounds(self) -> None:
+        attempts = Attempts("queueing")
+        while not self._stopping:
+            self._woken.clear()
+            pause = await attempts.attempt(self.round)
+            if pause and not self._stopping:
+                await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    async def _write_again(self) -> None:
+        """Write what is leased and not written. While Redis refuses, nothing more is leased."""
+        now = self.clock()
+        due = [send for send in self._unwritten if send.lease_deadline > now]
+        self._unwritten = await write(self.redis, due)
+        if self._unwritten:
+            raise OutOfMemoryError("Redis refuses envelopes")
+
+    def _pause(self, *, leased: int, is_full: bool) -> float:
+        if leased:
+            self._full_pause = _FULL_SECONDS
+            return 0.0
+        if not is_full:
+            return _POLL_SECONDS
+        pause, self._full_pause = self._full_pause, min(2 * self._full_pause, _POLL_SECONDS)
+        return pause

@@ -1,0 +1,71 @@
+"""The streams in Redis: how full they are, whether Redis forgot them, and writing to them."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from control_plane.queuer import keys
+from control_plane.queuer.leased_send import LeasedSend
+
+#: Redis is away, full, or refuses: all mean "later".
+QUEUE_AWAY = (RedisError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """One server's streams: whether they are whole, and their lengths by priority."""
+
+    whole: bool
+    lengths: tuple[int, ...]
+
+
+def connect(url: str) -> Redis:
+    """Return a client that tells at once when Redis is away; waiting is up to the caller."""
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0))
+
+
+async def look(redis: Redis, vps_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Depths]:
+    """Return how the servers' streams are, in one round trip."""
+    pipeline = redis.pipeline(transaction=False)
+    for vps_id in vps_ids:
+        pipeline.exists(keys.epoch(vps_id))
+        for name in keys.streams(vps_id):
+            pipeline.xlen(name)
+    answers = await pipeline.execute()
+    width = 1 + len(keys.PRIORITIES)
+    rows = [answers[start : start + width] for start in range(0, len(answers), width)]
+    return {vps_id: Depths(bool(row[0]), tuple(row[1:])) for vps_id, row in zip(vps_ids, rows, strict=True)}
+
+
+async def make_groups(redis: Redis, vps_id: uuid.UUID) -> None:
+    """Make the server's streams and their consumer group, where they are missing."""
+    pipeline = redis.pipeline(transaction=False)
+    for name in keys.streams(vps_id):
+        pipeline.xgroup_create(name, keys.GROUP, id="0", mkstream=True)
+    for answer in await pipeline.execute(raise_on_error=False):
+        if isinstance(answer, ResponseError) and "BUSYGROUP" not in str(answer):
+            raise answer
+
+
+async def mark_whole(redis: Redis, vps_id: uuid.UUID) -> None:
+    """Record that the server's streams hold all that they must."""
+    await redis.set(keys.epoch(vps_id), "1")
+
+
+async def write(redis: Redis, sends: Iterable[LeasedSend]) -> list[LeasedSend]:
+    """Add the envelopes in order, in one round trip, and return those that Redis refused.
+
+    Raises one of `QUEUE_AWAY` when it is not known which were added; adding one twice is harmless, since the agent
+    takes a send once.
+    """
+    sends = list(sends)
+    pipeline = redis.pipeline(transaction=False)
+    for send in sends:
+        pipeline.xadd(keys.stream(send.vps_id, send.priority), {keys.FIELD: send.envelope()})
+    answers = await pipeline.execute(raise_on_error=False)
+    return [send for send, answer in zip(sends, answers, strict=True) if isinstance(answer, Exception)]
