@@ -14,6 +14,7 @@ from email.utils import format_datetime
 
 from control_plane.errors import InvalidInput, TooLarge
 from control_plane.inboxes.addresses import EmailAddress
+from control_plane.inboxes.header_text import check_header_text
 from control_plane.messages import header_fields
 
 #: Octets of a composed message. Postfix's own limit (10,240,000) leaves room for what is put in front on the way.
@@ -48,11 +49,9 @@ def compose(draft: Draft, send_id: uuid.UUID, date: dt.datetime) -> bytes:
     """
     head = "\r\n".join(
         [
-            header_fields.mailbox(
-                "From", header_fields.check_text(draft.display_name, "/display_name"), str(draft.sender)
-            ),
+            header_fields.mailbox("From", check_header_text(draft.display_name, "/display_name"), str(draft.sender)),
             header_fields.mailbox("To", "", str(draft.recipient)),
-            header_fields.unstructured("Subject", header_fields.check_text(draft.subject, "/subject")),
+            header_fields.unstructured("Subject", check_header_text(draft.subject, "/subject")),
             f"Date: {format_datetime(date)}",
             f"Message-ID: {message_id(send_id, draft.sender.domain)}",
             *_custom_fields(draft.headers),

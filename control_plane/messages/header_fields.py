@@ -10,6 +10,7 @@ from email.header import Header
 
 from control_plane.errors import InvalidInput
 from control_plane.inboxes.addresses import parse_address
+from control_plane.inboxes.header_text import check_header_text
 
 #: RFC 5322, section 2.1.1: lines should have 78 octets and must have no more than 998, without CRLF.
 PREFERRED_LINE = 78
@@ -29,19 +30,10 @@ _MAILBOX = re.compile(
     r"""|(?P<bare>[^<>,;:()" \t]+))[ \t]*(?:,(?=.)|$)"""
 )
 _MESSAGE_IDS = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>(?:[ \t]+<[!-;=?-~]+@[!-;=?-~]+>)*")
-# Control characters but for the tab, what Unicode calls line breaks, and halves of surrogate pairs.
-_NOT_TEXT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def check_text(text: str, field: str) -> str:
-    """Return the text without white space around it; raise `InvalidInput` when it could end a line or is no text."""
-    if _NOT_TEXT.search(text):
-        raise InvalidInput("A header must not contain line breaks or other control characters.", field)
-    return text.strip(" \t")
 
 
 def unstructured(name: str, text: str) -> str:
-    """Return a field of free text, such as Subject; `text` has passed `check_text`."""
+    """Return a field of free text, such as Subject; `text` has passed `check_header_text`."""
     if text.isascii() and "=?" not in text:
         field = fold(name, text)
         if max(map(len, field.split("\r\n"))) <= MAX_LINE:
@@ -50,7 +42,7 @@ def unstructured(name: str, text: str) -> str:
 
 
 def mailbox(name: str, display_name: str, address: str) -> str:
-    """Return an address field with one mailbox; `display_name` has passed `check_text` and may be empty."""
+    """Return an address field with one mailbox; `display_name` has passed `check_header_text` and may be empty."""
     return fold(name, _mailbox(name, display_name, address))
 
 
@@ -59,7 +51,7 @@ def custom(name: str, value: str, field: str) -> str:
     lowered = name.lower()
     if not _FIELD_NAME.fullmatch(name) or not (lowered in ALLOWED_FIELDS or lowered.startswith(ALLOWED_PREFIXES)):
         raise InvalidInput("This header may not be set: Reply-To, In-Reply-To, References, List-* and X-* may.", field)
-    text = check_text(value, field)
+    text = check_header_text(value, field)
     if not text:
         raise InvalidInput("A header must not be empty.", field)
     if lowered == "reply-to":

@@ -1,0 +1,69 @@
+"""A tenant's sending domains; each has a DKIM key from the beginning."""
+
+import asyncio
+import base64
+import uuid
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import Conflict
+from control_plane.sealing import Sealer
+from control_plane.tenancy.scope import TenantScope
+
+#: Selector of a domain's first key; keys rotate by moving to the next number.
+FIRST_SELECTOR = "pm1"
+
+# Mailbox providers want 1024 bits at least; 2048 fits a TXT record in two strings (RFC 8301, section 3.2).
+_KEY_BITS = 2048
+
+# A name that is taken is not ours to wait for or to look at: nothing comes back, whoever has it.
+_CLAIM = text(
+    "INSERT INTO domains (tenant_id, name) VALUES (:tenant_id, :name) ON CONFLICT (name) DO NOTHING RETURNING id"
+)
+_FIND = text("SELECT id FROM domains WHERE tenant_id = :tenant_id AND name = :name")
+_INSERT_KEY = text(
+    "INSERT INTO dkim_keys (id, tenant_id, domain_id, selector, private_key_sealed, public_key)"
+    " VALUES (:id, :tenant_id, :domain_id, :selector, :private_key_sealed, :public_key)"
+)
+
+
+async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sealer: Sealer) -> uuid.UUID:
+    """Return the id of the tenant's domain, making it and its DKIM key when it is new.
+
+    Raises `Conflict` when another tenant has it, without saying who.
+    """
+    key = {"tenant_id": scope.tenant_id, "name": name}
+    domain_id: uuid.UUID | None = await session.scalar(_CLAIM, key)
+    if domain_id is not None:
+        await _create_dkim_key(session, scope, domain_id, sealer)
+        return domain_id
+    domain_id = await session.scalar(_FIND, key)
+    if domain_id is None:
+        raise Conflict(f"The domain {name} is in use and cannot be added.")
+    return domain_id
+
+
+async def _create_dkim_key(session: AsyncSession, scope: TenantScope, domain_id: uuid.UUID, sealer: Sealer) -> None:
+    key_id = uuid.uuid4()
+    private_der, public_der = await asyncio.to_thread(_generate)
+    row = {
+        "id": key_id,
+        "tenant_id": scope.tenant_id,
+        "domain_id": domain_id,
+        "selector": FIRST_SELECTOR,
+        "private_key_sealed": sealer.seal(private_der, f"dkim_keys.private_key:{key_id}"),
+        "public_key": base64.b64encode(public_der).decode(),
+    }
+    await session.execute(_INSERT_KEY, row)
+
+
+def _generate() -> tuple[bytes, bytes]:
+    """Return a new key as PKCS#8 and its public half as SubjectPublicKeyInfo, both DER."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
+    return (
+        key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    )

@@ -1,0 +1,40 @@
+"""A tenant's inboxes and the DNS records they depend on, as they are."""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import NotFound
+from control_plane.tenancy.scope import TenantScope
+from db.models import DnsRecordRow, Inbox
+
+
+async def load_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, *, lock: bool = False) -> Inbox:
+    """Return an inbox, with its row locked against other changes when asked; raise `NotFound`."""
+    query = select(Inbox).where(Inbox.tenant_id == scope.tenant_id, Inbox.id == inbox_id)
+    inbox = await session.scalar(query.with_for_update(key_share=True) if lock else query)
+    if inbox is None:
+        raise NotFound("There is no such inbox.")
+    return inbox
+
+
+async def list_inboxes(
+    session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID, after: uuid.UUID | None, limit: int
+) -> Sequence[Inbox]:
+    """Return a workspace's inboxes in the order of their ids, from the one after `after`."""
+    query = select(Inbox).where(Inbox.tenant_id == scope.tenant_id, Inbox.workspace_id == workspace_id)
+    if after is not None:
+        query = query.where(Inbox.id > after)
+    return (await session.scalars(query.order_by(Inbox.id).limit(limit))).all()
+
+
+async def load_dns_records(session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID) -> Sequence[DnsRecordRow]:
+    """Return the DNS records that the inbox depends on, in a stable order."""
+    query = (
+        select(DnsRecordRow)
+        .where(DnsRecordRow.tenant_id == scope.tenant_id, DnsRecordRow.inbox_id == inbox_id)
+        .order_by(DnsRecordRow.domain, DnsRecordRow.record_type, DnsRecordRow.record_name, DnsRecordRow.record_value)
+    )
+    return (await session.scalars(query)).all()

@@ -1,0 +1,37 @@
+"""The one door to a tenant's data: a `TenantScope`, which only an authenticated caller gets.
+
+Functions that touch a tenant's rows take the scope, never a tenant id of their caller's choosing. Row-level security
+holds even where a query forgets the tenant; the scope makes the query say it.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.clock import Clock
+from control_plane.errors import Forbidden
+from control_plane.identity.api_keys import PresentedKey, verify_api_key
+from control_plane.tenancy.permissions import EVERYTHING, READ_ONLY, Permission
+
+
+@dataclass(frozen=True, slots=True)
+class TenantScope:
+    """A tenant, and what may be done there."""
+
+    tenant_id: uuid.UUID
+    permissions: frozenset[Permission]
+
+    def require(self, permission: Permission) -> None:
+        """Raise `Forbidden` unless the permission is among those of the scope."""
+        if permission not in self.permissions:
+            raise Forbidden(f"This needs the permission {permission.value}, which the caller does not have now.")
+
+
+async def scope_of_key(session: AsyncSession, presented: PresentedKey, clock: Clock) -> TenantScope:
+    """Return the scope that an API key opens; the session is in a transaction of the tenant that the key names.
+
+    Raises `Unauthenticated`. A suspended tenant may look and not touch.
+    """
+    key = await verify_api_key(session, presented, clock())
+    return TenantScope(key.tenant_id, EVERYTHING if key.tenant_state == "active" else READ_ONLY)
