@@ -3,8 +3,8 @@
     python -m control_plane.providers.local.cloud --state-dir DIR --images-dir DIR --socket PATH
 
 Runs as root inside the world's network namespace (`World.enter`). It answers one JSON object a line on a Unix socket
-of mode 0600 (`rpc.py`, `door.py`), starts at once the servers that ran before, starts again those that reboot, and reaps what
-ends. SIGTERM cuts the power of all servers, unmounts and unplugs everything, and keeps the disks.
+of mode 0600 (`rpc.py`, `door.py`), starts at once the servers that ran before, starts again those that reboot, and
+reaps what ends. SIGTERM cuts the power of all servers, unmounts and unplugs everything, and keeps the disks.
 
 DIAGNOSTICS: what a caller does wrong is answered in a cloud's manner and disturbs no other server; a server's own words
 are in `console.log` in its folder.

@@ -18,8 +18,6 @@ from pathlib import Path
 
 from control_plane.providers.base import ProviderError
 
-#: What systemd-nspawn returns when the container asked to be started again.
-EXIT_REBOOT = 133
 _LEADER_KEY = "X_NSPAWN_LEADER_PID="
 _START_SECONDS = 20.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -77,10 +75,6 @@ class Container:
             signal.pidfd_send_signal(self._leader_fd, number)
         except ProcessLookupError:
             return
-
-    def kill(self) -> None:
-        """End everything in the container at once."""
-        self.signal(signal.SIGKILL)
 
     async def ended(self) -> int:
         """Wait until the container has ended; return nspawn's exit status (133: start it again). Call it once."""

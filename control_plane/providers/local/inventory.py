@@ -46,7 +46,8 @@ class Inventory:
         self._machines: dict[str, Machine] = {}
 
     async def open(self) -> None:
-        """Start the nameserver, and the servers that ran when the last daemon ended."""
+        """Start the nameserver, and the servers that ran when the last daemon ended or was killed."""
+        await asyncio.to_thread(self._world.clear_servers)
         await self._nameserver.start()
         for folder in sorted(servers_dir(self._world.directory).glob("*/")):
             record = load_record(folder)

@@ -13,12 +13,16 @@ from pathlib import Path
 
 from control_plane.providers.base import PowerState, ProviderError, ProviderServer, ServerOrder
 from control_plane.providers.local import cgroups, disk, network
-from control_plane.providers.local.container import EXIT_REBOOT, Container, last_lines
+from control_plane.providers.local.container import Container, last_lines
+from control_plane.providers.local.kept_container import KeptContainer
 from control_plane.providers.local.record import ServerRecord, load_leader, save_leader, save_record, servers_dir
 from control_plane.providers.local.world import World
 
 log = logging.getLogger(__name__)
 
+#: What systemd-nspawn returns when the container asked to be started again, and when it was switched off from inside.
+_EXIT_REBOOT = 133
+_EXIT_POWEROFF = 0
 #: systemd(1): SIGRTMIN+5 starts reboot.target.
 _SIGNAL_REBOOT = signal.SIGRTMIN + 5
 _ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
@@ -44,14 +48,12 @@ class Machine:
         #: One change at a time.
         self.lock = asyncio.Lock()
         self._unique = record.address.packed[2:].hex()
-        self._container: Container | None = None
-        self._life: asyncio.Task[None] | None = None
-        self._halting = False
+        self._container = KeptContainer(self._begin, lambda status: status == _EXIT_REBOOT, self._ended, 0.0)
 
     @property
     def power(self) -> PowerState:
         """Whether it runs; a reboot does not count as off."""
-        return PowerState.OFF if self._life is None or self._life.done() else PowerState.RUNNING
+        return PowerState.RUNNING if self._container.running else PowerState.OFF
 
     def as_server(self) -> ProviderServer:
         """Return it as callers of the provider know it."""
@@ -77,28 +79,17 @@ class Machine:
 
     async def start(self) -> None:
         """Switch on; return when its first process runs. No error when it runs already."""
-        if self.power is PowerState.OFF:
-            self._halting = False
-            container = await self._start_container()
-            self._life = asyncio.create_task(self._live(container))
+        await self._container.start()
         self._want(PowerState.RUNNING)
 
     async def cut_power(self) -> None:
         """Switch off at once: nothing inside gets to finish what it was doing."""
         self._want(PowerState.OFF)
-        await self.halt()
-
-    async def halt(self) -> None:
-        """End it but remember that it should run."""
-        self._halting = True
-        if self._container is not None:
-            self._container.kill()
-        if self._life is not None:
-            await self._life
+        await self._container.halt()
 
     def reboot(self) -> None:
         """Ask systemd inside to start again; raise `ProviderError` when it does not run."""
-        if self._container is None:
+        if not self._container.running:
             raise ProviderError(f"server {self.record.name!r} is off")
         self._container.signal(_SIGNAL_REBOOT)
 
@@ -111,8 +102,8 @@ class Machine:
         return last_lines(self._console, count)
 
     async def detach(self) -> None:
-        """Halt, unmount and unplug; the disk stays for the next daemon."""
-        await self.halt()
+        """Cut the power, unmount and unplug; the disk stays, and the next daemon will start it if it ran."""
+        await self._container.halt()
         await asyncio.to_thread(self._detach)
 
     def _detach(self) -> None:
@@ -138,7 +129,7 @@ class Machine:
             self.record = dataclasses.replace(self.record, wanted=power)
             save_record(self.folder, self.record)
 
-    async def _start_container(self) -> Container:
+    async def _begin(self) -> Container:
         # systemd leaves groups behind in its own, which would be in the way of the next one
         await asyncio.to_thread(cgroups.remove_tree, self._world.name, self._unique)
         groups = cgroups.create(self._world.name, self._unique)
@@ -150,22 +141,9 @@ class Machine:
         )
         container = await Container.start(self._namespace, options, groups, self._console)
         save_leader(self.folder, container.leader)
-        self._container = container
-        if self._halting:
-            container.kill()
         return container
 
-    async def _live(self, container: Container) -> None:
-        """Follow the container to its end, and start the next one for as long as it asks for that."""
-        while (status := await container.ended()) == EXIT_REBOOT and not self._halting:
-            self._container = None
-            try:
-                container = await self._start_container()
-            except ProviderError:
-                log.exception("server %s did not come back from its reboot", self.record.name)
-                return
-        self._container = None
-        if status == 0:
-            # switched off from inside
-            self._want(PowerState.OFF)
+    def _ended(self, status: int) -> None:
         log.info("server %s is off (nspawn ended with %d)", self.record.name, status)
+        if status == _EXIT_POWEROFF:
+            self._want(PowerState.OFF)

@@ -9,6 +9,7 @@ SECURITY: runs in a container on the read-only image, as its root with nspawn's 
 """
 
 import asyncio
+import logging
 import secrets
 import sqlite3
 import time
@@ -19,9 +20,12 @@ import httpx
 from control_plane.providers.base import ProviderBusy, ProviderError
 from control_plane.providers.local import cgroups, network
 from control_plane.providers.local.container import Container, last_lines
+from control_plane.providers.local.kept_container import KeptContainer
 from control_plane.providers.local.world import World
 
 API_URL = f"http://{network.NAMESERVER}:8081"
+log = logging.getLogger(__name__)
+
 #: Everything that servers resolve backwards.
 REVERSE_ZONE = "77.10.in-addr.arpa."
 _OWN_NAME = "ns1.local.example."
@@ -29,6 +33,7 @@ _OWN_NAME = "ns1.local.example."
 _TTL = 5
 _START_SECONDS = 15.0
 _POLL_SECONDS = 0.02
+_RESTART_SECONDS = 1.0
 _HTTP_NOT_FOUND = 404
 
 _CONFIGURATION = """\
@@ -77,29 +82,20 @@ class Nameserver:
         self._image = image
         self._folder = _directory(world)
         self._namespace = world.server_namespace("dns")
-        self._container: Container | None = None
+        self._container = KeptContainer(self._begin, self._shall_go_on, lambda _status: None, _RESTART_SECONDS)
         self._api_key = nameserver_api_key(world.state_dir)
 
     async def start(self) -> None:
         """Start it and return when it answers with its root and reverse zones in place."""
         await asyncio.to_thread(self._prepare)
-        options = (
-            *("--as-pid2", "--read-only", f"--directory={self._image}", f"--bind={self._folder}:/var/lib/powerdns"),
-            f"--network-namespace-path={network.NAMESPACES / self._namespace}",
-            *("--tmpfs=/run/pdns", "/usr/sbin/pdns_server", "--config-dir=/var/lib/powerdns"),
-        )
-        groups = cgroups.create(self._world.name, "dns")
-        self._container = await Container.start(self._namespace, options, groups, self._console)
+        await self._container.start()
         await self._await_answer()
         await self._ensure_zone(".")
         await self._ensure_zone(REVERSE_ZONE)
 
     async def stop(self) -> None:
         """End it and remove its network; the zones stay."""
-        if self._container is not None:
-            self._container.kill()
-            await self._container.ended()
-            self._container = None
+        await self._container.halt()
         await asyncio.to_thread(self._clear)
 
     async def set_reverse(self, address: str, hostname: str | None) -> None:
@@ -134,6 +130,19 @@ class Nameserver:
         connection.executescript(schema.read_text())
         connection.close()
         unfinished.rename(zones)
+
+    async def _begin(self) -> Container:
+        options = (
+            *("--as-pid2", "--read-only", f"--directory={self._image}", f"--bind={self._folder}:/var/lib/powerdns"),
+            f"--network-namespace-path={network.NAMESPACES / self._namespace}",
+            *("--tmpfs=/run/pdns", "/usr/sbin/pdns_server", "--config-dir=/var/lib/powerdns"),
+        )
+        groups = cgroups.create(self._world.name, "dns")
+        return await Container.start(self._namespace, options, groups, self._console)
+
+    def _shall_go_on(self, status: int) -> bool:
+        log.info("the nameserver has ended (%d)", status)
+        return True
 
     async def _await_answer(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

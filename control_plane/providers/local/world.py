@@ -13,7 +13,7 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from control_plane.providers.base import ProviderError
@@ -64,37 +64,44 @@ class World:
     def destroy(self) -> None:
         """Remove every trace of the world from the machine, except the files below `directory`; may be repeated.
 
-        Not for a process inside the world: it would end itself first.
+        Not for a process inside the world: it would end itself.
         """
-        self._end_processes()
-        unmount_below(self.directory)
-        cgroups.remove_tree(self.name)
-        for name in self._namespaces():
-            network.delete_namespace(name)
+        # whoever could start something again ends first
+        _end_processes([self.name])
+        self.clear_servers()
+        network.delete_namespace(self.name)
         network.delete_unreachable_route(self.route_metric)
 
-    def _namespaces(self) -> list[str]:
-        if not network.NAMESPACES.exists():
-            return []
-        names = sorted(each.name for each in network.NAMESPACES.iterdir())
-        return [name for name in names if name == self.name or name.startswith(f"{self.name}-")]
+    def clear_servers(self) -> None:
+        """Remove what servers that ran leave on the machine: processes, mounts, control groups and namespaces."""
+        namespaces = self._server_namespaces()
+        _end_processes(namespaces)
+        unmount_below(self.directory)
+        cgroups.remove_tree(self.name)
+        for name in namespaces:
+            network.delete_namespace(name)
 
-    def processes(self) -> list[int]:
-        """Return the pids of all processes in the world's namespaces: they belong to it, whoever started them."""
-        ours = {_identity(network.NAMESPACES / name) for name in self._namespaces()} - {None}
-        return [pid for pid in _all_pids() if _identity(_PROC / str(pid) / "ns" / "net") in ours]
+    def _server_namespaces(self) -> list[str]:
+        return sorted(each.name for each in network.NAMESPACES.glob(f"{self.name}-*"))
 
-    def _end_processes(self) -> None:
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while pids := self.processes():
-            if os.getpid() in pids:
-                raise ProviderError("the world cannot be destroyed from inside")
-            if time.monotonic() > deadline:
-                raise ProviderError(f"processes {pids} of the local world do not end")
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(_POLL_SECONDS)
+
+def processes_in(namespaces: Iterable[str]) -> list[int]:
+    """Return the pids of all processes in the named network namespaces, whoever started them."""
+    wanted = {_identity(network.NAMESPACES / name) for name in namespaces} - {None}
+    return [pid for pid in _all_pids() if _identity(_PROC / str(pid) / "ns" / "net") in wanted]
+
+
+def _end_processes(namespaces: Sequence[str]) -> None:
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while pids := processes_in(namespaces):
+        if os.getpid() in pids:
+            raise ProviderError("the world cannot be destroyed from inside")
+        if time.monotonic() > deadline:
+            raise ProviderError(f"processes {pids} of the local world do not end")
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
 
 
 def _all_pids() -> Iterator[int]:
