@@ -1,0 +1,81 @@
+"""Looking at served certificates: real TLS on loopback, with and without STARTTLS, and doors that misbehave."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from agent.metrics.certificates import Door, look_at
+from tests.fakes.hub import FakeAuthority
+
+Speaker = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ssl.SSLContext:
+    key, certificate = FakeAuthority().server()
+    pair = tmp_path / "pair.pem"
+    pair.write_bytes(key + certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+    return context
+
+
+@contextlib.asynccontextmanager
+async def served(speak: Speaker, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await speak(reader, writer)
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def wait_for_farewell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readline()
+
+
+async def test_a_door_with_tls_at_once_is_read(context: ssl.SSLContext) -> None:
+    async with served(wait_for_farewell, context) as port:
+        seen = await look_at(Door(port, starttls=False))
+    assert (seen.port, seen.error, seen.issuer) == (port, "", "CN=test authority")
+    assert seen.not_after_ms > 0
+
+
+async def test_a_door_with_starttls_is_read(context: ssl.SSLContext) -> None:
+    async def smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220-mx.example\r\n220 ESMTP\r\n")
+        assert await reader.readline() == b"EHLO localhost\r\n"
+        writer.write(b"250-mx.example\r\n250 STARTTLS\r\n")
+        assert await reader.readline() == b"STARTTLS\r\n"
+        writer.write(b"220 go ahead\r\n")
+        await writer.start_tls(context)
+        assert await reader.readline() == b"QUIT\r\n"
+
+    async with served(smtp) as port:
+        seen = await look_at(Door(port, starttls=True))
+    assert (seen.error, seen.issuer) == ("", "CN=test authority")
+
+
+@pytest.mark.parametrize("words", [b"", b"421 busy\r\n", b"220", b"\x00\xff" * 50000])
+async def test_a_door_that_misbehaves_is_told_with_its_error(words: bytes) -> None:
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(words)
+
+    async with served(babble) as port:
+        for starttls in (True, False):
+            seen = await look_at(Door(port, starttls=starttls))
+            assert seen.error
+            assert seen.not_after_ms == 0
+
+
+async def test_a_shut_door_is_told_with_its_error() -> None:
+    async with served(wait_for_farewell) as port:
+        pass
+    assert "refused" in (await look_at(Door(port, starttls=False))).error.lower()

@@ -1,0 +1,62 @@
+"""Counting `postqueue -j`."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.metrics.postfix_queue import Tally
+
+NOW = 1_800_000_000.0
+#: As Postfix 3.7 writes it.
+LINE = (
+    b'{"queue_name": "deferred", "queue_id": "4Y2kRz6QZ1z9vKq", "arrival_time": 1799999400, "message_size": 2345, '
+    b'"forced_expire": false, "sender": "a@one.example", "recipients": [{"address": "b@two.example", '
+    b'"delay_reason": "connect to mx.two.example[192.0.2.1]:25: Connection timed out"}]}\n'
+)
+
+
+def entry(queue: str, arrival: int) -> bytes:
+    return json.dumps({"queue_name": queue, "queue_id": "x", "arrival_time": arrival}).encode() + b"\n"
+
+
+def test_a_line_of_postfix_is_counted() -> None:
+    tally = Tally()
+    tally.add(LINE)
+    result = tally.result(NOW)
+    assert (result.deferred, result.oldest_seconds) == (1, 600)
+
+
+def test_an_empty_queue_has_no_oldest_message() -> None:
+    assert Tally().result(NOW).oldest_seconds == 0
+
+
+def test_states_are_counted_apart_and_posted_mail_is_incoming() -> None:
+    tally = Tally()
+    for queue in ("maildrop", "incoming", "active", "active", "hold", "corrupt"):
+        tally.add(entry(queue, 1_799_999_990))
+    result = tally.result(NOW)
+    assert (result.incoming, result.active, result.deferred, result.hold) == (2, 2, 0, 1)
+
+
+@given(st.integers(0, len(LINE) - 3))
+def test_a_line_cut_anywhere_counts_for_nothing(length: int) -> None:
+    tally = Tally()
+    tally.add(LINE[:length])
+    assert sum(tally.counts.values()) == 0
+
+
+@given(st.binary())
+def test_noise_disturbs_nothing(noise: bytes) -> None:
+    tally = Tally()
+    tally.add(noise)
+    tally.add(LINE)
+    assert tally.counts["deferred"] == 1
+
+
+@given(st.lists(st.integers(0, int(NOW)), min_size=1))
+def test_the_oldest_message_counts(arrivals: list[int]) -> None:
+    tally = Tally()
+    for arrival in arrivals:
+        tally.add(entry("deferred", arrival))
+    assert tally.result(NOW).oldest_seconds == NOW - min(arrivals)
