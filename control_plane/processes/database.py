@@ -42,7 +42,7 @@ async def brought_database(
     server = _server_of(owner_url)
     try:
         await asyncio.to_thread(upgrade, owner_url)
-        urls = await asyncio.to_thread(give_passwords, owner_url, places.state / "database-roles.json")
+        urls = await asyncio.to_thread(give_passwords, owner_url, places.state)
     except psycopg.OperationalError as error:
         raise Unavailable(f"PENGUIN_DATABASE_URL: {error}") from None
     if server is None:

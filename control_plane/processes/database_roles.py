@@ -13,8 +13,12 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
+from control_plane.errors import Unavailable
+
 API = "penguin_api"
 SYSTEM = "penguin_system"
+
+_FILE = "database-roles.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,9 @@ class DatabaseUrls:
     system: str = field(repr=False)
 
 
-def give_passwords(owner_url: str, password_file: Path) -> DatabaseUrls:
-    """Set the roles' passwords in a migrated database; keep them in `password_file`, or use those that are there."""
-    passwords = _load_or_create(password_file)
+def give_passwords(owner_url: str, state: Path) -> DatabaseUrls:
+    """Set the roles' passwords in a migrated database: those in the installation's state, or new ones kept there."""
+    passwords = _load_or_create(state / _FILE)
     with psycopg.connect(owner_url) as connection:
         for role, password in passwords.items():
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
@@ -37,6 +41,13 @@ def give_passwords(owner_url: str, password_file: Path) -> DatabaseUrls:
         api=_as_role(owner_url, API, passwords[API]),
         system=_as_role(owner_url, SYSTEM, passwords[SYSTEM]),
     )
+
+
+def system_url(owner_url: str, state: Path) -> str:
+    """Return the system role's URL in a database whose roles have been given passwords; raise `Unavailable` if not."""
+    if not (state / _FILE).exists():
+        raise Unavailable("PENGUIN_DATABASE_URL is not set up by this checkout yet; `./penguin up` does it")
+    return _as_role(owner_url, SYSTEM, _load_or_create(state / _FILE)[SYSTEM])
 
 
 def reached_at(url: str, address: str, port: int) -> str:

@@ -1,0 +1,84 @@
+"""`fleet`: how all servers are, on one page."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from control_plane.cli.installation import system_session
+from control_plane.cli.output import Instance, Json, print_json
+from control_plane.clock import utc_now
+from control_plane.fleet.servers import FleetServer, fleet_overview
+
+_COLUMNS = (
+    "server",
+    "tenant",
+    "state",
+    "mail server",
+    "reachable",
+    "agent",
+    "waiting",
+    "in Redis",
+    "Postfix",
+    "report",
+)
+
+
+def fleet(as_json: Json = False, instance: Instance = "main") -> None:
+    """List the servers: state, mail server, agent, queue, age of the last report."""
+    servers = asyncio.run(_load(instance))
+    if as_json:
+        print_json([_fields(server) for server in servers])
+    elif servers:
+        _print_table(servers)
+    else:
+        print("There are no servers yet.")
+
+
+async def _load(instance: str) -> Sequence[FleetServer]:
+    async with system_session(instance) as session:
+        return await fleet_overview(session)
+
+
+def _fields(server: FleetServer) -> dict[str, Any]:
+    health = server.health
+    fields = {name: value for name, value in asdict(health).items() if name != "report"}
+    return {
+        **fields,
+        "report": health.report_fields(),
+        "report_age_seconds": _age(health.received_at),
+        "queue": {"waiting": server.waiting, "queued": server.queued, "postfix": health.postfix_queue},
+    }
+
+
+def _print_table(servers: Sequence[FleetServer]) -> None:
+    table = Table(*_COLUMNS, box=None)
+    for server in servers:
+        table.add_row(*_row(server))
+    console = Console(highlight=False, markup=False)
+    # Without a terminal, lines are as long as they are.
+    console.print(table, soft_wrap=not console.is_terminal)
+
+
+def _row(server: FleetServer) -> tuple[str, ...]:
+    health = server.health
+    mail = health.mail_server_status
+    if health.applied_version != health.desired_version:
+        mail += f" ({health.applied_version} of {health.desired_version})"
+    age = _age(health.received_at)
+    return (
+        *(health.hostname, str(health.tenant_id), health.status, mail, "yes" if health.reachable else "no"),
+        *(health.agent_version or "-", str(server.waiting), str(server.queued)),
+        *(
+            "-" if health.postfix_queue is None else str(health.postfix_queue),
+            "-" if age is None else f"{age:.0f} s ago",
+        ),
+    )
+
+
+def _age(received_at: datetime | None) -> float | None:
+    return None if received_at is None else (utc_now() - received_at).total_seconds()

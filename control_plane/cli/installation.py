@@ -1,0 +1,44 @@
+"""Which database a command talks to: that of the running installation, or the one in the environment."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.embedded.installation_record import read_record
+from control_plane.errors import Unavailable
+from control_plane.processes.database_roles import system_url
+from control_plane.processes.places import state_dir
+from db.session import Database
+
+
+class NoInstallation(Unavailable):
+    """No installation runs."""
+
+
+@asynccontextmanager
+async def system_session(instance: str) -> AsyncIterator[AsyncSession]:
+    """Open a transaction of the system role. Raises `NoInstallation`, or `Unavailable` when nobody answers."""
+    database = Database(_system_url(instance), pool_size=1)
+    try:
+        async with database.system() as session:
+            yield session
+    except DBAPIError as error:
+        raise Unavailable(f"the database: {str(error.orig).strip()}") from None
+    finally:
+        await database.close()
+
+
+def _system_url(instance: str) -> str:
+    state = state_dir(instance)
+    try:
+        record = read_record(state)
+    except PermissionError:
+        raise NoInstallation("the installation belongs to root; run this as root") from None
+    if record:
+        return record.system_database_url
+    if owner_url := os.environ.get("PENGUIN_DATABASE_URL"):
+        return system_url(owner_url, state)
+    raise NoInstallation("no installation runs here: start one with `./penguin up`, or set PENGUIN_DATABASE_URL")

@@ -1,0 +1,64 @@
+"""The `penguin` command; the script at the top of the checkout gets its environment and starts it.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the machine lacks something (the script), 4 no installation runs. What
+goes wrong in an expected way is one line on standard error.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from control_plane.cli.demo import run_demo
+from control_plane.cli.fleet import fleet
+from control_plane.cli.installation import NoInstallation
+from control_plane.cli.lock import lock
+from control_plane.cli.output import FAILED, NO_INSTALLATION, Json, say
+from control_plane.cli.protos import protos
+from control_plane.cli.tenants import key_commands, tenant_commands, workspace_commands
+from control_plane.cli.test import check_and_test
+from control_plane.cli.up import down, up
+from control_plane.embedded.daemon import EmbeddedFailed
+from control_plane.errors import PenguinError
+from control_plane.providers.base import ProviderError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run your own mail-sending infrastructure.",
+)
+app.command()(up)
+app.command()(down)
+app.command()(fleet)
+app.add_typer(tenant_commands, name="tenant")
+app.add_typer(workspace_commands, name="workspace")
+app.add_typer(key_commands, name="api-key")
+app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)
+app.command()(lock)
+app.command()(protos)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Take everything down again afterwards.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make two local mail servers, send mail through the API, and show what became of it."""
+    sys.exit(run_demo(once=once, json=as_json))
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except NoInstallation as error:
+        say(error.detail)
+        sys.exit(NO_INSTALLATION)
+    except (PenguinError, EmbeddedFailed, ProviderError) as error:
+        say(str(error))
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

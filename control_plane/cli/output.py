@@ -1,0 +1,24 @@
+"""How commands speak: results on standard output, everything else on standard error."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+#: Exit codes; the script `penguin` adds 3 for what the machine lacks, and typer 2 for wrong usage.
+FAILED = 1
+NO_INSTALLATION = 4
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Instance = Annotated[str, typer.Option(help="Which installation of this checkout.")]
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - whatever json can write
+    """Print one JSON value on standard output; times and ids as text."""
+    print(json.dumps(value, default=str, indent=2))
+
+
+def say(line: str) -> None:
+    """Print one line on standard error."""
+    print(f"penguin: {line}", file=sys.stderr, flush=True)
