@@ -18,9 +18,9 @@ MAIL_USER = "vmail"
 MAIL_USER_ID = 5000
 MAIL_ROOT = "/var/mail/vhosts"
 
-#: Written by Postfix's postlogd, read by the agent (which is in group adm).
+#: Written by Postfix's postlogd, read by the agent.
 MAIL_LOG = "/var/log/mail.log"
-MAIL_LOG_GROUP = "adm"
+MAIL_LOG_GROUP = "penguin-agent"
 
 #: Where the agent hands over finished messages, on 127.0.0.1 only.
 INJECTION_PORT = 10025

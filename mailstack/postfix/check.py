@@ -1,4 +1,4 @@
-"""Postfix's own validators: `postconf` reads both files and names what Postfix would ignore, `postfix check` the rest."""
+"""Postfix's own validators: `postconf` reads both files and names what would be ignored, `postfix check` the rest."""
 
 import re
 

@@ -1,0 +1,116 @@
+"""The network half of configuration: hands desired states to the root half and reports what became of them.
+
+It reads nothing of a state but its version. While one is applied newer ones may arrive; the newest is applied next,
+those between never. The last applied state is kept on disk (0600, it holds keys), so that after a restart the relay can
+sign and the control plane is told the right version before the link is up.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from agent.configuration import wire
+from agent.uplink.latest import Latest
+from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
+from protos.agent.v1.link_pb2 import AgentMessage
+
+_KEPT_STATE = "desired_state.pb"
+#: Seconds for the root half to apply, verify and perhaps roll back.
+_ANSWER_TIMEOUT = 300.0
+
+_log = logging.getLogger(__name__)
+
+
+class Configurator:
+    """Applies each new desired state. `applied` is the last one that was applied and verified."""
+
+    def __init__(
+        self,
+        desired_state: Latest[DesiredState],
+        send: Callable[[AgentMessage], None],
+        state_dir: Path,
+        socket: Path,
+        retry_seconds: float = 5.0,
+    ) -> None:
+        self.applied: Latest[DesiredState] = Latest()
+        self._desired_state = desired_state
+        self._send = send
+        self._kept_state = state_dir / _KEPT_STATE
+        self._socket = socket
+        self._retry_seconds = retry_seconds
+        self._load()
+
+    @property
+    def applied_version(self) -> int:
+        """The version applied and verified last; 0 for none."""
+        applied = self.applied.get()
+        return applied.version if applied else 0
+
+    async def run(self) -> None:
+        """Apply desired states for ever, each once; one that could not be handed over is tried again."""
+        settled: DesiredState | None = None
+        while True:
+            wanted = self._desired_state.get()
+            if wanted is None or wanted is settled:
+                await self._desired_state.changed()
+                continue
+            try:
+                self._report(await self._settle(wanted))
+                settled = wanted
+            except (OSError, EOFError, wire.BadFrame, DecodeError) as error:
+                _log.warning("the root half did not answer: %r", error)
+                await self._pause_or_change()
+
+    async def _settle(self, wanted: DesiredState) -> ConfigurationResult:
+        if wanted.version <= self.applied_version:
+            return ConfigurationResult(
+                version=self.applied_version, outcome=ConfigurationResult.OUTCOME_APPLIED, detail="applied before"
+            )
+        result = await self._ask_root_half(wanted)
+        if result.outcome == ConfigurationResult.OUTCOME_APPLIED:
+            self._keep(wanted)
+            self.applied.set(wanted)
+        return result
+
+    async def _ask_root_half(self, wanted: DesiredState) -> ConfigurationResult:
+        async with asyncio.timeout(_ANSWER_TIMEOUT):
+            reader, writer = await asyncio.open_unix_connection(self._socket)
+            try:
+                writer.write(wire.frame(wanted.SerializeToString()))
+                await writer.drain()
+                length = wire.message_length(await reader.readexactly(wire.LENGTH.size))
+                return ConfigurationResult.FromString(await reader.readexactly(length))
+            finally:
+                writer.close()
+
+    async def _pause_or_change(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._retry_seconds):
+                await self._desired_state.changed()
+
+    def _report(self, result: ConfigurationResult) -> None:
+        _log.info("desired state %d: %s", result.version, ConfigurationResult.Outcome.Name(result.outcome).lower())
+        self._send(AgentMessage(configuration_result=result))
+
+    def _load(self) -> None:
+        try:
+            self.applied.set(DesiredState.FromString(self._kept_state.read_bytes()))
+        except FileNotFoundError:
+            return
+        except DecodeError:
+            _log.warning("%s cannot be read; waiting for the control plane", self._kept_state)
+
+    def _keep(self, state: DesiredState) -> None:
+        """Replace the kept state, whole or not at all; mkstemp makes it 0600."""
+        descriptor, name = tempfile.mkstemp(prefix=f".{_KEPT_STATE}.", dir=self._kept_state.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(state.SerializeToString())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(self._kept_state)

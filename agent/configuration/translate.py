@@ -1,0 +1,25 @@
+"""From the wire's words to mailstack's: a MailServer message becomes a `MailServerSpec`.
+
+Imported by the root half only; the network half passes the message on unread.
+"""
+
+from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec, ProbeMailbox
+from protos.agent.v1 import configuration_pb2
+
+
+def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
+    """Return the spec; raise `mailstack.syntax.InvalidSpec` when a value could not be written safely."""
+    return MailServerSpec(
+        hostname=server.hostname,
+        ipv4_address=server.ipv4_address,
+        nameservers=tuple(server.nameservers),
+        domains=tuple(_domain(domain) for domain in server.domains),
+        mailboxes=tuple(Mailbox(mailbox.address, mailbox.password_hash) for mailbox in server.mailboxes),
+        aliases=tuple(Alias(alias.address, tuple(alias.targets)) for alias in server.aliases),
+        probe=ProbeMailbox(server.probe.address, server.probe.password),
+    )
+
+
+def _domain(domain: configuration_pb2.MailDomain) -> MailDomain:
+    keys = (DkimKey(key.selector, key.private_key_pem, key.active) for key in domain.dkim_keys)
+    return MailDomain(domain.name, tuple(keys))
