@@ -31,21 +31,22 @@ def main() -> None:
     """Watch until standard input closes."""
     host, address, nameserver = sys.argv[1:4]
     password = sys.stdin.readline().rstrip("\n")
-    with imaplib.IMAP4_SSL(host, ssl_context=_unverified(), timeout=_TIMEOUT_SECONDS) as mailbox:
+    local_dns = LocalDns(nameserver)
+    with imaplib.IMAP4_SSL(local_dns.address(host), ssl_context=_unverified(), timeout=_TIMEOUT_SECONDS) as mailbox:
         mailbox.login(address, password)
         mailbox.select("INBOX", readonly=True)
         _print({"ready": True})
-        _watch(mailbox, KeysInDns(nameserver))
+        _watch(mailbox, local_dns)
 
 
-def _watch(mailbox: imaplib.IMAP4_SSL, keys: "KeysInDns") -> None:
+def _watch(mailbox: imaplib.IMAP4_SSL, local_dns: "LocalDns") -> None:
     seen = 0
     while not select.select([sys.stdin], [], [], _POLL_SECONDS)[0]:
         mailbox.noop()
         exists = _exists(mailbox, seen)
         seen_at = time.time()
         for number in range(seen + 1, exists + 1):
-            _print(_describe(_fetch(mailbox, number), seen_at, keys))
+            _print(_describe(_fetch(mailbox, number), seen_at, local_dns))
         seen = exists
 
 
@@ -60,22 +61,26 @@ def _fetch(mailbox: imaplib.IMAP4_SSL, number: int) -> bytes:
     return next(part[1] for part in parts if isinstance(part, tuple))
 
 
-def _describe(raw: bytes, seen_at: float, keys: "KeysInDns") -> dict[str, object]:
+def _describe(raw: bytes, seen_at: float, local_dns: "LocalDns") -> dict[str, object]:
     message = email.message_from_bytes(raw, _class=EmailMessage, policy=email.policy.default)
     return {
         "subject": str(message["Subject"]),
         "seen_at": seen_at,
         "authentication_results": [str(value) for value in message.get_all("Authentication-Results", [])],
-        "dkim_verified": bool(dkim.verify(raw, dnsfunc=keys.text)),
+        "dkim_verified": bool(dkim.verify(raw, dnsfunc=local_dns.text)),
     }
 
 
-class KeysInDns:
-    """Looks DKIM keys up at one name server, as dkimpy asks for them."""
+class LocalDns:
+    """Looks names up at the local world's name server, which this machine's own resolver does not know."""
 
     def __init__(self, nameserver: str) -> None:
         self._resolver = dns.resolver.Resolver(configure=False)
         self._resolver.nameservers = [nameserver]
+
+    def address(self, host: str) -> str:
+        """Return the IPv4 address of `host`."""
+        return str(self._resolver.resolve(host, "A")[0])
 
     def text(self, name: bytes, timeout: int = 5) -> bytes | None:
         """Return the TXT record of `name`, its strings joined, or None where there is none."""
