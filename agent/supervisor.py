@@ -23,8 +23,8 @@ class StopForGood(Exception):
         self.exit_status = exit_status
 
 
-class TaskEnded(Exception):
-    """A task that should run for ever returned."""
+class TaskFailed(Exception):
+    """A task raised, or returned though it should run for ever. Why was logged when it happened."""
 
 
 class Supervisor:
@@ -45,9 +45,9 @@ class Supervisor:
     async def run(self) -> None:
         """Run until `stop` is called or a task ends.
 
-        Raises what the first task to fail raised, or `TaskEnded`, after all others have stopped.
+        Raises `StopForGood` or `TaskFailed` for the first task that ended, after all others have stopped.
         """
-        failures: list[Exception] = []
+        failures: list[StopForGood | TaskFailed] = []
         tasks = [asyncio.create_task(_guard(name, run, failures), name=name) for name, run in self._entries]
         stopper = asyncio.create_task(self._wait_for_stop(), name="stop")
         try:
@@ -62,7 +62,7 @@ class Supervisor:
         await self._stop_asked.wait()
 
 
-async def _guard(name: str, run: Callable[[], Awaitable[None]], failures: list[Exception]) -> None:
+async def _guard(name: str, run: Callable[[], Awaitable[None]], failures: list[StopForGood | TaskFailed]) -> None:
     try:
         await run()
     except StopForGood as stop:
@@ -70,9 +70,10 @@ async def _guard(name: str, run: Callable[[], Awaitable[None]], failures: list[E
         failures.append(stop)
     except Exception as error:
         logger.exception("task failed task=%s", name)
-        failures.append(error)
+        failures.append(TaskFailed(f"{name}: {error!r}"))
     else:
-        failures.append(TaskEnded(f"task {name} returned"))
+        logger.error("task returned task=%s", name)
+        failures.append(TaskFailed(f"{name} returned"))
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from agent.supervisor import StopForGood, Supervisor, TaskEnded
+from agent.supervisor import StopForGood, Supervisor, TaskFailed
 
 
 class Recorder:
@@ -50,7 +50,7 @@ async def test_the_first_failure_stops_the_rest_in_reverse_order(caplog: pytest.
         supervisor.add(name, recorder.waits(name))
     supervisor.add("bad", fails)
     supervisor.add("three", recorder.waits("three"))
-    with pytest.raises(LookupError):
+    with pytest.raises(TaskFailed, match="bad"):
         await supervisor.run()
     assert recorder.stopped == ["three", "two", "one"]
     assert "task failed task=bad" in caplog.text
@@ -60,7 +60,7 @@ async def test_the_first_failure_stops_the_rest_in_reverse_order(caplog: pytest.
 async def test_a_task_that_returns_ends_the_process() -> None:
     supervisor = Supervisor()
     supervisor.add("short", returns)
-    with pytest.raises(TaskEnded, match="short"):
+    with pytest.raises(TaskFailed, match="short"):
         await supervisor.run()
 
 
