@@ -1,9 +1,14 @@
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
+from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.identity.api_keys import create_api_key
+from control_plane.queuer.streams import connect
 from control_plane.tenancy.tenants import create_tenant, create_workspace
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant, cluster_with_template, fresh_database
@@ -14,6 +19,25 @@ def cluster() -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL for the whole run."""
     with cluster_with_template() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """One Redis for the whole run."""
+    with tempfile.TemporaryDirectory(prefix="penguin-redis-") as directory:
+        server = EmbeddedRedis(Path(directory) / "redis")
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+async def redis(redis_server: EmbeddedRedis) -> AsyncIterator[Redis]:
+    """A client of an empty Redis."""
+    client = connect(redis_server.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture

@@ -1,0 +1,202 @@
+import asyncio
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from control_plane.queuer.allot import Line
+from control_plane.queuer.leased_send import LeasedSend
+from control_plane.queuer.statements import claim, reclaim, waiting_lines
+from db.session import Database
+from tests.integration.database import FreshDatabase, SomeTenant
+from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server, states_of
+
+LEASE = 300
+
+
+def room(inbox: SomeInbox, places: int, priority: int = 1) -> dict[Line, int]:
+    return {Line(inbox.vps_id, priority): places}
+
+
+async def claim_ids(database: Database, rooms: Mapping[Line, int]) -> list[uuid.UUID]:
+    return [send.id for send in await claim(database, rooms, LEASE)]
+
+
+async def execute(database: Database, statement: str, **parameters: object) -> None:
+    async with database.system() as session:
+        await session.execute(text(statement), parameters)
+
+
+async def scalar(database: Database, statement: str, **parameters: object) -> object:
+    async with database.system() as session:
+        return await session.scalar(text(statement), parameters)
+
+
+@pytest.fixture
+async def inbox(system_database: Database, tenant: SomeTenant) -> SomeInbox:
+    return await make_inbox(system_database, tenant, await make_server(system_database, tenant))
+
+
+async def test_a_claim_takes_the_oldest_there_is_room_for_under_a_lease(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    ids = await make_sends(system_database, inbox, 5)
+
+    leased = await claim(system_database, room(inbox, 3), LEASE)
+
+    assert [send.id for send in leased] == ids[:3]
+    assert await states_of(system_database, ids) == ["queued"] * 3 + ["accepted"] * 2
+    assert len({send.lease_token for send in leased}) == 3
+    assert leased[0].payload == b"Subject: Fish\r\n\r\nHerring.\r\n"
+    assert await scalar(system_database, "SELECT lease_token FROM messages WHERE id = :id", id=ids[0]) == (
+        leased[0].lease_token
+    )
+
+
+async def test_what_is_not_due_waits(system_database: Database, inbox: SomeInbox) -> None:
+    later = await make_sends(system_database, inbox, 1, due_in=timedelta(hours=1))
+    now = await make_sends(system_database, inbox, 1)
+
+    assert await claim_ids(system_database, room(inbox, 10)) == now
+    assert await states_of(system_database, later) == ["accepted"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE tenants SET state = 'suspended'",
+        "UPDATE vps_servers SET status = 'deleting'",
+        "UPDATE vps_servers SET banned_at = now()",
+        "UPDATE inboxes SET status = 'pending_dns'",
+        "UPDATE inboxes SET daily_send_limit = 0",
+    ],
+)
+async def test_nothing_is_leased_while_tenant_server_or_inbox_may_not_send(
+    system_database: Database, inbox: SomeInbox, change: str
+) -> None:
+    ids = await make_sends(system_database, inbox, 2)
+    await execute(system_database, change)
+
+    assert await claim_ids(system_database, room(inbox, 10)) == []
+    assert await states_of(system_database, ids) == ["accepted"] * 2
+
+
+async def test_a_suppressed_recipient_ends_the_send_with_an_event_and_costs_no_allowance(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    suppressed = await make_sends(system_database, inbox, 1, recipient="Gone@Walrus.example")
+    ids = await make_sends(system_database, inbox, 1)
+    await execute(
+        system_database,
+        "INSERT INTO suppressions (tenant_id, address, reason) VALUES (:tenant, 'gone@walrus.example', 'asked')",
+        tenant=inbox.tenant.id,
+    )
+
+    assert await claim_ids(system_database, room(inbox, 10)) == ids
+
+    assert await states_of(system_database, suppressed) == ["suppressed"]
+    kind = "SELECT kind FROM message_events WHERE message_id = :id AND applied"
+    assert await scalar(system_database, kind, id=suppressed[0]) == "suppressed"
+    assert await scalar(system_database, "SELECT claimed FROM inbox_daily_sends") == 1
+
+
+async def test_the_daily_limit_counts_all_priorities_high_first(system_database: Database, inbox: SomeInbox) -> None:
+    await execute(system_database, "UPDATE inboxes SET daily_send_limit = 3")
+    low = await make_sends(system_database, inbox, 2, priority=2)
+    high = await make_sends(system_database, inbox, 2, priority=0)
+    rooms = room(inbox, 10, priority=2) | room(inbox, 10, priority=0)
+
+    assert await claim_ids(system_database, rooms) == [*high, low[0]]
+    assert await claim_ids(system_database, rooms) == []
+
+
+async def test_an_inbox_over_its_limit_is_not_in_the_way_of_another(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    await execute(system_database, "UPDATE inboxes SET daily_send_limit = 1")
+    await make_sends(system_database, inbox, 50)
+    other = await make_inbox(system_database, inbox.tenant, inbox.vps_id)
+    ids = await make_sends(system_database, other, 2)
+
+    claimed = await claim_ids(system_database, room(inbox, 10)) + await claim_ids(system_database, room(inbox, 10))
+
+    assert set(ids) < set(claimed)
+    assert len(claimed) == 3
+
+
+async def test_a_busy_inbox_leaves_room_for_a_small_one(system_database: Database, inbox: SomeInbox) -> None:
+    await make_sends(system_database, inbox, 50)
+    small = await make_inbox(system_database, inbox.tenant, inbox.vps_id)
+    ids = await make_sends(system_database, small, 2)
+
+    claimed = await claim_ids(system_database, room(inbox, 10))
+
+    assert set(ids) < set(claimed)
+    assert len(claimed) == 7
+
+
+async def test_queuers_side_by_side_never_lease_one_send_twice_nor_overrun_the_limit(
+    system_database: Database, database: FreshDatabase, inbox: SomeInbox
+) -> None:
+    await execute(system_database, "UPDATE inboxes SET daily_send_limit = 150")
+    ids = await make_sends(system_database, inbox, 200)
+    queuers = [Database(database.url("penguin_system")) for _ in range(4)]
+
+    async def work(queuer: Database) -> list[LeasedSend]:
+        return [send for _ in range(12) for send in await claim(queuer, room(inbox, 7), LEASE)]
+
+    leased = [send.id for batch in await asyncio.gather(*map(work, queuers)) for send in batch]
+    leased += await claim_ids(system_database, room(inbox, 200))
+    for queuer in queuers:
+        await queuer.close()
+
+    assert len(leased) == len(set(leased)) == 150
+    assert (await states_of(system_database, ids)).count("queued") == 150
+    assert await scalar(system_database, "SELECT claimed FROM inbox_daily_sends") == 150
+
+
+async def test_a_lease_that_ran_out_is_taken_back_after_the_tolerance_and_not_counted_twice(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    await execute(system_database, "UPDATE inboxes SET daily_send_limit = 1")
+    ids = await make_sends(system_database, inbox, 2)
+    first = await claim(system_database, room(inbox, 10), LEASE)
+    assert await reclaim(system_database, 30) == 0
+    await execute(
+        system_database, "UPDATE messages SET lease_deadline = now() - interval '29 s' WHERE state = 'queued'"
+    )
+    assert await reclaim(system_database, 30) == 0
+    await execute(
+        system_database, "UPDATE messages SET lease_deadline = now() - interval '31 s' WHERE state = 'queued'"
+    )
+
+    assert await reclaim(system_database, 30) == 1
+
+    assert await states_of(system_database, ids) == ["accepted"] * 2
+    assert await scalar(system_database, "SELECT kind FROM message_events") == "requeued"
+    again = await claim(system_database, room(inbox, 10), LEASE)
+    assert [send.id for send in again] == [first[0].id]
+    assert again[0].lease_token != first[0].lease_token
+    assert again[0].vps_id == first[0].vps_id
+    assert await scalar(system_database, "SELECT leases FROM messages WHERE id = :id", id=ids[0]) == 2
+    assert await scalar(system_database, "SELECT claimed FROM inbox_daily_sends") == 1
+
+
+async def test_a_claim_is_bounded_in_bytes_but_always_takes_one(system_database: Database, inbox: SomeInbox) -> None:
+    ids = await make_sends(system_database, inbox, 3, payload=b"x" * 10_000_000)
+
+    assert await claim_ids(system_database, room(inbox, 10)) == ids[:2]
+    assert await claim_ids(system_database, room(inbox, 10)) == ids[2:]
+
+
+async def test_waiting_lines_are_those_of_servers_that_may_be_leased_to(
+    system_database: Database, inbox: SomeInbox, other_tenant: SomeTenant
+) -> None:
+    await make_sends(system_database, inbox, 2, priority=0)
+    await make_sends(system_database, inbox, 1, priority=2)
+    elsewhere = await make_server(system_database, other_tenant, status="provisioning")
+    await make_sends(system_database, await make_inbox(system_database, other_tenant, elsewhere), 1)
+
+    assert await waiting_lines(system_database) == [Line(inbox.vps_id, 0), Line(inbox.vps_id, 2)]
