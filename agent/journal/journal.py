@@ -1,0 +1,144 @@
+"""The journal's door: each method is one durable operation, done when it returns."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from agent.journal import hearing, sends, settling, spool
+from agent.journal.clock import NowMs, wall_ms
+from agent.journal.facts import Fact, LogCursor, Marker
+from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled, Taken
+from agent.journal.schema import connect
+from agent.journal.states import Arrival
+from agent.journal.writer import Operation, T, Writer
+from protos.agent.v1.delivery_pb2 import DeliveryEvent
+
+
+class Journal:
+    """What this server has taken, handed to Postfix, heard of it and not yet had confirmed.
+
+    Every method raises JournalUnavailable when nothing was written and it may be tried again (disk full).
+    """
+
+    def __init__(self, writer: Writer, now_ms: NowMs = wall_ms) -> None:
+        self._writer = writer
+        self._now_ms = now_ms
+        #: Set whenever events may have been added; cleared by whoever drains them.
+        self.events_added = asyncio.Event()
+        self._markers: dict[str, asyncio.Event] = {}
+
+    @classmethod
+    def open(cls, path: Path) -> "Journal":
+        """Open the journal at `path`, made when it is missing.
+
+        Raises:
+            JournalCorrupt: it is damaged, of an unknown version, or open elsewhere.
+
+        """
+        return cls(Writer(connect(path)))
+
+    def close(self) -> None:
+        """Finish what was asked for and close the file. Blocks until done."""
+        self._writer.close()
+
+    # ------------------------------------------------------------ from Redis to Postfix
+
+    async def take(self, taken: Sequence[Taken]) -> list[Arrival]:
+        """Journal envelopes that have come from Redis, and say what each was."""
+        now = self._now_ms()
+        return await self._telling(lambda connection: [sends.take(connection, each, now) for each in taken])
+
+    async def set_aside(self, malformed: Malformed) -> None:
+        """Keep and count a stream entry that is no envelope."""
+        now = self._now_ms()
+        await self._writer.submit(lambda connection: settling.set_aside(connection, malformed, now))
+
+    async def begin_submission(self, send_id: bytes) -> bool:
+        """Mark a send as on its way to Postfix; False when it is not in hand, and then it must not go."""
+        now = self._now_ms()
+        return await self._writer.submit(lambda connection: sends.begin_submission(connection, send_id, now))
+
+    async def take_back(self, send_id: bytes) -> bool:
+        """Note that Postfix has nothing of a submission; False when it turned out to have it after all."""
+        now = self._now_ms()
+        return await self._writer.submit(lambda connection: sends.take_back(connection, send_id, now))
+
+    async def relayed(self, send_id: bytes, queue_id: str) -> bool:
+        """Note that Postfix accepted the send under this queue id; False when that was known."""
+        now = self._now_ms()
+        return await self._telling(lambda connection: sends.relay(connection, send_id, queue_id, now))
+
+    async def end(self, send_id: bytes, refusal: Refusal) -> bool:
+        """End a send that will not be relayed; False when its state does not allow that (any more)."""
+        now = self._now_ms()
+        return await self._telling(lambda connection: sends.end(connection, send_id, refusal, now))
+
+    # ------------------------------------------------------------ recovery
+
+    async def open_sends(self) -> list[OpenSend]:
+        """Return what was in hand when the journal was last closed, high priority first.
+
+        Raises:
+            JournalCorrupt: an envelope cannot be read back.
+
+        """
+        return await self._writer.submit(settling.open_sends)
+
+    async def settle(self, send_ids: Sequence[bytes]) -> list[Settled]:
+        """Say what is known of cut submissions; see `settling.settle` for when this may be asked."""
+        now = self._now_ms()
+        return await self._writer.submit(
+            lambda connection: [settling.settle(connection, send_id, now) for send_id in send_ids]
+        )
+
+    async def forget_old(self) -> int:
+        """Do one round of housekeeping; returns 0 when nothing is left to do."""
+        now = self._now_ms()
+        return await self._telling(lambda connection: settling.forget_old(connection, now))
+
+    # ------------------------------------------------------------ the mail log
+
+    async def hear(self, facts: Sequence[Fact], cursor: LogCursor, malformed: int = 0) -> None:
+        """Apply what the log says and move the cursor past the lines it came from, in one transaction."""
+        await self._telling(lambda connection: hearing.hear(connection, facts, cursor, malformed))
+        for fact in facts:
+            if isinstance(fact, Marker) and fact.token in self._markers:
+                self._markers[fact.token].set()
+
+    async def log_cursor(self) -> LogCursor | None:
+        """Return the place in the log, or None when none was ever read."""
+        return await self._writer.submit(hearing.load_cursor)
+
+    async def note_log_hole(self) -> None:
+        """Note that lines of the log up to now may never have been read."""
+        now = self._now_ms()
+        await self._writer.submit(lambda connection: hearing.note_hole(connection, now))
+
+    def expect_marker(self, token: str) -> asyncio.Event:
+        """Return an event that is set once the log has been heard up to this marker."""
+        return self._markers.setdefault(token, asyncio.Event())
+
+    def forget_marker(self, token: str) -> None:
+        """Stop expecting a marker."""
+        self._markers.pop(token, None)
+
+    # ------------------------------------------------------------ towards the control plane
+
+    async def unconfirmed(self, limit: int) -> list[DeliveryEvent]:
+        """Return the oldest events that are not confirmed."""
+        return await self._writer.submit(lambda connection: spool.oldest_events(connection, limit))
+
+    async def confirm(self, event_ids: Iterable[bytes]) -> None:
+        """Forget these events; ids that are not there are ignored."""
+        ids = list(event_ids)
+        await self._writer.submit(lambda connection: spool.remove_events(connection, ids))
+
+    async def counts(self) -> Counts:
+        """Count for the health report."""
+        return await self._writer.submit(settling.counts)
+
+    async def _telling(self, operation: Operation[T]) -> T:
+        """Do what may add events, and wake whoever drains them."""
+        result = await self._writer.submit(operation)
+        self.events_added.set()
+        return result

@@ -1,0 +1,201 @@
+"""Changes of state, each with its events, as functions on an open transaction.
+
+Nothing outside this module writes a send's state, and nothing in it changes a state but by the table in `states`.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+from agent.journal.errors import JournalCorrupt
+from agent.journal.records import Refusal, Taken
+from agent.journal.spool import Subject, add_event, make_event, parse_event, told_again
+from agent.journal.states import TRANSITIONS, Arrival, Known, SendState, on_arrival
+from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
+
+_BY_SEND_ID = """
+SELECT id, send_id, state, lease_token, lease_deadline_ms, queue_id, relayed_ms, outcome, changed_ms
+FROM sends WHERE send_id = ?
+"""
+_IN_POSTFIX = """
+SELECT id, send_id, state, lease_token, lease_deadline_ms, queue_id, relayed_ms, outcome, changed_ms
+FROM sends WHERE queue_id = ? AND state IN ('submitting', 'relayed', 'uncertain')
+"""
+_INSERT = """
+INSERT INTO sends (send_id, state, priority, lease_token, lease_deadline_ms, changed_ms)
+VALUES (?, 'intent', ?, ?, ?, ?)
+"""
+_RESTART = """
+UPDATE sends SET state = 'intent', priority = ?, queue_id = NULL, outcome = NULL, changed_ms = ? WHERE id = ?
+"""
+
+#: The event that a final state is told by.
+_FINAL_KIND = {
+    SendState.DELIVERED: DeliveryEvent.KIND_DELIVERED,
+    SendState.BOUNCED: DeliveryEvent.KIND_BOUNCED,
+    SendState.EXPIRED: DeliveryEvent.KIND_EXPIRED,
+    SendState.LEASE_EXPIRED: DeliveryEvent.KIND_LEASE_EXPIRED,
+    SendState.FAILED: DeliveryEvent.KIND_FAILED,
+    SendState.UNCERTAIN: DeliveryEvent.KIND_UNCERTAIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SendRow:
+    """One row of `sends`."""
+
+    id: int
+    send_id: bytes
+    state: SendState
+    lease_token: bytes
+    lease_deadline_ms: int
+    queue_id: str | None
+    relayed_ms: int | None
+    outcome: bytes | None
+    changed_ms: int
+
+
+def find_send(connection: sqlite3.Connection, send_id: bytes) -> SendRow | None:
+    """Return the send with this id."""
+    return _read(connection.execute(_BY_SEND_ID, (send_id,)))
+
+
+def find_in_postfix(connection: sqlite3.Connection, queue_id: str) -> SendRow | None:
+    """Return the send that Postfix has, or has begun, under this queue id and of which the log may still tell."""
+    return _read(connection.execute(_IN_POSTFIX, (queue_id,)))
+
+
+def take(connection: sqlite3.Connection, taken: Taken, now_ms: int) -> Arrival:
+    """Journal an envelope that has come from Redis, and say what it was."""
+    envelope = taken.envelope
+    row = find_send(connection, envelope.send_id)
+    known = Known(row.state, row.lease_token, row.lease_deadline_ms) if row else None
+    arrival = on_arrival(known, envelope.lease_token, envelope.lease_deadline_ms)
+    if arrival is Arrival.DROP:
+        return arrival
+    if row is None:
+        _insert(connection, taken, now_ms)
+    else:
+        _renew(connection, row, taken, arrival, now_ms)
+    if arrival is Arrival.TAKE and taken.refusal is not None:
+        end(connection, envelope.send_id, taken.refusal, now_ms)
+    return arrival
+
+
+def begin_submission(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> bool:
+    """Mark a send as on its way to Postfix; False when it is not in hand, and then it must not go."""
+    return _move(connection, find_send(connection, send_id), SendState.SUBMITTING, now_ms)
+
+
+def take_back(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> bool:
+    """Note that Postfix has nothing of a submission; False when it turned out to have it after all."""
+    row = find_send(connection, send_id)
+    if row is None or row.state is not SendState.SUBMITTING:
+        return False
+    connection.execute("UPDATE sends SET queue_id = NULL WHERE id = ?", (row.id,))
+    return _move(connection, row, SendState.INTENT, now_ms)
+
+
+def relay(connection: sqlite3.Connection, send_id: bytes, queue_id: str, at_ms: int) -> bool:
+    """Note that Postfix has the send. False when that was known, or the send was not on its way."""
+    row = find_send(connection, send_id)
+    if row is None or not _move(connection, row, SendState.RELAYED, at_ms):
+        return False
+    connection.execute(
+        "UPDATE sends SET queue_id = ?, relayed_ms = ?, outcome = NULL WHERE id = ?", (queue_id, at_ms, row.id)
+    )
+    _drop_envelope(connection, row.id)
+    subject = Subject(row.send_id, row.lease_token, queue_id)
+    add_event(connection, make_event(subject, DeliveryEvent.KIND_RELAYED, at_ms))
+    return True
+
+
+def end(connection: sqlite3.Connection, send_id: bytes, refusal: Refusal, at_ms: int) -> bool:
+    """End a send in a final state; False when its state does not allow that (any more)."""
+    row = find_send(connection, send_id)
+    if row is None or not _move(connection, row, refusal.state, at_ms):
+        return False
+    _drop_envelope(connection, row.id)
+    event = make_event(_subject(row), _FINAL_KIND[refusal.state], at_ms, reply=refusal.reply, detail=refusal.detail)
+    connection.execute("UPDATE sends SET outcome = ? WHERE id = ?", (event.SerializeToString(), row.id))
+    add_event(connection, event)
+    return True
+
+
+def defer(connection: sqlite3.Connection, row: SendRow, reply: RemoteReply, at_ms: int) -> None:
+    """Tell of a temporary refusal; Postfix keeps the message and the state stays."""
+    add_event(connection, make_event(_subject(row), DeliveryEvent.KIND_DEFERRED, at_ms, reply=reply))
+
+
+def link(connection: sqlite3.Connection, send_id: bytes, queue_id: str) -> None:
+    """Remember that Postfix has begun a send under this queue id; acceptance is another matter."""
+    connection.execute(
+        "UPDATE sends SET queue_id = ?"
+        " WHERE send_id = ? AND (state = 'submitting' OR (state = 'uncertain' AND relayed_ms IS NULL))",
+        (queue_id, send_id),
+    )
+
+
+def unlink(connection: sqlite3.Connection, queue_id: str) -> None:
+    """Forget a queue id under which Postfix began a send and did not finish it."""
+    connection.execute("UPDATE sends SET queue_id = NULL WHERE queue_id = ? AND state = 'submitting'", (queue_id,))
+
+
+def _read(cursor: sqlite3.Cursor) -> SendRow | None:
+    values = cursor.fetchone()
+    if values is None:
+        return None
+    row_id, send_id, state, *rest = values
+    return SendRow(row_id, send_id, SendState(state), *rest)
+
+
+def _subject(row: SendRow) -> Subject:
+    """Return what its events carry: the queue id only once Postfix is known to have, or have had, the message."""
+    return Subject(row.send_id, row.lease_token, row.queue_id or "" if row.relayed_ms is not None else "")
+
+
+def _insert(connection: sqlite3.Connection, taken: Taken, now_ms: int) -> None:
+    envelope = taken.envelope
+    row = (envelope.send_id, taken.priority, envelope.lease_token, envelope.lease_deadline_ms, now_ms)
+    row_id = connection.execute(_INSERT, row).lastrowid
+    if row_id is None:
+        raise JournalCorrupt("SQLite gave a new row no id")
+    _keep_envelope(connection, row_id, taken)
+
+
+def _renew(connection: sqlite3.Connection, row: SendRow, taken: Taken, arrival: Arrival, now_ms: int) -> None:
+    """Put a known send under its new lease."""
+    connection.execute(
+        "UPDATE sends SET lease_token = ?, lease_deadline_ms = ? WHERE id = ?",
+        (taken.envelope.lease_token, taken.envelope.lease_deadline_ms, row.id),
+    )
+    if arrival in {Arrival.TAKE, Arrival.REPLACE}:
+        connection.execute(_RESTART, (taken.priority, now_ms, row.id))
+        _keep_envelope(connection, row.id, taken)
+    elif arrival is Arrival.REPEAT:
+        _tell_again(connection, row, taken.envelope.lease_token)
+
+
+def _keep_envelope(connection: sqlite3.Connection, row_id: int, taken: Taken) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO envelopes (id, envelope) VALUES (?, ?)", (row_id, taken.envelope.SerializeToString())
+    )
+
+
+def _drop_envelope(connection: sqlite3.Connection, row_id: int) -> None:
+    connection.execute("DELETE FROM envelopes WHERE id = ?", (row_id,))
+
+
+def _tell_again(connection: sqlite3.Connection, row: SendRow, lease_token: bytes) -> None:
+    if row.relayed_ms is not None:
+        subject = Subject(row.send_id, lease_token, row.queue_id or "")
+        add_event(connection, make_event(subject, DeliveryEvent.KIND_RELAYED, row.relayed_ms))
+    if row.outcome is not None:
+        add_event(connection, told_again(parse_event(row.outcome), lease_token))
+
+
+def _move(connection: sqlite3.Connection, row: SendRow | None, target: SendState, at_ms: int) -> bool:
+    """Change the state if the table allows it from the present one."""
+    if row is None or target not in TRANSITIONS[row.state]:
+        return False
+    connection.execute("UPDATE sends SET state = ?, changed_ms = ? WHERE id = ?", (target.value, at_ms, row.id))
+    return True
