@@ -91,16 +91,18 @@ async def zone_share(session: AsyncSession, domain_id: uuid.UUID, zone: str) -> 
     )
 
 
-async def record_published(
-    session: AsyncSession, domain_id: uuid.UUID, zone: str, published: frozenset[DnsRecord]
-) -> None:
-    """Record that these records stand in the zone by us and that no others of ours do."""
+async def mark_published(session: AsyncSession, domain_id: uuid.UUID, published: frozenset[DnsRecord]) -> None:
+    """Record that these records stand in their zone, or are about to, because we write them."""
     rows = [
-        {"domain_id": domain_id, "zone": zone, "type": record.type, "name": record.name, "value": record.value}
-        for record in sorted(published)
+        {"domain_id": domain_id, "zone": r.zone, "type": r.type, "name": r.name, "value": r.value}
+        for r in sorted(published)
     ]
     if rows:
         await session.execute(_MARK_PUBLISHED, rows)
+
+
+async def forget_withdrawn(session: AsyncSession, domain_id: uuid.UUID) -> None:
+    """Delete the rows of records that are not wanted any more, once they are out of their zone."""
     await _delete_unwanted(session, domain_id, await wanted_records(session, domain_id), even_published=True)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from control_plane.dns.plan import ZonePlan
@@ -22,14 +22,20 @@ class Publisher(Protocol):
 
 
 async def publish(
-    publisher: Publisher, zone: str, wanted: Collection[DnsRecord], written: Collection[DnsRecord]
+    publisher: Publisher,
+    zone: str,
+    wanted: Collection[DnsRecord],
+    written: Collection[DnsRecord],
+    before_apply: Callable[[ZonePlan], Awaitable[None]],
 ) -> ZonePlan:
     """Bring our part of the zone up to date and return the plan that was applied.
 
-    Callers see to it that one zone is published by one worker at a time (the lock of its job). Raises `PlanRefused`
-    and `PublisherUnavailable`.
+    `before_apply` records what will be ours, so that a crash in between cannot leave a record of ours that we take for
+    somebody else's. Callers see to it that one zone is published by one worker at a time (the lock of its job). Raises
+    `PlanRefused` and `PublisherUnavailable`.
     """
     plan = await asyncio.to_thread(publisher.plan, zone, wanted, written)
+    await before_apply(plan)
     if plan.changes:
         _log.info("publishing %s", plan)
         await asyncio.to_thread(publisher.apply, plan)

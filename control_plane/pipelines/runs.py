@@ -5,10 +5,16 @@ import uuid
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.pipelines.step import Run
+
 #: Notified when a run is asked for; whoever misses it finds the row by polling.
 RUNS_CHANNEL = "pipeline_runs"
 
 _INSERT_RUN = text("INSERT INTO pipeline_runs (id, tenant_id, kind, subject_id) VALUES (:id, :tenant, :kind, :subject)")
+_SUPERSEDE = text(
+    "UPDATE pipeline_runs SET state = 'failed', error = 'superseded by ' || CAST(:kind AS text), finished_at = now()"
+    " WHERE subject_id = :subject AND id <> :run AND state IN ('waiting', 'running')"
+)
 _HINT = text("SELECT pg_notify(:channel, '')")
 
 
@@ -19,3 +25,8 @@ async def start_run(session: AsyncSession, tenant_id: uuid.UUID, kind: str, subj
     await session.execute(_INSERT_RUN, run)
     await session.execute(_HINT, {"channel": RUNS_CHANNEL})
     return run_id
+
+
+async def supersede_runs(session: AsyncSession, run: Run) -> None:
+    """End all other runs for the subject of this one, which takes it away from them."""
+    await session.execute(_SUPERSEDE, {"kind": run.kind, "subject": run.subject_id, "run": run.id})

@@ -111,7 +111,7 @@ def _values_of(record: Record | None) -> frozenset[str]:
 def _from_octodns(value: object) -> str:
     match value:
         case TxtValue():
-            return value.to_raw_text()
+            return str(value.to_raw_text())
         case MxValue():
             return f"{value.preference} {value.exchange.removesuffix('.')}"
         case _:

@@ -1,0 +1,65 @@
+"""The user-data of a new server: pure, from what it needs to join and nothing else.
+
+It carries the pinned authority, a join token and a bootstrap program, whose wheels are pinned by the hash of their
+manifest. Documentation: https://cloudinit.readthedocs.io/en/latest/reference/modules.html
+"""
+
+import json
+from dataclasses import dataclass, field
+
+import yaml
+
+#: The smallest limit among providers (Hetzner Cloud), in bytes.
+USER_DATA_LIMIT = 32 * 1024
+
+_BOOTSTRAP_PATH = "/usr/local/lib/penguin/bootstrap.py"
+
+
+class UserDataTooLong(Exception):
+    """The user-data does not fit into what every provider takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinData:
+    """What one server needs to become a known one; endpoints are host:port."""
+
+    hostname: str
+    enrol_endpoint: str
+    downloads_url: str
+    join_token: str = field(repr=False)
+    authority_pem: str
+    manifest_sha256: str
+    bootstrap_source: str
+
+
+def render_user_data(join: JoinData) -> str:
+    """Return `#cloud-config` that makes the server install its agent and enrol.
+
+    Raises `UserDataTooLong`.
+    """
+    agent = {"enrol_endpoint": join.enrol_endpoint, "join_token": join.join_token}
+    bootstrap = {"downloads_url": join.downloads_url, "manifest_sha256": join.manifest_sha256}
+    document = {
+        # Without package `locales` the module fails, and cloud-init's status with it.
+        "locale": False,
+        "hostname": join.hostname.partition(".")[0],
+        "fqdn": join.hostname,
+        "prefer_fqdn_over_hostname": True,
+        "ssh_pwauth": False,
+        "write_files": [
+            _file("/etc/penguin/ca.pem", join.authority_pem, "0644"),
+            # The token in it is a secret until it is used.
+            _file("/etc/penguin/agent.json", json.dumps(agent), "0600"),
+            _file("/etc/penguin/bootstrap.json", json.dumps(bootstrap), "0644"),
+            _file(_BOOTSTRAP_PATH, join.bootstrap_source, "0755"),
+        ],
+        "runcmd": [["python3", _BOOTSTRAP_PATH]],
+    }
+    user_data = "#cloud-config\n" + yaml.safe_dump(document, sort_keys=False, width=1000)
+    if len(user_data.encode()) > USER_DATA_LIMIT:
+        raise UserDataTooLong(f"user-data has {len(user_data.encode())} bytes; {USER_DATA_LIMIT} are allowed")
+    return user_data
+
+
+def _file(path: str, content: str, permissions: str) -> dict[str, str]:
+    return {"path": path, "owner": "root:root", "permissions": permissions, "content": content}

@@ -1,0 +1,42 @@
+"""What steps work with: the doors to the world, and the run they belong to."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from control_plane.dns.publish import Publisher
+from control_plane.pipelines.step import Run
+from control_plane.providers.base import Provider
+from control_plane.sealing import Sealer
+from control_plane.settings import Settings
+from db.session import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Made once, in the worker process."""
+
+    #: The system role's.
+    database: Database
+    providers: Mapping[str, Provider]
+    publisher: Publisher
+    settings: Settings
+    sealer: Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """One run in its environment."""
+
+    environment: Environment
+    run: Run
+
+    @property
+    def subject_id(self) -> uuid.UUID:
+        """The server or inbox the run is about."""
+        return self.run.subject_id
+
+    @property
+    def tenant_id(self) -> uuid.UUID:
+        """Whose it is."""
+        return self.run.tenant_id

@@ -1,0 +1,86 @@
+"""What a server and an inbox may be, and how one state follows another: the tables are the diagram."""
+
+import enum
+import uuid
+from collections.abc import Mapping
+from typing import TypeVar
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+StatusT = TypeVar("StatusT", bound=enum.StrEnum)
+
+
+class ServerStatus(enum.StrEnum):
+    """`vps_servers.status`."""
+
+    #: It is being made, or made ready.
+    PROVISIONING = "provisioning"
+    #: Mail was seen to flow through it.
+    READY = "ready"
+    #: A step could not be done; `status_reason` says which and why. The server may exist at its provider.
+    FAILED = "failed"
+    #: Its removal was asked for.
+    DELETING = "deleting"
+    #: It is gone; the row stays for the history.
+    DELETED = "deleted"
+
+
+class InboxStatus(enum.StrEnum):
+    """`inboxes.status`."""
+
+    #: Its server is not ready, or does not have it yet.
+    PENDING_SETUP = "pending_setup"
+    #: Its server has it; its DNS records are not all there yet.
+    PENDING_DNS = "pending_dns"
+    #: It can send and receive.
+    READY = "ready"
+    #: A step could not be done; `status_reason` says which and why.
+    FAILED = "failed"
+    #: Its removal was asked for.
+    DELETING = "deleting"
+
+
+SERVER_TRANSITIONS: Mapping[ServerStatus, frozenset[ServerStatus]] = {
+    ServerStatus.PROVISIONING: frozenset({ServerStatus.READY, ServerStatus.FAILED, ServerStatus.DELETING}),
+    ServerStatus.READY: frozenset({ServerStatus.DELETING}),
+    ServerStatus.FAILED: frozenset({ServerStatus.DELETING}),
+    ServerStatus.DELETING: frozenset({ServerStatus.DELETED, ServerStatus.FAILED}),
+    ServerStatus.DELETED: frozenset(),
+}
+
+INBOX_TRANSITIONS: Mapping[InboxStatus, frozenset[InboxStatus]] = {
+    InboxStatus.PENDING_SETUP: frozenset({InboxStatus.PENDING_DNS, InboxStatus.FAILED, InboxStatus.DELETING}),
+    InboxStatus.PENDING_DNS: frozenset({InboxStatus.READY, InboxStatus.FAILED, InboxStatus.DELETING}),
+    InboxStatus.READY: frozenset({InboxStatus.DELETING}),
+    InboxStatus.FAILED: frozenset({InboxStatus.DELETING}),
+    InboxStatus.DELETING: frozenset({InboxStatus.FAILED}),
+}
+
+_MOVE_SERVER = text(
+    "UPDATE vps_servers SET status = :to, status_reason = :reason WHERE id = :id AND status = ANY(:before)"
+)
+_MOVE_INBOX = text(
+    "UPDATE inboxes SET status = :to, status_reason = :reason, updated_at = now()"
+    " WHERE id = :id AND status = ANY(:before)"
+)
+
+
+async def move_server(session: AsyncSession, vps_id: uuid.UUID, to: ServerStatus, reason: str | None = None) -> None:
+    """Give the server another status if its present one may be followed by that; else leave it."""
+    await _move(session, _MOVE_SERVER, vps_id, to, reason, before=_before(SERVER_TRANSITIONS, to))
+
+
+async def move_inbox(session: AsyncSession, inbox_id: uuid.UUID, to: InboxStatus, reason: str | None = None) -> None:
+    """Give the inbox another status if its present one may be followed by that; else leave it."""
+    await _move(session, _MOVE_INBOX, inbox_id, to, reason, before=_before(INBOX_TRANSITIONS, to))
+
+
+async def _move(
+    session: AsyncSession, statement: TextClause, id_: uuid.UUID, to: str, reason: str | None, *, before: list[str]
+) -> None:
+    await session.execute(statement, {"id": id_, "to": str(to), "reason": reason, "before": before})
+
+
+def _before(transitions: Mapping[StatusT, frozenset[StatusT]], to: StatusT) -> list[str]:
+    return sorted(str(state) for state, following in transitions.items() if to in following)

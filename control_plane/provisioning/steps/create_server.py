@@ -1,0 +1,105 @@
+"""Create the server at its provider, once: it is looked for by its name before it is asked for."""
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.enrolment.authority import Authority
+from control_plane.enrolment.tokens import create_join_token
+from control_plane.pipelines.step import Done, Failed, Outcome, Result, Wait
+from control_plane.providers.base import Provider, ProviderBusy, ProviderError, ProviderServer, ServerOrder
+from control_plane.provisioning.cloud_init import JoinData, render_user_data
+from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.servers import Server, load_server, provider_of
+from control_plane.provisioning.states import ServerStatus
+from control_plane.provisioning.steps.apply_configuration import request_configuration
+
+_RECORD = text(
+    "UPDATE vps_servers SET provider_server_id = :provider_id, ip_address = CAST(:ipv4 AS inet),"
+    " specs = jsonb_build_object('cores', CAST(:cores AS int), 'memory_bytes', CAST(:memory AS bigint),"
+    "  'disk_bytes', CAST(:disk AS bigint)), monthly_cost = :cost"
+    " WHERE id = :id"
+)
+
+
+class CreateServer:
+    """Its address is recorded together with a raised version, so the agent finds its configuration waiting."""
+
+    name = "create_server"
+    patience = timedelta(minutes=15)
+
+    async def run(self, context: StepContext) -> Outcome:
+        """Find or create the server."""
+        server = await load_server(context)
+        provider = provider_of(context, server)
+        if server.status is not ServerStatus.PROVISIONING:
+            return Failed("the server's removal was asked for")
+        if provider is None:
+            return Failed(f"there is no provider {server.provider} here")
+        try:
+            made = await provider.find(server.provider_name) or await _create(context, server, provider)
+        except ProviderBusy as error:
+            return Wait(f"the provider is busy: {error}", 2.0)
+        except ProviderError as error:
+            return Failed(f"the provider refused to create the server: {error}")
+        return Done({"ipv4_address": made.ipv4_address}, lambda session: _record(session, server, made))
+
+
+async def _create(context: StepContext, server: Server, provider: Provider) -> ProviderServer:
+    join = await _join_data(context, server)
+    order = ServerOrder(
+        name=server.provider_name,
+        hostname=server.hostname,
+        size=server.size,
+        region=server.region,
+        user_data=render_user_data(join),
+        labels=(("penguin-tenant", str(server.tenant_id)), ("penguin-vps", str(server.id))),
+    )
+    try:
+        return await provider.create(order)
+    except ProviderBusy:
+        raise
+    except ProviderError:
+        # An earlier request whose answer was lost may have taken the name meanwhile.
+        if (made := await provider.find(server.provider_name)) is None:
+            raise
+        return made
+
+
+async def _join_data(context: StepContext, server: Server) -> JoinData:
+    settings = context.environment.settings
+    manifest, bootstrap = await asyncio.to_thread(_read_wheelhouse, settings.wheelhouse_dir)
+    async with context.environment.database.system() as session:
+        authority = await Authority.load_or_create(session, context.environment.sealer, settings.trust_domain)
+        token = await create_join_token(session, server.tenant_id, server.id)
+    return JoinData(
+        hostname=server.hostname,
+        enrol_endpoint=settings.enrol_endpoint,
+        downloads_url=f"https://{settings.downloads_endpoint}",
+        join_token=token,
+        authority_pem=authority.certificate_pem.decode(),
+        manifest_sha256=hashlib.sha256(manifest).hexdigest(),
+        bootstrap_source=bootstrap,
+    )
+
+
+def _read_wheelhouse(directory: Path) -> tuple[bytes, str]:
+    return (directory / "manifest.json").read_bytes(), (directory / "bootstrap.py").read_text()
+
+
+async def _record(session: AsyncSession, server: Server, made: ProviderServer) -> Result:
+    row = {
+        "id": server.id,
+        "provider_id": made.provider_id,
+        "ipv4": made.ipv4_address,
+        "cores": made.cores,
+        "memory": made.memory_bytes,
+        "disk": made.disk_bytes,
+        "cost": made.monthly_cost,
+    }
+    await session.execute(_RECORD, row)
+    return await request_configuration(session, server.id)

@@ -1,0 +1,33 @@
+"""Write down which DNS records an inbox needs, as soon as its server has an address."""
+
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.dns.generate import generate_records
+from control_plane.pipelines.step import Done, Failed, Outcome, Wait
+from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.inboxes import load_inbox
+from control_plane.provisioning.states import InboxStatus, ServerStatus
+
+
+class GenerateRecords:
+    """For all inboxes of the domain, since one server more changes the SPF record of all."""
+
+    name = "dns.generate"
+    patience = timedelta(hours=2)
+
+    async def run(self, context: StepContext) -> Outcome:
+        """Wait for the address; the rows are written with the step."""
+        inbox = await load_inbox(context)
+        if inbox.status is InboxStatus.DELETING:
+            return Failed("the inbox's removal was asked for")
+        if inbox.server_status in {ServerStatus.DELETING, ServerStatus.DELETED}:
+            return Failed("the inbox's server is gone")
+        if inbox.server_address is None:
+            return Wait("the inbox's server has no address yet")
+
+        async def generate(session: AsyncSession) -> None:
+            await generate_records(session, context.tenant_id, inbox.domain_id)
+
+        return Done(apply=generate)

@@ -1,0 +1,48 @@
+"""Publish what a domain's inboxes need in the domain's zone, and withdraw what they do not need any more."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from control_plane.dns.generate import forget_withdrawn, mark_published, zone_share
+from control_plane.dns.plan import PlanRefused, PublisherUnavailable, ZonePlan
+from control_plane.dns.publish import publish
+from control_plane.pipelines.step import Done, Failed, Outcome, Wait
+from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.inboxes import Inbox, load_inbox
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDomainDns:
+    """Always the whole domain: an inbox that is being deleted wants nothing, so its records go.
+
+    What stands in the way in the tenant's zone is no failure: it is reported, and verification will show it.
+    """
+
+    name: str = "publish_dns"
+    patience: timedelta = timedelta(hours=24)
+
+    async def run(self, context: StepContext) -> Outcome:
+        """Plan, remember what will be ours, apply."""
+        inbox = await load_inbox(context)
+        try:
+            plan = await _publish(context, inbox)
+        except PublisherUnavailable as error:
+            return Wait(str(error), 2.0)
+        except PlanRefused as error:
+            return Failed(f"DNS was not published: {error}")
+        return Done(
+            {"changes": [str(c) for c in plan.changes], "conflicts": [str(c) for c in plan.conflicts]},
+            lambda session: forget_withdrawn(session, inbox.domain_id),
+        )
+
+
+async def _publish(context: StepContext, inbox: Inbox) -> ZonePlan:
+    database = context.environment.database
+
+    async def remember(plan: ZonePlan) -> None:
+        async with database.system() as session:
+            await mark_published(session, inbox.domain_id, plan.ours)
+
+    async with database.system() as session:
+        share = await zone_share(session, inbox.domain_id, inbox.domain)
+    return await publish(context.environment.publisher, inbox.domain, share.wanted, share.written, remember)

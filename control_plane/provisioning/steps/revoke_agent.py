@@ -1,0 +1,28 @@
+"""End what is still being done to a server, and take its agent the right to speak, before the server goes."""
+
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.enrolment.certificates import revoke_certificates
+from control_plane.enrolment.tokens import forget_join_tokens
+from control_plane.pipelines.runs import supersede_runs
+from control_plane.pipelines.step import Done, Outcome
+from control_plane.provisioning.environment import StepContext
+
+
+class RevokeAgent:
+    """Certificates and unused join tokens alike."""
+
+    name = "revoke_agent"
+    patience = timedelta(minutes=5)
+
+    async def run(self, context: StepContext) -> Outcome:
+        """Write the revocation together with the step."""
+
+        async def revoke(session: AsyncSession) -> None:
+            await supersede_runs(session, context.run)
+            await revoke_certificates(session, context.subject_id)
+            await forget_join_tokens(session, context.subject_id)
+
+        return Done(apply=revoke)
