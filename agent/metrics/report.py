@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.disk import read_disks
@@ -23,7 +23,7 @@ class Reporter:
         publish: Callable[[HealthReport], None],
         *,
         interval: Callable[[], float],
-        relay: Callable[[], Relay],
+        relay: Callable[[], Awaitable[Relay | None]],
         certificates: CertificateWatch,
         agent_version: str,
     ) -> None:
@@ -51,7 +51,7 @@ class Reporter:
             postfix_queue=self._queue,
             units=await read_units(),
             certificates=self._certificates.served,
-            relay=self._relay(),
+            relay=await self._relay(),
         )
 
     async def _look_at_queue(self) -> None:

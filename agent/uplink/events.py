@@ -5,19 +5,25 @@ control plane applies an event id once, so repeating is safe and losing is impos
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from agent.journal import JournalUnavailable
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, DeliveryEvents
 from protos.agent.v1.link_pb2 import AgentMessage
+
+logger = logging.getLogger(__name__)
 
 MAX_BATCH = 500
 #: Seconds after which an unconfirmed batch is sent again over the same stream.
 CONFIRMATION_TIMEOUT = 30.0
+#: Seconds to wait while the journal cannot be read.
+JOURNAL_PAUSE = 5.0
 
 
 class EventSpool(Protocol):
-    """The part of the journal that events go through."""
+    """The part of the journal that events go through. Its methods may raise `JournalUnavailable`."""
 
     @property
     def events_added(self) -> asyncio.Event:
@@ -43,16 +49,25 @@ class EventDrain:
         """Send batch after batch, each when the one before is confirmed or overdue."""
         while True:
             self._spool.events_added.clear()
-            batch = await self._spool.unconfirmed(MAX_BATCH)
+            try:
+                batch = await self._spool.unconfirmed(MAX_BATCH)
+            except JournalUnavailable as error:
+                logger.warning("events cannot be read reason=%r", str(error))
+                await asyncio.sleep(JOURNAL_PAUSE)
+                continue
             if batch:
                 await self._send(batch)
             else:
                 await self._spool.events_added.wait()
 
     async def confirmed(self, event_ids: Iterable[bytes]) -> None:
-        """Take the control plane's confirmation."""
+        """Take the control plane's confirmation. One that cannot be written down is earned again by sending again."""
         ids = list(event_ids)
-        await self._spool.confirm(ids)
+        try:
+            await self._spool.confirm(ids)
+        except JournalUnavailable as error:
+            logger.warning("confirmed events cannot be forgotten reason=%r", str(error))
+            return
         self._on_the_way.difference_update(ids)
         if not self._on_the_way:
             self._settled.set()

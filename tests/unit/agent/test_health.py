@@ -62,3 +62,9 @@ def test_a_queue_out_of_reach_is_told() -> None:
     report = healthy()
     report.relay.redis_connected = False
     assert problems(report) == ("the queue cannot be reached",)
+
+
+def test_an_unknown_relay_is_no_problem() -> None:
+    report = healthy()
+    report.ClearField("relay")
+    assert problems(report) == ()
