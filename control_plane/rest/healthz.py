@@ -1,0 +1,23 @@
+"""Whether this process can serve: it can when the database answers."""
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from sqlalchemy import text
+
+from control_plane.rest.parts import parts_of
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """The process can serve."""
+
+    status: str = "ok"
+
+
+@router.get("/healthz")
+async def healthz(request: Request) -> Health:
+    """Answer 200 when the database answers, and 503 when it does not."""
+    async with parts_of(request).database.engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+    return Health()

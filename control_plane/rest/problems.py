@@ -1,0 +1,142 @@
+"""Errors as problem details (RFC 9457): the one place where an exception becomes an answer.
+
+`type` is `/problems/<slug>`, and the slugs are part of the contract. Nothing of the request is repeated in an answer,
+and nothing of an unexpected error: that goes to the log, under the request id that the answer carries.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from control_plane.errors import InvalidInput, NotFound, PenguinError, Unauthenticated, Unavailable
+from control_plane.rest.request_id import request_id_of
+
+_log = logging.getLogger(__name__)
+
+_MEDIA_TYPE = "application/problem+json"
+
+# Statuses that the framework answers with itself, where one of our own errors says the same.
+_SLUGS = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too-large"}
+
+
+class ProblemPart(BaseModel):
+    """One part of a request that is wrong: a JSON pointer (RFC 6901) into the body, or a parameter's name."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[ProblemPart] = []
+
+
+#: For the routers: every answer that is no success is a problem.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem (RFC 9457)",
+        "content": {_MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    }
+}
+
+
+def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    content = problem.model_dump(exclude=None if problem.errors else {"errors"})
+    return JSONResponse(content, problem.status, headers, media_type=_MEDIA_TYPE)
+
+
+def _of(request: Request, error: PenguinError, errors: Sequence[ProblemPart] = ()) -> JSONResponse:
+    problem = Problem(
+        type=f"/problems/{error.slug}",
+        title=error.title,
+        status=error.http_status,
+        detail=error.detail,
+        request_id=request_id_of(request.scope),
+        errors=list(errors),
+    )
+    return _answer(problem, _headers(error))
+
+
+def _headers(error: PenguinError) -> dict[str, str]:
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(error.retry_after)}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
+
+
+async def _penguin_error(request: Request, error: PenguinError) -> JSONResponse:
+    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("request %s: %s", request_id_of(request.scope), error)
+    if isinstance(error, InvalidInput) and error.field:
+        return _of(request, error, [ProblemPart(pointer=error.field, detail=error.detail)])
+    return _of(request, error)
+
+
+async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Render what pydantic found; a path that can name nothing is a thing that is not there."""
+    found = error.errors()
+    if any(part["loc"][0] == "path" for part in found):
+        return _of(request, NotFound("There is no such thing."))
+    parts = [ProblemPart(pointer=_pointer(part["loc"]), detail=str(part["msg"])) for part in found]
+    return _of(request, InvalidInput("The request is not valid; errors says where."), parts)
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    where, *path = location
+    if where != "body":
+        return "/".join(map(str, location))
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    """Render what the framework raises itself: 404, 405, 413 and the like."""
+    status = HTTPStatus(error.status_code)
+    slug = _SLUGS.get(status, status.phrase.lower().replace(" ", "-"))
+    problem = Problem(
+        type=f"/problems/{slug}",
+        title=status.phrase,
+        status=status,
+        detail=error.detail,
+        request_id=request_id_of(request.scope),
+    )
+    return _answer(problem, error.headers)
+
+
+async def _database_away(request: Request, error: Exception) -> JSONResponse:
+    _log.warning("request %s: the database is away: %s", request_id_of(request.scope), type(error).__name__)
+    return _of(request, Unavailable("The database is away; nothing was changed."))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    _log.error("request %s failed", request_id_of(request.scope), exc_info=error)
+    return _of(request, PenguinError("This is our fault; the request id leads us to it."))
+
+
+#: For the application: what renders which exception.
+HANDLERS: dict[int | type[Exception], Any] = {
+    PenguinError: _penguin_error,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_exception,
+    # PostgreSQL, or the way to it, is away, restarting, full or overloaded.
+    OperationalError: _database_away,
+    InterfaceError: _database_away,
+    PoolTimeout: _database_away,
+    psycopg.OperationalError: _database_away,
+    psycopg.InterfaceError: _database_away,
+    Exception: _unexpected,
+}

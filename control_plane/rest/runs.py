@@ -1,0 +1,73 @@
+"""How far the last pipeline of a server or inbox has come."""
+
+import datetime as dt
+import uuid
+from typing import Self
+
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.tenancy.scope import TenantScope
+from db.models import PipelineRun, PipelineStep
+
+
+class StepView(BaseModel):
+    """One step of a run."""
+
+    name: str
+    state: str
+    attempts: int
+    error: str | None
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
+
+    @classmethod
+    def of(cls, step: PipelineStep) -> Self:
+        """Return the view of a row."""
+        return cls(
+            name=step.name,
+            state=step.state,
+            attempts=step.attempts,
+            error=step.error,
+            started_at=step.started_at,
+            finished_at=step.finished_at,
+        )
+
+
+class RunView(BaseModel):
+    """One run, with its steps in order."""
+
+    id: uuid.UUID
+    kind: str
+    state: str
+    error: str | None
+    created_at: dt.datetime
+    finished_at: dt.datetime | None
+    steps: list[StepView]
+
+
+async def load_last_run(session: AsyncSession, scope: TenantScope, subject_id: uuid.UUID) -> RunView | None:
+    """Return the newest run about a server or inbox, if there was one."""
+    run = await session.scalar(
+        select(PipelineRun)
+        .where(PipelineRun.tenant_id == scope.tenant_id, PipelineRun.subject_id == subject_id)
+        .order_by(PipelineRun.created_at.desc())
+        .limit(1)
+    )
+    if run is None:
+        return None
+    steps = await session.scalars(
+        select(PipelineStep)
+        .where(PipelineStep.tenant_id == scope.tenant_id, PipelineStep.run_id == run.id)
+        .order_by(PipelineStep.position)
+    )
+    return RunView(
+        id=run.id,
+        kind=run.kind,
+        state=run.state,
+        error=run.error,
+        created_at=run.created_at,
+        finished_at=run.finished_at,
+        steps=[StepView.of(step) for step in steps],
+    )

@@ -1,0 +1,159 @@
+"""Servers: ask for one, see how it is, have it removed."""
+
+import datetime as dt
+import decimal
+import ipaddress
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response, status
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import NotFound
+from control_plane.fleet.servers import ServerHealth, server_health
+from control_plane.provisioning.requests import request_removal
+from control_plane.rest.access import Access, transaction
+from control_plane.rest.orders import ServerOrder, order_server
+from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.parts import parts_of
+from control_plane.rest.runs import RunView, load_last_run
+from control_plane.tenancy.permissions import Permission
+from control_plane.tenancy.scope import TenantScope
+from control_plane.tenancy.workspaces import require_workspace
+from db.models import VpsServer
+
+router = APIRouter(tags=["vps"])
+
+_Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
+_Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]
+
+
+class NewServer(BaseModel):
+    """A server to provision."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider: str = Field(max_length=50)
+    size: str = Field(max_length=50)
+    region: str | None = Field(None, max_length=100, description="The provider's first region when left out.")
+
+
+class ServerView(BaseModel):
+    """A server as its row says."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    workspace_id: uuid.UUID
+    provider: str
+    size: str
+    region: str
+    hostname: str
+    ip_address: ipaddress.IPv4Address | ipaddress.IPv6Address | None
+    specs: dict[str, Any] | None
+    status: str
+    status_reason: str | None
+    mail_server_status: str
+    ssl_certificate_expires: dt.datetime | None
+    monthly_cost: decimal.Decimal | None
+    desired_version: int
+    applied_version: int
+    applied_at: dt.datetime | None
+    applied_detail: str | None
+    agent_version: str | None
+    last_seen_at: dt.datetime | None
+    created_at: dt.datetime
+
+
+class ReportView(BaseModel):
+    """The last health report: when it was made by the server's clock, when it came by ours, and what it says."""
+
+    reported_at: dt.datetime
+    received_at: dt.datetime
+    health: dict[str, Any]
+
+
+class ServerDetail(ServerView):
+    """A server with its health and the run that made or removes it."""
+
+    reachable: bool
+    last_report: ReportView | None
+    provisioning: RunView | None
+
+
+class ServerList(BaseModel):
+    """A page of servers; `next` is what to send as `after` for the page that follows."""
+
+    items: list[ServerView]
+    next: uuid.UUID | None
+
+
+@router.post("/workspaces/{workspace_id}/vps", status_code=status.HTTP_201_CREATED)
+async def create_server(
+    workspace_id: uuid.UUID, new: NewServer, request: Request, response: Response, access: _Managing
+) -> ServerView:
+    """Ask for a server; it is provisioned in the background, and GET shows how far that has come."""
+    await require_workspace(access.session, access.scope, workspace_id)
+    order = ServerOrder(workspace_id, new.provider, new.size, new.region)
+    vps_id = await order_server(access.session, access.scope, parts_of(request), order)
+    response.headers["Location"] = f"/api/v1/vps/{vps_id}"
+    return ServerView.model_validate(await _load(access.session, access.scope, vps_id))
+
+
+@router.get("/workspaces/{workspace_id}/vps")
+async def list_servers(
+    workspace_id: uuid.UUID, access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE
+) -> ServerList:
+    """List a workspace's servers, without those that are deleted."""
+    await require_workspace(access.session, access.scope, workspace_id)
+    query = select(VpsServer).where(
+        VpsServer.tenant_id == access.scope.tenant_id,
+        VpsServer.workspace_id == workspace_id,
+        VpsServer.status != "deleted",
+    )
+    if after is not None:
+        query = query.where(VpsServer.id > after)
+    servers = (await access.session.scalars(query.order_by(VpsServer.id).limit(limit))).all()
+    return ServerList(
+        items=[ServerView.model_validate(server) for server in servers],
+        next=next_after([server.id for server in servers], limit),
+    )
+
+
+@router.get("/vps/{vps_id}")
+async def get_server(vps_id: uuid.UUID, request: Request, access: _Reading) -> ServerDetail:
+    """Show a server: its rows, its last report, whether it can be reached, and the steps of its last run."""
+    server = await _load(access.session, access.scope, vps_id)
+    health = await server_health(access.session, vps_id, parts_of(request).clock())
+    return ServerDetail(
+        **ServerView.model_validate(server).model_dump(),
+        reachable=health is not None and health.reachable,
+        last_report=_report(health),
+        provisioning=await load_last_run(access.session, access.scope, vps_id),
+    )
+
+
+@router.delete("/vps/{vps_id}", status_code=status.HTTP_202_ACCEPTED)
+async def delete_server(vps_id: uuid.UUID, access: _Managing) -> ServerView:
+    """Have a server removed, in the background; it must have no inboxes any more."""
+    await request_removal(access.session, tenant_id=access.scope.tenant_id, vps_id=vps_id)
+    return ServerView.model_validate(await _load(access.session, access.scope, vps_id))
+
+
+async def _load(session: AsyncSession, scope: TenantScope, vps_id: uuid.UUID) -> VpsServer:
+    server = await session.scalar(
+        select(VpsServer).where(VpsServer.tenant_id == scope.tenant_id, VpsServer.id == vps_id)
+    )
+    if server is None:
+        raise NotFound("There is no such server.")
+    return server
+
+
+def _report(health: ServerHealth | None) -> ReportView | None:
+    if health is None or health.reported_at is None or health.received_at is None:
+        return None
+    return ReportView(
+        reported_at=health.reported_at, received_at=health.received_at, health=health.report_fields() or {}
+    )
