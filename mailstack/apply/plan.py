@@ -29,10 +29,8 @@ class Plan:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """The services whose configuration changes, in order: those a validator must see first."""
-        concerned = {
-            service for file in self.changed if file.on_change is not OnChange.NOTHING for service in file.services
-        }
+        """The services whose own files change, in order: those a validator must see first. `postmap` judges tables."""
+        concerned = {service for file in self.changed if not file.postmap for service in file.services}
         return tuple(service for service in ORDER if service in concerned)
 
 
