@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy.exc import DBAPIError
 
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 from control_plane.errors import InvalidInput, Unavailable
@@ -43,8 +44,10 @@ async def brought_database(
     try:
         await asyncio.to_thread(upgrade, owner_url)
         urls = await asyncio.to_thread(give_passwords, owner_url, places.state)
-    except psycopg.OperationalError as error:
-        raise Unavailable(f"PENGUIN_DATABASE_URL: {error}") from None
+    except psycopg.Error as error:
+        raise Unavailable(f"PENGUIN_DATABASE_URL: {_first_line(error)}") from None
+    except DBAPIError as error:
+        raise Unavailable(f"PENGUIN_DATABASE_URL: {_first_line(error.orig)}") from None
     if server is None:
         return urls, urls
     listener = listen_inside(NAMESPACES / world.name, _LOOPBACK, 0)
@@ -64,3 +67,7 @@ def _server_of(url: str) -> tuple[str, int] | None:
     if not url.startswith("postgresql://") or "," in host:
         raise InvalidInput("PENGUIN_DATABASE_URL must be a postgresql:// URL of one server")
     return None if host.startswith("/") else (host, int(parts.get("port") or 5432))
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).splitlines() or ["it failed"])[0]

@@ -61,8 +61,8 @@ class Places:
 
     def make(self) -> None:
         """Make the folders that are not made by who uses them."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        for folder in (self.logs, self.certificates, self.lock.parent):
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (self.state, self.logs, self.certificates, self.lock.parent):
             folder.mkdir(mode=0o700, exist_ok=True)
         # The daemons' own users pass through to their folders; nobody can list it.
         self.runtime.mkdir(mode=0o711, exist_ok=True)
