@@ -39,6 +39,8 @@ class PowerDnsPublisher:
             enable_dynamic=False,
             root_ns_warnings=False,
         )
+        # Never through a proxy that our environment may name: the API is on our own network.
+        self._provider._sess.trust_env = False  # noqa: SLF001 - octoDNS gives no other way
         self._new_zone_nameserver = new_zone_nameserver
 
     def plan(self, zone: str, wanted: Collection[DnsRecord], written: Collection[DnsRecord]) -> ZonePlan:

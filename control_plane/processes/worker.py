@@ -1,0 +1,90 @@
+"""The worker process: provisions servers and inboxes, and does what runs by the clock.
+
+`python -m control_plane.processes.worker`, with settings from PENGUIN_*. It connects to PostgreSQL as the system role
+and speaks to providers, DNS hosts, name servers and, to verify them, to new mail servers. It listens nowhere. Any
+number of these may run side by side: runs are claimed step by step (pipelines/claims.py).
+
+SIGTERM ends it within seconds: steps in hand are given back and taken up by the next worker. When it is killed, they
+are taken up once their claims have run out.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+import sdnotify
+
+from control_plane.dns.publishers.powerdns import PowerDnsPublisher
+from control_plane.pipelines.dispatch import dispatch
+from control_plane.pipelines.jobs import CONCURRENCY, HEARTBEAT_SECONDS, STALLED_SECONDS, add_pipelines, make_app
+from control_plane.pipelines.worker import Worker
+from control_plane.providers.registry import build_providers
+from control_plane.provisioning.environment import Environment
+from control_plane.provisioning.kinds import pipelines
+from control_plane.provisioning.periodic import add_periodic_jobs
+from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.settings import Settings
+from db.session import Database
+
+
+class WorkerStopped(Exception):
+    """The job runner ended by itself; the reason is in the log before this."""
+
+
+def make_environment(settings: Settings, database: Database) -> Environment:
+    """Return the doors to the world that the settings describe."""
+    publisher = PowerDnsPublisher(
+        settings.powerdns_url, settings.powerdns_api_key.get_secret_value(), f"ns1.{settings.platform_domain}"
+    )
+    return Environment(
+        database=database,
+        providers=build_providers(settings),
+        publisher=publisher,
+        settings=settings,
+        sealer=Sealer(load_or_create_key(settings.sealing_key_file)),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Work until a signal ends it. Raises `UnsafeRole` for a database role that could see past policies."""
+    working = asyncio.ensure_future(_work(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+
+
+async def _work(settings: Settings) -> None:
+    url = settings.system_database_url.get_secret_value()
+    database = Database(url)
+    environment = make_environment(settings, database)
+    app = make_app(url)
+    add_pipelines(app, Worker(database, pipelines(environment)))
+    add_periodic_jobs(app, environment)
+    try:
+        await database.refuse_unsafe_role()
+        async with app.open_async(), asyncio.TaskGroup() as tasks:
+            tasks.create_task(dispatch(database, app))
+            sdnotify.SystemdNotifier().notify("READY=1")
+            await app.run_worker_async(
+                concurrency=CONCURRENCY,
+                install_signal_handlers=False,
+                shutdown_graceful_timeout=0,
+                delete_jobs="successful",
+                update_heartbeat_interval=HEARTBEAT_SECONDS,
+                stalled_worker_timeout=STALLED_SECONDS,
+            )
+            raise WorkerStopped("the job runner ended")
+    finally:
+        await database.close()
+
+
+def main() -> None:
+    """Run the process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(serve(Settings.model_validate({})))
+
+
+if __name__ == "__main__":
+    main()

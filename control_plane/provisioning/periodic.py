@@ -1,0 +1,23 @@
+"""Jobs that run by the clock, one of each at a time over all workers."""
+
+from procrastinate import App
+
+from control_plane.dns.pending import generate_missing, verify_pending
+from control_plane.provisioning.environment import Environment
+
+#: Of its own, so that slow name servers do not hold up pipelines.
+DNS_QUEUE = "dns"
+
+
+def add_periodic_jobs(app: App, environment: Environment) -> None:
+    """Add `dns.generate` and `dns.verify`, every five minutes."""
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="dns.generate", queue=DNS_QUEUE, queueing_lock="dns.generate")
+    async def dns_generate(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await generate_missing(environment.database)
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="dns.verify", queue=DNS_QUEUE, queueing_lock="dns.verify")
+    async def dns_verify(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await verify_pending(environment.database, environment.settings.nameservers)
