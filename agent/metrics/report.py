@@ -8,7 +8,7 @@ from agent.metrics.certificates import CertificateWatch
 from agent.metrics.disk import read_disks
 from agent.metrics.host import read_host
 from agent.metrics.postfix_queue import read_postfix_queue
-from agent.metrics.units import read_units
+from agent.metrics.units import is_postfix_running, read_units
 from protos.agent.v1.telemetry_pb2 import HealthReport, PostfixQueue, Relay
 
 #: A listing of the queue is followed by a rest of so many times its own duration: a long queue is costly to list.
@@ -42,19 +42,23 @@ class Reporter:
             await asyncio.sleep(self._interval())
 
     async def _collect(self) -> HealthReport:
-        await self._look_at_queue()
+        units = await read_units()
+        await self._look_at_queue(running=is_postfix_running(units))
         return HealthReport(
             at_ms=time.time_ns() // 1_000_000,
             agent_version=self._agent_version,
             host=read_host(),
             disks=read_disks(),
             postfix_queue=self._queue,
-            units=await read_units(),
+            units=units,
             certificates=self._certificates.served,
             relay=await self._relay(),
         )
 
-    async def _look_at_queue(self) -> None:
+    async def _look_at_queue(self, *, running: bool) -> None:
+        if not running:
+            self._queue = None
+            return
         started = time.monotonic()
         if started < self._queue_due:
             return

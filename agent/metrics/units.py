@@ -1,7 +1,7 @@
 """States of the mail server's systemd units, all by one `systemctl show`."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from agent.metrics.command import CommandFailed, output_of
 from protos.agent.v1.telemetry_pb2 import Unit
@@ -34,6 +34,11 @@ async def read_units() -> list[Unit]:
             return list(parse_units((await output.read()).decode(errors="replace")))
     except (CommandFailed, TimeoutError):
         return []
+
+
+def is_postfix_running(units: Sequence[Unit]) -> bool:
+    """Return whether Postfix's queue can be asked for. While it is stopped each attempt would log a fault."""
+    return any(unit.name.startswith("postfix") and unit.sub_state == "running" for unit in units)
 
 
 def parse_units(output: str) -> Iterator[Unit]:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.metrics.units import parse_units
+from agent.metrics.units import is_postfix_running, parse_units
 from protos.agent.v1.telemetry_pb2 import Unit
 
 #: As systemd 252 writes it, for Postfix, a socket (which has no restarts) and a unit that is not installed.
@@ -43,3 +43,10 @@ def test_cut_output_gives_the_units_that_are_whole(length: int) -> None:
 @given(st.text())
 def test_noise_gives_nothing(noise: str) -> None:
     assert list(parse_units(noise)) == []
+
+
+def test_postfix_runs_in_its_instance_and_not_in_the_name_for_all_instances() -> None:
+    instance = Unit(name="postfix@-.service", active_state="active", sub_state="running")
+    name = Unit(name="postfix.service", active_state="active", sub_state="exited")
+    assert is_postfix_running([name, instance])
+    assert not is_postfix_running([name])

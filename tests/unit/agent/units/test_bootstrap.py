@@ -1,6 +1,8 @@
 """What the bootstrap decides before it touches the server."""
 
 import json
+import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,7 @@ from agent.units.bootstrap import BootstrapFailed, Downloads, Manifest, Wheel, p
 
 GOOD: dict[str, Any] = {
     "version": "0.1.0",
-    "wheels": [{"name": "pip-26.3-py3-none-any.whl", "sha256": "ab"}, {"name": "a-1-py3-none-any.whl", "sha256": "cd"}],
-    "pip": "pip-26.3-py3-none-any.whl",
+    "wheels": [{"name": "b-1-py3-none-any.whl", "sha256": "ab"}, {"name": "a-1-py3-none-any.whl", "sha256": "cd"}],
 }
 
 
@@ -23,8 +24,8 @@ def encoded(**changes: object) -> bytes:
 
 
 def test_a_manifest_is_read() -> None:
-    wheels = (Wheel("pip-26.3-py3-none-any.whl", "ab"), Wheel("a-1-py3-none-any.whl", "cd"))
-    assert parse_manifest(encoded()) == Manifest("0.1.0", wheels, "pip-26.3-py3-none-any.whl")
+    wheels = (Wheel("b-1-py3-none-any.whl", "ab"), Wheel("a-1-py3-none-any.whl", "cd"))
+    assert parse_manifest(encoded()) == Manifest("0.1.0", wheels)
 
 
 @pytest.mark.parametrize("name", ["../a.whl", "/etc/passwd", "", ".hidden", "a/b.whl", None, 7])
@@ -33,11 +34,6 @@ def test_a_name_that_is_a_path_is_refused(name: object) -> None:
         parse_manifest(encoded(wheels=[{"name": name, "sha256": "ab"}]))
     with pytest.raises(BootstrapFailed):
         parse_manifest(encoded(version=name))
-
-
-def test_a_pip_that_is_not_among_the_wheels_is_refused() -> None:
-    with pytest.raises(BootstrapFailed, match="pip"):
-        parse_manifest(encoded(pip="other.whl"))
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(lambda value: json.dumps(value).encode()))
@@ -57,6 +53,44 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     release = tmp_path / "releases" / "0.1.0-abc"
     release.mkdir(parents=True)
     return release
+
+
+def test_a_wheel_is_unpacked(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "a/__init__.py", "a-1.dist-info/METADATA")
+    bootstrap.unpack_wheel(wheel, tmp_path / "site-packages")
+    assert (tmp_path / "site-packages" / "a" / "__init__.py").is_file()
+
+
+def test_a_wheel_that_reaches_outside_is_refused(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "a/__init__.py", "a-1.data/scripts/run")
+    with pytest.raises(BootstrapFailed, match="outside"):
+        bootstrap.unpack_wheel(wheel, tmp_path / "site-packages")
+
+
+def test_a_wheel_cannot_write_above_its_folder(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "../above.py", "/etc/absolute.py")
+    bootstrap.unpack_wheel(wheel, tmp_path / "site-packages")
+    assert not (tmp_path / "above.py").exists()
+
+
+def test_a_broken_wheel_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.whl").write_bytes(b"PK half")
+    with pytest.raises(BootstrapFailed, match="no wheel"):
+        bootstrap.unpack_wheel(tmp_path / "a.whl", tmp_path)
+
+
+def make_wheel(folder: Path, *names: str) -> Path:
+    wheel = folder / "a-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    return wheel
+
+
+def test_launchers_call_what_the_project_declares() -> None:
+    project = tomllib.loads((Path(bootstrap.__file__).parents[2] / "pyproject.toml").read_text())
+    scripts = project["project"]["scripts"]
+    assert {name: f"{module}:main" for name, module in bootstrap.LAUNCHERS.items()}.items() <= scripts.items()
 
 
 def test_switching_twice_changes_once(installed: Path) -> None:
