@@ -33,4 +33,5 @@ class BakeProgress:
     def _one_step(self, doing: str) -> "BakeProgress":
         share = 99 - self.base if self.base else _ESSENTIAL_SHARE
         done = min(self.steps_done + 1, self.steps_ahead)
-        return BakeProgress(self.base + share * done // self.steps_ahead, doing, self.base, self.steps_ahead, done)
+        percent = max(self.percent, self.base + share * done // self.steps_ahead)
+        return BakeProgress(percent, doing, self.base, self.steps_ahead, done)

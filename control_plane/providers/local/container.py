@@ -1,8 +1,8 @@
 """One systemd-nspawn process: started, watched, killed.
 
-nspawn tells the pid of the container's first process by sd_notify(3), so nothing is polled. It is killed when the
-daemon that started it dies, so a daemon that is killed takes its servers with it like a power cut, and starts them
-again when it is back. It gets an environment of its own: the daemon's may hold secrets.
+nspawn tells the pid of the container's first process by sd_notify(3), so nothing is polled. When the daemon is killed,
+nspawn dies with it, but what is in the container runs on until the next daemon ends it (`World.clear_servers`). nspawn
+gets an environment of its own: the daemon's may hold secrets.
 
 SECURITY: uids inside are uids outside (an overlay cannot be id-mapped), so root in a container is root on this machine,
 behind nspawn's namespaces and capability bounds: local servers are for one's own software, not for strangers'.
@@ -10,6 +10,7 @@ behind nspawn's namespaces and capability bounds: local servers are for one's ow
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from control_plane.providers.base import ProviderError
 
+_PROPAGATE = Path("/run/systemd/nspawn/propagate")
 _LEADER_KEY = "X_NSPAWN_LEADER_PID="
 _START_SECONDS = 20.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,6 +31,12 @@ def leader_in(notification: bytes) -> int | None:
         if line.startswith(_LEADER_KEY):
             return int(line.removeprefix(_LEADER_KEY))
     return None
+
+
+def remove_leftovers(prefix: str) -> None:
+    """Remove what nspawn keeps in /run for containers of this prefix; one that was killed leaves it there."""
+    for folder in _PROPAGATE.glob(f"{prefix}*"):
+        shutil.rmtree(folder)
 
 
 class _Notifications(asyncio.DatagramProtocol):
@@ -96,7 +104,13 @@ async def _spawn(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={"PATH": _PATH, "PYTHONPATH": os.pathsep.join(sys.path), "NOTIFY_SOCKET": f"@{name}/notify"},
+            env={
+                "PATH": _PATH,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "NOTIFY_SOCKET": f"@{name}/notify",
+                # a lock file would outlive a killed nspawn; nobody else starts containers on these roots
+                "SYSTEMD_NSPAWN_LOCK": "0",
+            },
             start_new_session=True,
         )
 

@@ -46,7 +46,10 @@ class Inventory:
         self._machines: dict[str, Machine] = {}
 
     async def open(self) -> None:
-        """Start the nameserver, and the servers that ran when the last daemon ended or was killed."""
+        """Start the nameserver, and the servers that ran when the last daemon ended.
+
+        Servers that still run, because it was killed, get a power cut first: nobody could follow them to their end.
+        """
         await asyncio.to_thread(self._world.clear_servers)
         await self._nameserver.start()
         for folder in sorted(servers_dir(self._world.directory).glob("*/")):
@@ -96,7 +99,7 @@ class Inventory:
             return
         async with machine.lock:
             if self._machines.get(name) is machine:
-                await self._nameserver.set_reverse(str(machine.record.address), None)
+                await self._nameserver.zones.set_reverse(str(machine.record.address), None)
                 await machine.destroy()
                 del self._machines[name]
 
@@ -128,7 +131,7 @@ class Inventory:
         """Set or (with None) remove the PTR of the server's address."""
         if str(self._machine(name).record.address) != ipv4_address:
             raise ProviderError(f"{ipv4_address} is not an address of server {name!r}")
-        await self._nameserver.set_reverse(ipv4_address, hostname)
+        await self._nameserver.zones.set_reverse(ipv4_address, hostname)
 
     async def console(self, name: str, lines: int) -> str:
         """Return the last lines of the server's console."""

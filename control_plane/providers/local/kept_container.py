@@ -4,11 +4,21 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from control_plane.providers.base import ProviderError
-from control_plane.providers.local.container import Container
 
 log = logging.getLogger(__name__)
+
+
+class Runs(Protocol):
+    """What is needed of a running container; see `container.Container`."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its first process."""
+
+    async def ended(self) -> int:
+        """Wait for its end and return nspawn's exit status."""
 
 
 class KeptContainer:
@@ -16,7 +26,7 @@ class KeptContainer:
 
     def __init__(
         self,
-        begin: Callable[[], Awaitable[Container]],
+        begin: Callable[[], Awaitable[Runs]],
         again: Callable[[int], bool],
         ended: Callable[[int], None],
         pause_seconds: float,
@@ -25,7 +35,7 @@ class KeptContainer:
         self._again = again
         self._ended = ended
         self._pause_seconds = pause_seconds
-        self._container: Container | None = None
+        self._container: Runs | None = None
         self._life: asyncio.Task[None] | None = None
         self._halting = False
 
@@ -53,7 +63,7 @@ class KeptContainer:
         if self._container is not None:
             self._container.signal(number)
 
-    async def _live(self, container: Container) -> None:
+    async def _live(self, container: Runs) -> None:
         while self._again(status := await container.ended()) and not self._halting:
             self._container = None
             await asyncio.sleep(self._pause_seconds)

@@ -108,7 +108,7 @@ class Machine:
 
     def _detach(self) -> None:
         cgroups.remove_tree(self._world.name, self._unique)
-        network.delete_namespace(self._namespace)
+        network.unplug(self._world.name, self._namespace, self.record.address)
         disk.detach_disk(self.folder)
 
     async def destroy(self) -> None:

@@ -15,26 +15,18 @@ import sqlite3
 import time
 from pathlib import Path
 
-import httpx
-
 from control_plane.providers.base import ProviderBusy, ProviderError
 from control_plane.providers.local import cgroups, network
 from control_plane.providers.local.container import Container, last_lines
 from control_plane.providers.local.kept_container import KeptContainer
 from control_plane.providers.local.world import World
+from control_plane.providers.local.zones import OWN_NAME, REVERSE_ZONE, TTL_SECONDS, Zones
 
-API_URL = f"http://{network.NAMESERVER}:8081"
 log = logging.getLogger(__name__)
 
-#: Everything that servers resolve backwards.
-REVERSE_ZONE = "77.10.in-addr.arpa."
-_OWN_NAME = "ns1.local.example."
-#: Seconds; also how long a resolver may remember that a name is not there.
-_TTL = 5
 _START_SECONDS = 15.0
 _POLL_SECONDS = 0.02
 _RESTART_SECONDS = 1.0
-_HTTP_NOT_FOUND = 404
 
 _CONFIGURATION = """\
 launch=gsqlite3
@@ -69,11 +61,6 @@ def nameserver_api_key(state_dir: Path) -> str:
     return path.read_text()
 
 
-def reverse_name(address: str) -> str:
-    """Return the name whose PTR says who an address is (RFC 1035 §3.5)."""
-    return f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa."
-
-
 class Nameserver:
     """The nameserver of one world, owned by the daemon."""
 
@@ -84,35 +71,27 @@ class Nameserver:
         self._namespace = world.server_namespace("dns")
         self._container = KeptContainer(self._begin, self._shall_go_on, lambda _status: None, _RESTART_SECONDS)
         self._api_key = nameserver_api_key(world.state_dir)
+        #: What it serves; usable while it runs.
+        self.zones = Zones(self._api_key)
 
     async def start(self) -> None:
         """Start it and return when it answers with its root and reverse zones in place."""
         await asyncio.to_thread(self._prepare)
         await self._container.start()
-        await self._await_answer()
-        await self._ensure_zone(".")
-        await self._ensure_zone(REVERSE_ZONE)
+        await self._await_zones()
 
     async def stop(self) -> None:
         """End it and remove its network; the zones stay."""
         await self._container.halt()
         await asyncio.to_thread(self._clear)
 
-    async def set_reverse(self, address: str, hostname: str | None) -> None:
-        """Set or (with None) remove the PTR of an address."""
-        change = {"name": reverse_name(address), "type": "PTR", "ttl": _TTL, "changetype": "DELETE", "records": []}
-        if hostname is not None:
-            record = {"content": f"{hostname.rstrip('.')}.", "disabled": False}
-            change |= {"changetype": "REPLACE", "records": [record]}
-        await self._call("PATCH", f"/zones/{REVERSE_ZONE}", {"rrsets": [change]})
-
     def _prepare(self) -> None:
         configuration = _CONFIGURATION.format(
             address=network.NAMESERVER,
             control_plane=network.GATEWAY,
             api_key=self._api_key,
-            own_name=_OWN_NAME,
-            ttl=_TTL,
+            own_name=OWN_NAME,
+            ttl=TTL_SECONDS,
         )
         path = self._folder / "pdns.conf"
         path.touch(mode=0o600)
@@ -144,11 +123,12 @@ class Nameserver:
         log.info("the nameserver has ended (%d)", status)
         return True
 
-    async def _await_answer(self) -> None:
+    async def _await_zones(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                await self._call("GET", "/zones", None)
+                await self.zones.ensure(".")
+                await self.zones.ensure(REVERSE_ZONE)
             except ProviderBusy as error:
                 if time.monotonic() > deadline:
                     raise ProviderError(f"the nameserver does not answer:\n{last_lines(self._console, 5)}") from error
@@ -156,25 +136,9 @@ class Nameserver:
             else:
                 return
 
-    async def _ensure_zone(self, name: str) -> None:
-        path = "/zones/" + ("=2E" if name == "." else name)
-        if await self._call("GET", path, None) == _HTTP_NOT_FOUND:
-            await self._call("POST", "/zones", {"name": name, "kind": "Native", "nameservers": [_OWN_NAME]})
-
-    async def _call(self, method: str, path: str, body: object) -> int:
-        headers = {"X-API-Key": self._api_key}
-        try:
-            async with httpx.AsyncClient(base_url=API_URL, headers=headers, trust_env=False) as client:
-                answer = await client.request(method, f"/api/v1/servers/localhost{path}", json=body)
-        except httpx.TransportError as error:
-            raise ProviderBusy(f"the nameserver does not answer: {error}") from error
-        if answer.is_error and not (method == "GET" and answer.status_code == _HTTP_NOT_FOUND):
-            raise ProviderError(f"the nameserver refused {method} {path}: {answer.text}")
-        return answer.status_code
-
     def _clear(self) -> None:
         cgroups.remove_tree(self._world.name, "dns")
-        network.delete_namespace(self._namespace)
+        network.unplug(self._world.name, self._namespace, network.NAMESERVER)
 
     @property
     def _console(self) -> Path:

@@ -83,6 +83,21 @@ def plug_in(world: str, namespace: str, address: ipaddress.IPv4Address) -> None:
     run(["ip", "-n", namespace, "route", "add", "default", "via", str(GATEWAY)])
 
 
+def unplug(world: str, namespace: str, address: ipaddress.IPv4Address) -> None:
+    """Undo `plug_in`; no error when all or a part of it is gone already."""
+    # the kernel empties a deleted namespace later; the next machine at this address needs the cable's name now
+    succeeds(["ip", "-n", world, "link", "del", cable_of(address)])
+    delete_namespace(namespace)
+
+
+def pull_all_cables(world: str) -> None:
+    """Remove all cables from the world's bridge, if there is such a world."""
+    if (NAMESPACES / world).exists():
+        shown = run(["ip", "-n", world, "-json", "link", "show", "master", BRIDGE])
+        for link in json.loads(shown or "[]"):
+            run(["ip", "-n", world, "link", "del", link["ifname"]])
+
+
 def set_cable(world: str, address: ipaddress.IPv4Address, *, connected: bool) -> None:
     """Pull or plug the bridge's end of a server's cable."""
     run(["ip", "-n", world, "link", "set", cable_of(address), "up" if connected else "down"])

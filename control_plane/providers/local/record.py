@@ -14,7 +14,8 @@ from control_plane.providers.base import PowerState, ProviderError, ProviderServ
 from control_plane.providers.local.catalogue import size_of
 
 _PROC = Path("/proc")
-_START_TIME_FIELD = 19
+#: proc(5): field 22, and the name, field 2, may hold anything, so count from after it.
+_START_TIME_AFTER_NAME = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class ServerRecord:
         )
 
 
+def start_time_in(stat: str) -> int:
+    """Return when a process started, in clock ticks since boot, from its /proc/PID/stat."""
+    return int(stat.rpartition(") ")[2].split()[_START_TIME_AFTER_NAME])
+
+
 @dataclass(frozen=True, slots=True)
 class Leader:
     """A server's first process, by pid and start time (clock ticks since boot): a pid alone may be another's by now."""
@@ -55,9 +61,7 @@ class Leader:
     @classmethod
     def of(cls, pid: int) -> "Leader":
         """Describe a running process; raise `FileNotFoundError` when there is none."""
-        # proc(5): the name in parentheses may hold anything, so count after its end
-        after_name = (_PROC / str(pid) / "stat").read_text().rpartition(") ")[2]
-        return cls(pid, int(after_name.split()[_START_TIME_FIELD]))
+        return cls(pid, start_time_in((_PROC / str(pid) / "stat").read_text()))
 
     def is_alive(self) -> bool:
         """Whether this very process still runs."""

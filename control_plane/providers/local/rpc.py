@@ -49,10 +49,11 @@ async def call(socket_path: Path, method: str, **params: object) -> object:
         raise ProviderBusy("the local cloud hung up") from error
     finally:
         writer.close()
-    return _result_in(line)
+    return result_in(line)
 
 
-def _result_in(line: bytes) -> object:
+def result_in(line: bytes) -> object:
+    """Return the result in an answer, or raise the error in it; half an answer is `ProviderBusy`."""
     if not line.endswith(b"\n"):
         raise ProviderBusy("the local cloud hung up")
     received = json.loads(line)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from control_plane.providers.base import ProviderError
 from control_plane.providers.local import cgroups, network
+from control_plane.providers.local.container import remove_leftovers
 from control_plane.providers.local.mounts import unmount_below
 
 _PROC = Path("/proc")
@@ -78,6 +79,8 @@ class World:
         _end_processes(namespaces)
         unmount_below(self.directory)
         cgroups.remove_tree(self.name)
+        network.pull_all_cables(self.name)
+        remove_leftovers(f"{self.name}-")
         for name in namespaces:
             network.delete_namespace(name)
 

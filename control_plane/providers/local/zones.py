@@ -1,0 +1,60 @@
+"""The local nameserver's zones, by PowerDNS's HTTP API (doc.powerdns.com/authoritative/http-api)."""
+
+from http import HTTPStatus
+
+import httpx
+
+from control_plane.providers.base import ProviderBusy, ProviderError
+from control_plane.providers.local.network import NAMESERVER
+
+#: Everything that servers resolve backwards.
+REVERSE_ZONE = "77.10.in-addr.arpa."
+OWN_NAME = "ns1.local.example."
+#: Also how long a resolver may remember that a name is not there.
+TTL_SECONDS = 5
+_API = f"http://{NAMESERVER}:8081/api/v1/servers/localhost/zones"
+
+
+def reverse_name(address: str) -> str:
+    """Return the name whose PTR says who an address is (RFC 1035 section 3.5)."""
+    return f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa."
+
+
+class Zones:
+    """Calls raise `ProviderBusy` while the nameserver does not answer, `ProviderError` when it refuses."""
+
+    def __init__(self, api_key: str) -> None:
+        self._headers = {"X-API-Key": api_key}
+
+    async def ensure(self, name: str) -> None:
+        """Make an empty zone if there is none of that name."""
+        found = await self._request("GET", f"{_API}/{'=2E' if name == '.' else name}", None)
+        if found.status_code == HTTPStatus.NOT_FOUND:
+            zone = {"name": name, "kind": "Native", "nameservers": [OWN_NAME]}
+            _check(await self._request("POST", _API, zone))
+        else:
+            _check(found)
+
+    async def set_reverse(self, address: str, hostname: str | None) -> None:
+        """Set or (with None) remove the PTR of an address."""
+        records = [] if hostname is None else [{"content": f"{hostname.rstrip('.')}.", "disabled": False}]
+        change = {
+            "name": reverse_name(address),
+            "type": "PTR",
+            "ttl": TTL_SECONDS,
+            "changetype": "REPLACE" if records else "DELETE",
+            "records": records,
+        }
+        _check(await self._request("PATCH", f"{_API}/{REVERSE_ZONE}", {"rrsets": [change]}))
+
+    async def _request(self, method: str, url: str, body: object) -> httpx.Response:
+        try:
+            async with httpx.AsyncClient(headers=self._headers, trust_env=False) as client:
+                return await client.request(method, url, json=body)
+        except httpx.TransportError as error:
+            raise ProviderBusy(f"the nameserver does not answer: {error}") from error
+
+
+def _check(response: httpx.Response) -> None:
+    if response.is_error:
+        raise ProviderError(f"the nameserver refused {response.request.method}: {response.text}")
