@@ -81,7 +81,7 @@ def requirements_without_markers(*locks: str) -> str:
 
     pip judges markers by the Python it runs on; a server's may be an older 3.11, which needs more.
     """
-    return "".join(f"{pin}{hashes}\n" for lock in locks for pin, hashes in _LOCKED.findall(lock))
+    return "".join(f"{pin} {hashes.lstrip(' ')}\n" for lock in locks for pin, hashes in _LOCKED.findall(lock))
 
 
 def _fill(checkout: Path, draft: Path, inputs: str) -> Manifest:

@@ -55,10 +55,21 @@ def render_user_data(join: JoinData) -> str:
         ],
         "runcmd": [["python3", _BOOTSTRAP_PATH]],
     }
-    user_data = "#cloud-config\n" + yaml.safe_dump(document, sort_keys=False, width=1000)
+    user_data = "#cloud-config\n" + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)
     if len(user_data.encode()) > USER_DATA_LIMIT:
         raise UserDataTooLong(f"user-data has {len(user_data.encode())} bytes; {USER_DATA_LIMIT} are allowed")
     return user_data
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as such, where YAML allows it."""
+
+
+def _represent_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def _file(path: str, content: str, permissions: str) -> dict[str, str]:
