@@ -31,6 +31,7 @@ from protos.agent.v1.configuration_pb2 import (
 PROBE_LOCAL_PART = "penguin-probe"
 
 _RAISE = text("UPDATE vps_servers SET desired_version = desired_version + 1 WHERE id = :vps RETURNING desired_version")
+_VERSION = text("SELECT desired_version FROM vps_servers WHERE id = :vps")
 _NOTIFY = text("SELECT pg_notify('desired_state', :vps)")
 # Read before the rows that it stands for: what is committed in between is sent once more, under a newer version.
 _SERVER = text(
@@ -59,6 +60,14 @@ async def raise_desired_version(session: AsyncSession, vps_id: uuid.UUID) -> int
     if version is None:
         raise NotFound("there is no such server")
     await session.execute(_NOTIFY, {"vps": str(vps_id)})
+    return version
+
+
+async def desired_version(session: AsyncSession, vps_id: uuid.UUID) -> int:
+    """Return the version of what the server should be; raise `NotFound`."""
+    version: int | None = await session.scalar(_VERSION, {"vps": vps_id})
+    if version is None:
+        raise NotFound("there is no such server")
     return version
 
 

@@ -15,7 +15,6 @@ _OPEN = text(
     "UPDATE vps_servers SET link_session = :session, last_seen_at = now(), agent_version = :agent_version"
     " WHERE id = :vps RETURNING desired_version, applied_version"
 )
-_KEEP = text("UPDATE vps_servers SET link_session = :session, last_seen_at = now() WHERE id = :vps")
 _CLOSE = text("UPDATE vps_servers SET link_session = NULL WHERE id = :vps AND link_session = :session")
 _CLEAR = text("UPDATE vps_servers SET link_session = NULL WHERE link_session BETWEEN :first AND :last")
 
@@ -40,11 +39,6 @@ async def open_link(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID, a
     if versions is None:
         raise NotFound("there is no such server")
     return Versions(*versions)
-
-
-async def keep_link(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID) -> None:
-    """Record that the link was just heard of."""
-    await session.execute(_KEEP, {"vps": vps_id, "session": link})
 
 
 async def close_link(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID) -> None:

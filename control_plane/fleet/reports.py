@@ -23,8 +23,9 @@ _KEEP_REPORT = text(
     " ON CONFLICT (vps_id) DO UPDATE SET reported_at = excluded.reported_at, received_at = excluded.received_at,"
     " report = excluded.report"
 )
+# The link is written with each report: another hub, starting, may have cleared it as its own.
 _SEEN = text(
-    "UPDATE vps_servers SET last_seen_at = now(), agent_version = :agent_version,"
+    "UPDATE vps_servers SET last_seen_at = now(), link_session = :link, agent_version = :agent_version,"
     " ssl_certificate_expires = coalesce(:certificate_expires, ssl_certificate_expires) WHERE id = :vps"
 )
 # A result for a version older than the one that runs is news of the past.
@@ -37,8 +38,8 @@ _KEEP_RESULT = text(
 _NOTIFY = text("SELECT pg_notify('configuration_applied', :vps)")
 
 
-async def record_report(session: AsyncSession, vps_id: uuid.UUID, report: HealthReport) -> None:
-    """Keep the newest health report of a server.
+async def record_report(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID, report: HealthReport) -> None:
+    """Keep the newest health report of a server, which came over this link.
 
     Raises `InvalidInput` when the report holds what no server can mean.
     """
@@ -46,6 +47,7 @@ async def record_report(session: AsyncSession, vps_id: uuid.UUID, report: Health
     await session.execute(_KEEP_REPORT, row)
     seen = {
         "vps": vps_id,
+        "link": link,
         "agent_version": report.agent_version[:100] or None,
         "certificate_expires": _first_expiry(report),
     }

@@ -1,0 +1,173 @@
+"""What is said on one link, and what is done about it.
+
+The agent tells how it is, what became of configurations and of sends; the hub tells what the server should be, confirms
+events once they are committed, and gives access to the queue. While PostgreSQL is away, what the agent said waits here
+unconfirmed and the link stays. A server that is banned, or whose certificate is revoked, is cut off with its next
+report, or at once when the hub is notified.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from control_plane.clock import Clock, utc_now
+from control_plane.delivery.apply import apply_events
+from control_plane.enrolment.admission import admit
+from control_plane.errors import Conflict, InvalidInput, Unavailable
+from control_plane.fleet.desired import desired_version, load_desired_state
+from control_plane.fleet.links import close_link, open_link
+from control_plane.fleet.reports import record_configuration_result, record_report
+from control_plane.hub.session import Session
+from control_plane.sealing import Sealer
+from db.notifications import DATABASE_AWAY
+from db.session import Database
+from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
+from protos.agent.v1.delivery_pb2 import DeliveryEvents, EventsConfirmed
+from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, QueueAccess, Welcome
+from protos.agent.v1.telemetry_pb2 import HealthReport
+
+_AWAY_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What every conversation needs."""
+
+    database: Database
+    sealer: Sealer
+    #: Gives a server's agent access to its queue; raises `Unavailable`.
+    grant_queue_access: Callable[[uuid.UUID], Awaitable[QueueAccess]]
+    nameservers: tuple[str, ...]
+    report_interval_seconds: float
+    clock: Clock = utc_now
+
+
+class Conversation:
+    """Talks on one session's link."""
+
+    def __init__(self, resources: Resources, session: Session) -> None:
+        self._resources = resources
+        self._session = session
+        #: The newest desired state that the agent has, or was sent.
+        self._sent_version = 0
+        self._needs_queue_access = asyncio.Event()
+
+    async def open(self, hello: Hello) -> None:
+        """Record the link and welcome the agent. Raises one of `DATABASE_AWAY`."""
+        session = self._session
+        async with self._resources.database.system() as database:
+            versions = await open_link(database, session.vps_id, session.id, hello.agent_version)
+            if hello.applied_version > versions.applied:
+                told = "said when it connected"
+                await record_configuration_result(database, session.vps_id, _applied(hello.applied_version, told))
+        self._sent_version = hello.applied_version
+        session.look_again.set()
+        welcome = Welcome(
+            hub_time_ms=int(self._resources.clock().timestamp() * 1000),
+            report_interval_seconds=self._resources.report_interval_seconds,
+        )
+        try:
+            welcome.queue_access.CopyFrom(await self._resources.grant_queue_access(session.vps_id))
+        except Unavailable:
+            self._needs_queue_access.set()
+        await session.send(HubMessage(welcome=welcome))
+
+    async def close(self) -> None:
+        """Record that the link is gone; while that cannot be done, silence tells it too."""
+        try:
+            async with self._resources.database.system() as database:
+                await close_link(database, self._session.vps_id, self._session.id)
+        except DATABASE_AWAY as error:
+            _log.warning("the end of the link of %s is not recorded: %s", self._session.vps_id, type(error).__name__)
+
+    async def listen(self, messages: AsyncIterator[AgentMessage]) -> None:
+        """Act on each message until the agent says no more. Raises `InvalidInput` and `Forbidden`."""
+        async for message in messages:
+            await self._hear(message)
+
+    async def keep_desired_state_known(self) -> None:
+        """Send the desired state whenever it is newer than what the agent has. Raises `Forbidden`."""
+        while True:
+            await self._session.look_again.wait()
+            self._session.look_again.clear()
+            state = await _through_outages(self._newer_desired_state)
+            if state:
+                await self._session.send(HubMessage(desired_state=state))
+                self._sent_version = state.version
+
+    async def keep_queue_access_granted(self) -> None:
+        """Grant access to the queue whenever the agent needs it, as soon as Redis is there."""
+        while True:
+            await self._needs_queue_access.wait()
+            try:
+                access = await self._resources.grant_queue_access(self._session.vps_id)
+            except Unavailable:
+                await asyncio.sleep(_AWAY_SECONDS)
+                continue
+            self._needs_queue_access.clear()
+            await self._session.send(HubMessage(queue_access=access))
+
+    async def _hear(self, message: AgentMessage) -> None:
+        match message.WhichOneof("body"):
+            case "health":
+                await _through_outages(lambda: self._keep_report(message.health))
+            case "configuration_result":
+                await _through_outages(lambda: self._keep_result(message.configuration_result))
+            case "delivery_events":
+                await self._apply(message.delivery_events)
+            case "queue_access_request":
+                self._needs_queue_access.set()
+            case _:
+                raise InvalidInput("the link is open; there is nothing in this message that the hub knows")
+
+    async def _keep_report(self, report: HealthReport) -> None:
+        caller = self._session.caller
+        async with self._resources.database.system() as database:
+            await admit(database, caller.identity, caller.serial)
+            await record_report(database, self._session.vps_id, self._session.id, report)
+
+    async def _keep_result(self, result: ConfigurationResult) -> None:
+        async with self._resources.database.system() as database:
+            await record_configuration_result(database, self._session.vps_id, result)
+
+    async def _apply(self, events: DeliveryEvents) -> None:
+        confirmed = await _through_outages(
+            lambda: apply_events(self._resources.database, self._session.vps_id, events.events)
+        )
+        await self._session.send(HubMessage(events_confirmed=EventsConfirmed(event_ids=confirmed)))
+
+    async def _newer_desired_state(self) -> DesiredState | None:
+        caller = self._session.caller
+        async with self._resources.database.system() as database:
+            await admit(database, caller.identity, caller.serial)
+            if await desired_version(database, self._session.vps_id) <= self._sent_version:
+                return None
+            try:
+                return await load_desired_state(
+                    database, self._session.vps_id, self._resources.sealer, self._resources.nameservers
+                )
+            except Conflict as unready:
+                # Whoever makes it ready raises the version, and we are notified.
+                _log.info("%s is not told its desired state yet: %s", self._session.vps_id, unready)
+                return None
+
+
+def _applied(version: int, detail: str) -> ConfigurationResult:
+    return ConfigurationResult(version=version, outcome=ConfigurationResult.OUTCOME_APPLIED, detail=detail)
+
+
+async def _through_outages(act: Callable[[], Awaitable[T]]) -> T:
+    """Return what `act` returns, trying again for as long as PostgreSQL is away."""
+    while True:
+        try:
+            return await act()
+        except DATABASE_AWAY as error:
+            _log.warning("waiting for the database: %s", type(error).__name__)
+        await asyncio.sleep(_AWAY_SECONDS)

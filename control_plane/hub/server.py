@@ -1,0 +1,56 @@
+"""The hub's two ports: enrolment with server TLS alone, the link with mutual TLS.
+
+Certificates are asked for at each handshake, so a renewed one counts without a restart and without touching
+connections that are open.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+from grpc.aio import Server, server
+
+from control_plane.hub.door import Door
+
+_OPTIONS = (
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Agents ping every 30 s; the library's own minimum of 5 minutes would close their connections (GOAWAY).
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.so_reuseport", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """What a port shows and whom it trusts: PEM files' contents."""
+
+    certificate_pem: bytes
+    private_key_pem: bytes
+    authorities_pem: bytes
+
+
+def enrolment_server(door: Door, address: str, tls: Callable[[], ServerTls]) -> Server:
+    """Return the server of the enrolment port, not started; callers show no certificate."""
+    return _server(door, address, tls, mutual=False)
+
+
+def link_server(door: Door, address: str, tls: Callable[[], ServerTls]) -> Server:
+    """Return the server of the link port, not started; callers show a certificate of our authority."""
+    return _server(door, address, tls, mutual=True)
+
+
+def _server(door: Door, address: str, tls: Callable[[], ServerTls], *, mutual: bool) -> Server:
+    """`tls` is called on gRPC's own threads and must only look something up."""
+
+    def shown() -> grpc.ServerCertificateConfiguration:
+        now = tls()
+        return grpc.ssl_server_certificate_configuration(
+            [(now.private_key_pem, now.certificate_pem)], now.authorities_pem if mutual else None
+        )
+
+    built = server(interceptors=(door,), options=_OPTIONS)
+    credentials = grpc.dynamic_ssl_server_credentials(shown(), shown, require_client_authentication=mutual)
+    built.add_secure_port(address, credentials)
+    return built

@@ -1,0 +1,39 @@
+"""The live links of this process, one for each server."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from control_plane.errors import Unavailable
+from control_plane.hub.session import Session
+
+
+class Sessions:
+    """Knows the newest session of each server that is linked here."""
+
+    def __init__(self) -> None:
+        self._by_vps: dict[uuid.UUID, Session] = {}
+
+    @contextmanager
+    def registered(self, session: Session) -> Iterator[None]:
+        """Hold the session here; one that the server had before is ended, for the agent has gone from it."""
+        before = self._by_vps.get(session.vps_id)
+        self._by_vps[session.vps_id] = session
+        if before:
+            before.end(Unavailable("the server has opened another link"))
+        try:
+            yield
+        finally:
+            if self._by_vps.get(session.vps_id) is session:
+                del self._by_vps[session.vps_id]
+
+    def look_again(self, vps_id: str | None) -> None:
+        """Let the session of this server, or every session, see whether its desired state or standing changed."""
+        for session in list(self._by_vps.values()):
+            if vps_id is None or str(session.vps_id) == vps_id:
+                session.look_again.set()
+
+    def end_all(self) -> None:
+        """End every link: the hub goes away, and the agents are to come again."""
+        for session in list(self._by_vps.values()):
+            session.end(Unavailable("the hub is going away"))

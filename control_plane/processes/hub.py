@@ -1,0 +1,116 @@
+"""The hub's process, the agents' door: `python -m control_plane.processes.hub`.
+
+Listens at the enrolment endpoint (server TLS) and the link endpoint (mutual TLS), with certificates that it has the
+platform's authority issue at start and renew. Several hubs may run; an agent is linked to one of them at a time.
+
+SECURITY: reached by every server, and on the enrolment port by whoever can reach that. It uses the system database
+role, opens sealed keys to send them to the servers that need them, and logs no message's content.
+
+SIGTERM and SIGINT end the links, which agents open again elsewhere, and then the process. At start PostgreSQL must be
+there; later it and Redis may go away, and the links stay.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import uuid
+from functools import partial
+
+import sdnotify
+
+from control_plane.enrolment.authority import Authority
+from control_plane.fleet.links import clear_links
+from control_plane.hub.certificate import PortCertificate
+from control_plane.hub.conversation import Resources
+from control_plane.hub.door import Door
+from control_plane.hub.enrolment import EnrolmentService
+from control_plane.hub.link import LinkService
+from control_plane.hub.server import enrolment_server, link_server
+from control_plane.hub.sessions import Sessions
+from control_plane.queuer.access import grant
+from control_plane.queuer.streams import connect
+from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.settings import Settings
+from db.notifications import listen
+from db.session import Database
+from protos.agent.v1.enrolment_pb2_grpc import add_EnrolmentServicer_to_server
+from protos.agent.v1.link_pb2_grpc import add_LinkServicer_to_server
+
+#: Notified with a server's id when what it should be, or whether it may connect, has changed.
+CHANNEL = "desired_state"
+#: Seconds for calls that are being answered when the hub is told to end.
+_GRACE_SECONDS = 5.0
+
+
+async def serve(settings: Settings, stopped: asyncio.Event) -> None:
+    """Serve until `stopped` is set. Raises `UnsafeRole` for a database role that could see past policies."""
+    database = Database(settings.system_database_url.get_secret_value(), pool_size=20)
+    redis = connect(settings.redis_url.get_secret_value())
+    try:
+        await database.refuse_unsafe_role()
+        sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+        async with database.system() as session:
+            authority = await Authority.load_or_create(session, sealer, settings.trust_domain)
+        resources = Resources(
+            database=database,
+            sealer=sealer,
+            grant_queue_access=partial(
+                grant, redis, endpoint=settings.redis_agent_endpoint, ca_pem=authority.certificate_pem
+            ),
+            nameservers=settings.nameservers,
+            report_interval_seconds=settings.report_interval_seconds,
+        )
+        await _serve_agents(settings, resources, authority, stopped)
+    finally:
+        await redis.aclose()
+        await database.close()
+
+
+async def _serve_agents(settings: Settings, resources: Resources, authority: Authority, stopped: asyncio.Event) -> None:
+    sessions = Sessions()
+    hub = uuid.uuid5(uuid.NAMESPACE_URL, f"penguin://{socket.gethostname()}/{settings.link_endpoint}")
+    async with resources.database.system() as session:
+        await clear_links(session, hub)
+
+    door = Door(resources.database)
+    enrol_certificate = PortCertificate(authority, settings.enrol_endpoint)
+    link_certificate = PortCertificate(authority, settings.link_endpoint)
+    enrolment = enrolment_server(door, settings.enrol_endpoint, enrol_certificate.current)
+    link = link_server(door, settings.link_endpoint, link_certificate.current)
+    add_EnrolmentServicer_to_server(EnrolmentService(resources.database, authority, settings.link_endpoint), enrolment)
+    add_LinkServicer_to_server(LinkService(resources, authority, sessions, hub), link)
+
+    async with asyncio.TaskGroup() as group:
+        beside = [
+            group.create_task(enrol_certificate.keep_fresh()),
+            group.create_task(link_certificate.keep_fresh()),
+            group.create_task(listen(resources.database, (CHANNEL,), sessions.look_again)),
+        ]
+        await enrolment.start()
+        await link.start()
+        sdnotify.SystemdNotifier().notify("READY=1")
+        try:
+            await stopped.wait()
+        finally:
+            sessions.end_all()
+            await asyncio.gather(enrolment.stop(_GRACE_SECONDS), link.stop(_GRACE_SECONDS))
+        for task in beside:
+            task.cancel()
+
+
+async def _run(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await serve(settings, stopped)
+
+
+def main() -> None:
+    """Run the process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(_run(Settings.model_validate({})))
+
+
+if __name__ == "__main__":
+    main()
