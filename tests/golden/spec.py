@@ -1,0 +1,38 @@
+"""The server whose files are kept: a little of everything that a renderer can meet."""
+
+from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec, Platform, ProbeMailbox
+
+#: By name of the folder that holds the files.
+PLATFORMS = {
+    "debian-12": Platform(postfix=(3, 7), dovecot=(2, 3)),
+    "debian-13": Platform(postfix=(3, 10), dovecot=(2, 4)),
+}
+
+#: The form of a key and not one.
+NO_REAL_KEY = b"-----BEGIN PRIVATE KEY-----\nbm90IGEga2V5\n-----END PRIVATE KEY-----\n"
+
+_HASH = "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo"
+
+SPEC = MailServerSpec(
+    hostname="mx1.fleet.example",
+    ipv4_address="192.0.2.11",
+    nameservers=("192.0.2.53", "198.51.100.53"),
+    domains=(
+        MailDomain(
+            "shop.example",
+            (DkimKey("pm2", NO_REAL_KEY), DkimKey("pm1", NO_REAL_KEY, active=False)),
+        ),
+        MailDomain("xn--bcher-kva.example", (DkimKey("pm1", NO_REAL_KEY),)),
+        MailDomain("no-key.example"),
+    ),
+    mailboxes=(
+        Mailbox("jane.doe@shop.example", _HASH),
+        Mailbox("info@xn--bcher-kva.example", _HASH),
+        Mailbox("postmaster@no-key.example", _HASH),
+    ),
+    aliases=(
+        Alias("abuse@shop.example", ("jane.doe@shop.example",)),
+        Alias("sales@shop.example", ("jane.doe@shop.example", "O'Neil+shop@elsewhere.example")),
+    ),
+    probe=ProbeMailbox("penguin-probe@mx1.fleet.example", "sixteen-or-more-characters"),
+)

@@ -1,0 +1,58 @@
+from dataclasses import replace
+
+import pytest
+
+from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain
+from mailstack.syntax import InvalidSpec
+from tests.golden.spec import NO_REAL_KEY, SPEC
+
+_HASH = SPEC.mailboxes[0].password_hash
+
+
+def test_the_host_receives_for_its_own_name_and_its_domains() -> None:
+    assert SPEC.receiving_domains == (
+        "mx1.fleet.example",
+        "no-key.example",
+        "shop.example",
+        "xn--bcher-kva.example",
+    )
+
+
+def test_the_active_key_is_the_one_that_signs() -> None:
+    assert SPEC.domains[0].active_key == SPEC.domains[0].dkim_keys[0]
+    assert SPEC.domains[2].active_key is None
+
+
+def test_secrets_are_not_shown() -> None:
+    shown = repr(SPEC)
+
+    assert SPEC.probe.password not in shown
+    assert "argon2id" not in shown
+    assert "PRIVATE KEY" not in shown
+
+
+def test_two_active_keys_are_refused() -> None:
+    with pytest.raises(InvalidSpec, match="more than one active"):
+        MailDomain("shop.example", (DkimKey("a", NO_REAL_KEY), DkimKey("b", NO_REAL_KEY)))
+
+
+def test_an_address_twice_is_refused() -> None:
+    alias = Alias(SPEC.mailboxes[0].address, ("someone@elsewhere.example",))
+
+    with pytest.raises(InvalidSpec, match="twice"):
+        replace(SPEC, aliases=(alias,))
+
+
+def test_an_address_in_a_foreign_domain_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="none of the server's domains"):
+        replace(SPEC, mailboxes=(Mailbox("jane@elsewhere.example", _HASH),))
+
+
+def test_an_alias_to_nowhere_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="no target"):
+        Alias("sales@shop.example", ())
+
+
+def test_a_server_without_nameserver_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="nameserver"):
+        replace(SPEC, nameservers=())
