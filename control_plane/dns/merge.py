@@ -1,6 +1,6 @@
 """Fit our records into a zone that others write too: pure.
 
-What others wrote stays, to the letter. Where a record of ours would contradict one of theirs (a second SPF record, an
+What others wrote stays. Where a record of ours would contradict one of theirs (a second SPF record, an
 MX that takes mail away from where it goes today), theirs stays, ours is left out, and the conflict is reported: the
 tenant decides.
 """
