@@ -51,6 +51,6 @@ async def _demo(*, once: bool, progress: Progress, json: bool) -> None:
 
 def _tell(report: DemoReport, progress: Progress) -> None:
     for entry in report.message["timeline"]:
-        progress.step(f"  {entry['at']}  {entry['kind']}  {entry.get('text') or ''}")
+        progress.step(f"  {entry['at']}  {entry['kind']}  {entry['detail'].get('text', '')}")
     verdicts = ", ".join(f"{method}={report.received[method]}" for method in ("dkim", "spf", "dmarc"))
     progress.step(f"the receiving server saw {verdicts}; the signature was verified once more by another library")

@@ -2,7 +2,7 @@
 
 Run inside the local world's namespace, where the servers are: `python -m control_plane.cli.mailbox_watch HOST ADDRESS
 NAMESERVER`, the password as one line on standard input. Prints one JSON object a line: first `{"ready": true}`, then
-for each message `subject`, `seen_at` (seconds since the epoch), `authentication_results` as the receiving server wrote
+for each new message `subject`, `seen_at` (seconds since the epoch), `authentication_results` as the receiving server wrote
 them, and `dkim_verified`, the signature checked once more here with dkimpy, its key fetched from NAMESERVER.
 
 Ends when standard input closes. The server's certificate is self-signed until certificates are issued by an authority,
@@ -34,13 +34,13 @@ def main() -> None:
     local_dns = LocalDns(nameserver)
     with imaplib.IMAP4_SSL(local_dns.address(host), ssl_context=_unverified(), timeout=_TIMEOUT_SECONDS) as mailbox:
         mailbox.login(address, password)
-        mailbox.select("INBOX", readonly=True)
+        _, count = mailbox.select("INBOX", readonly=True)
+        seen = int(count[0] or 0)
         _print({"ready": True})
-        _watch(mailbox, local_dns)
+        _watch(mailbox, seen, local_dns)
 
 
-def _watch(mailbox: imaplib.IMAP4_SSL, local_dns: "LocalDns") -> None:
-    seen = 0
+def _watch(mailbox: imaplib.IMAP4_SSL, seen: int, local_dns: "LocalDns") -> None:
     while not select.select([sys.stdin], [], [], _POLL_SECONDS)[0]:
         mailbox.noop()
         exists = _exists(mailbox, seen)

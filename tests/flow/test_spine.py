@@ -1,0 +1,153 @@
+"""The spine, step by step, on real servers: each step builds on those before it."""
+
+import asyncio
+import shutil
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from control_plane.processes.all import Installation
+from control_plane.processes.places import state_dir
+from tests.flow.spine import SaysNothing, Spine, call, make_party, until_key
+
+INSTANCE = "flow-test"
+
+_RELAY = """
+import smtplib, sys
+with smtplib.SMTP(sys.argv[1], 25, timeout=10) as smtp:
+    smtp.ehlo("probe.example")
+    smtp.mail("someone@elsewhere.example")
+    print(smtp.rcpt(sys.argv[2])[0], smtp.has_extn("auth"))
+"""
+_PLAIN_LOGIN = """
+import smtplib, sys
+with smtplib.SMTP(sys.argv[1], 587, timeout=10) as smtp:
+    smtp.ehlo("probe.example")
+    print(smtp.has_extn("auth"), smtp.docmd("MAIL", "FROM:<someone@elsewhere.example>")[0])
+"""
+
+
+@pytest.fixture(scope="module")
+async def spine() -> AsyncIterator[Spine]:
+    state = state_dir(INSTANCE)
+    shutil.rmtree(state, ignore_errors=True)
+    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
+        record = installation.record
+        sender, receiver = await asyncio.gather(
+            make_party(record, "Acme", "sales@acme.example"), make_party(record, "Beta", "hello@beta.example")
+        )
+        yield Spine(record, state, sender, receiver)
+        await sender.client.aclose()
+        await receiver.client.aclose()
+    shutil.rmtree(state)
+
+
+async def test_01_a_ready_server_tells_of_each_step_and_of_its_health(spine: Spine) -> None:
+    path = f"/vps/{spine.sender.server['id']}"
+    server = await call(spine.sender.client, "GET", path)
+    steps = {step["name"]: step["state"] for step in server["provisioning"]["steps"]}
+    assert set(steps.values()) == {"done"}
+    assert {"create_server", "await_agent", "apply_configuration", "verify_mail_flow", "ready"} <= set(steps)
+    assert server["reachable"] is True
+    assert server["mail_server_status"] == "running"
+
+
+async def test_02_an_inbox_is_ready_with_all_its_records_verified(spine: Spine) -> None:
+    records = (await call(spine.sender.client, "GET", f"/inboxes/{spine.sender.inbox['id']}/dns-records"))["records"]
+    assert {record["type"] for record in records} == {"A", "MX", "TXT", "PTR"}
+    assert {record["status"] for record in records} == {"verified"}
+    verified = await call(spine.sender.client, "POST", f"/inboxes/{spine.sender.inbox['id']}/dns-records/verify")
+    assert verified["all_verified"] is True
+
+
+async def test_03_a_message_arrives_authenticated_and_its_timeline_is_whole(spine: Spine) -> None:
+    async with spine.watch_receiver() as watch:
+        message_id = await spine.send(spine.receiver.inbox["email_address"], "step 3", html="<p>Hello.</p>")
+        arrival = await watch.arrival("step 3", 30)
+    assert arrival.verdicts() == {"dkim": "pass", "spf": "pass", "dmarc": "pass"}
+    assert arrival.dkim_verified
+    message = await spine.final(message_id)
+    assert message["state"] == "delivered"
+    assert [moment["kind"] for moment in message["timeline"]] == ["accepted", "queued", "relayed", "delivered"]
+    assert message["timeline"][2]["detail"]["queue_id"] == message["queue_id"]
+    assert message["timeline"][3]["detail"]["enhanced_status"] == "2.0.0"
+
+
+async def test_04_an_unknown_recipient_bounces_with_the_remote_reply(spine: Spine) -> None:
+    message = await spine.final(await spine.send("nobody@beta.example", "step 4"))
+    assert message["state"] == "bounced"
+    reply = message["timeline"][-1]["detail"]
+    assert reply["enhanced_status"] == "5.1.1"
+    assert "550" in reply["text"]
+
+
+async def test_05_strangers_cannot_relay_nor_log_in_without_tls(spine: Spine) -> None:
+    host = spine.receiver.server["ip_address"]
+    assert spine.from_outside(_RELAY, host, "victim@elsewhere.example").split() == ["554", "False"]
+    assert spine.from_outside(_RELAY, host, "nobody@beta.example").split()[0] == "550"
+    assert spine.from_outside(_PLAIN_LOGIN, host).split() == ["False", "530"]
+
+
+async def test_06_high_overtakes_and_low_is_not_starved(spine: Spine) -> None:
+    spine.inside(spine.sender, "systemctl", "stop", "penguin-agent")
+    to = spine.receiver.inbox["email_address"]
+    orders = [("low", 20), ("normal", 60), ("high", 20)]
+    sent = {
+        name: [await spine.send(to, f"step 6 {name} {number}", priority=name) for number in range(count)]
+        for name, count in orders
+    }
+    spine.inside(spine.sender, "systemctl", "start", "penguin-agent")
+    relayed = {name: [(await spine.final(each))["relayed_at"] for each in ids] for name, ids in sent.items()}
+    assert sorted(relayed["high"])[-1] <= sorted(relayed["normal"])[30]
+    assert sorted(relayed["low"])[0] <= sorted(relayed["normal"])[-1]
+
+
+async def test_07_mail_flows_while_the_hub_stands_still_and_is_told_afterwards(spine: Spine) -> None:
+    hub = spine.process("hub")
+    hub.send_signal(signal.SIGSTOP)
+    try:
+        async with spine.watch_receiver() as watch:
+            message_id = await spine.send(spine.receiver.inbox["email_address"], "step 7")
+            await watch.arrival("step 7", 30)
+        message = await call(spine.sender.client, "GET", f"/messages/{message_id}")
+        assert message["state"] == "queued"
+    finally:
+        hub.send_signal(signal.SIGCONT)
+    assert (await spine.final(message_id))["state"] == "delivered"
+
+
+async def test_08_processes_that_are_killed_come_back_and_lose_nothing(spine: Spine) -> None:
+    killed = [spine.process(name) for name in ("hub", "queuer", "worker")]
+    for process in killed:
+        process.kill()
+    message_ids = [await spine.send(spine.receiver.inbox["email_address"], f"step 8 {number}") for number in range(5)]
+    finals = [await spine.final(each, 60) for each in message_ids]
+    assert {message["state"] for message in finals} == {"delivered"}
+
+
+async def test_09_a_server_that_reboots_keeps_its_identity_and_its_mail(spine: Spine) -> None:
+    spine.inside(spine.sender, "touch", "/run/before-the-reboot")
+    key = spine.inside(spine.sender, "sha256sum", "/var/lib/penguin-agent/key.pem")
+    spine.inside(spine.sender, "systemctl", "--no-block", "reboot")
+    message_id = await spine.send(spine.receiver.inbox["email_address"], "step 9")
+    assert (await spine.final(message_id, 60))["state"] == "delivered"
+    assert spine.inside(spine.sender, "sha256sum", "/var/lib/penguin-agent/key.pem") == key
+    assert "before-the-reboot" not in spine.inside(spine.sender, "ls", "/run")
+
+
+async def test_10_the_agent_is_small_and_its_root_half_sleeps(spine: Spine) -> None:
+    pid = spine.inside(spine.sender, "systemctl", "show", "--value", "-p", "MainPID", "penguin-agent").strip()
+    status = spine.inside(spine.sender, "cat", f"/proc/{pid}/status")
+    resident_kib = int(status.split("VmRSS:")[1].split()[0])
+    assert resident_kib <= 60 * 1024
+    assert "Uid:\t0" not in status
+
+
+async def test_11_a_deleted_inbox_and_server_leave_nothing(spine: Spine) -> None:
+    client, inbox, server = spine.receiver.client, spine.receiver.inbox, spine.receiver.server
+    await call(client, "DELETE", f"/inboxes/{inbox['id']}")
+    message = await spine.final(await spine.send(inbox["email_address"], "step 11"), 60)
+    assert message["state"] == "bounced"
+    await call(client, "DELETE", f"/vps/{server['id']}")
+    await until_key(client, f"/vps/{server['id']}", "status", {"deleted"}, 60)
