@@ -28,7 +28,7 @@ runcmd:
 
 @pytest_asyncio.fixture(scope="module")
 async def cloud(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalCloud]:
-    cloud = LocalCloud(tmp_path_factory.mktemp("cloud"))
+    cloud = LocalCloud(tmp_path_factory.mktemp("a b,c:d"))
     try:
         await cloud.open()
         await cloud.provider.create(order("mx1", USER_DATA))

@@ -33,6 +33,11 @@ def leader_in(notification: bytes) -> int | None:
     return None
 
 
+def escape_colons(path: Path) -> str:
+    """Return a path as systemd-nspawn(1) wants it in `--bind=`, where a colon ends it."""
+    return str(path).replace("\\", "\\\\").replace(":", "\\:")
+
+
 def remove_leftovers(prefix: str) -> None:
     """Remove what nspawn keeps in /run for containers of this prefix; one that was killed leaves it there."""
     for folder in _PROPAGATE.glob(f"{prefix}*"):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from control_plane.providers.base import ProviderBusy, ProviderError
 from control_plane.providers.local import cgroups, network
-from control_plane.providers.local.container import Container, last_lines
+from control_plane.providers.local.container import Container, escape_colons, last_lines
 from control_plane.providers.local.kept_container import KeptContainer
 from control_plane.providers.local.world import World
 from control_plane.providers.local.zones import OWN_NAME, REVERSE_ZONE, TTL_SECONDS, Zones
@@ -112,7 +112,8 @@ class Nameserver:
 
     async def _begin(self) -> Container:
         options = (
-            *("--as-pid2", "--read-only", f"--directory={self._image}", f"--bind={self._folder}:/var/lib/powerdns"),
+            *("--as-pid2", "--read-only", f"--directory={self._image}"),
+            f"--bind={escape_colons(self._folder)}:/var/lib/powerdns",
             f"--network-namespace-path={network.NAMESPACES / self._namespace}",
             *("--tmpfs=/run/pdns", "/usr/sbin/pdns_server", "--config-dir=/var/lib/powerdns"),
         )

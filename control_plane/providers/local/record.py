@@ -16,6 +16,7 @@ from control_plane.providers.local.catalogue import size_of
 _PROC = Path("/proc")
 #: proc(5): field 22, and the name, field 2, may hold anything, so count from after it.
 _START_TIME_AFTER_NAME = 19
+_DEAD = ("Z", "X")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,6 @@ class ServerRecord:
         )
 
 
-def start_time_in(stat: str) -> int:
-    """Return when a process started, in clock ticks since boot, from its /proc/PID/stat."""
-    return int(stat.rpartition(") ")[2].split()[_START_TIME_AFTER_NAME])
-
-
 @dataclass(frozen=True, slots=True)
 class Leader:
     """A server's first process, by pid and start time (clock ticks since boot): a pid alone may be another's by now."""
@@ -59,16 +55,23 @@ class Leader:
     start_time: int
 
     @classmethod
-    def of(cls, pid: int) -> "Leader":
-        """Describe a running process; raise `FileNotFoundError` when there is none."""
-        return cls(pid, start_time_in((_PROC / str(pid) / "stat").read_text()))
+    def of(cls, pid: int) -> "Leader | None":
+        """Describe a process; None when there is none or it has ended and nobody has asked for its status yet."""
+        try:
+            stat = (_PROC / str(pid) / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return cls.in_stat(pid, stat)
+
+    @classmethod
+    def in_stat(cls, pid: int, stat: str) -> "Leader | None":
+        """Describe the process of this /proc/PID/stat; None for a dead one."""
+        fields = stat.rpartition(") ")[2].split()
+        return None if fields[0] in _DEAD else cls(pid, int(fields[_START_TIME_AFTER_NAME]))
 
     def is_alive(self) -> bool:
         """Whether this very process still runs."""
-        try:
-            return Leader.of(self.pid) == self
-        except (FileNotFoundError, ProcessLookupError):
-            return False
+        return Leader.of(self.pid) == self
 
 
 _RECORD = TypeAdapter(ServerRecord)
@@ -92,8 +95,10 @@ def load_record(folder: Path) -> ServerRecord | None:
 
 
 def save_leader(folder: Path, pid: int) -> None:
-    """Note the first process of a server that has just started."""
-    _replace(folder / "leader.json", _LEADER.dump_json(Leader.of(pid)))
+    """Note the first process of a server that has just started; nothing when it has ended already."""
+    leader = Leader.of(pid)
+    if leader is not None:
+        _replace(folder / "leader.json", _LEADER.dump_json(leader))
 
 
 def load_leader(folder: Path) -> Leader:

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from control_plane.providers.base import PowerState
 from control_plane.providers.local.catalogue import SIZES
-from control_plane.providers.local.record import Leader, ServerRecord, start_time_in
+from control_plane.providers.local.record import Leader, ServerRecord
 
 records = st.builds(
     ServerRecord,
@@ -42,9 +42,15 @@ def test_a_server_shows_its_size_address_and_power() -> None:
     assert (server.ipv4_address, server.cores, server.power) == ("10.77.1.1", 2, PowerState.OFF)
 
 
+STAT = "42 (a ) (b) {} 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 1 18446744073709551615"
+
+
 def test_a_process_with_spaces_and_parentheses_in_its_name_is_told_by_its_start_time() -> None:
-    stat = "42 (a ) (b) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 1 18446744073709551615"
-    assert start_time_in(stat) == 987654
+    assert Leader.in_stat(42, STAT.format("S")) == Leader(42, 987654)
+
+
+def test_a_process_that_has_ended_is_none_even_before_it_is_reaped() -> None:
+    assert Leader.in_stat(42, STAT.format("Z")) is None
 
 
 def test_a_process_that_is_gone_is_not_alive() -> None:
