@@ -2,8 +2,8 @@
 
 Run inside the local world's namespace, where the servers are: `python -m control_plane.cli.mailbox_watch HOST ADDRESS
 NAMESERVER`, the password as one line on standard input. Prints one JSON object a line: first `{"ready": true}`, then
-for each new message `subject`, `seen_at` (seconds since the epoch), `authentication_results` as the receiving server wrote
-them, and `dkim_verified`, the signature checked once more here with dkimpy, its key fetched from NAMESERVER.
+for each new message `subject`, `seen_at` (seconds since the epoch), `authentication_results` as the receiving server
+wrote them, and `dkim_verified`, the signature checked once more here with dkimpy, its key fetched from NAMESERVER.
 
 Ends when standard input closes. The server's certificate is self-signed until certificates are issued by an authority,
 so it is not checked here; nothing but the demo's own mailbox is at stake.

@@ -50,7 +50,7 @@ class Spine:
     sender: Party
     receiver: Party
 
-    async def send(self, to: str, subject: str, **more: Any) -> str:
+    async def send(self, to: str, subject: str, **more: str) -> str:
         """Send from the sender's inbox and return the message's id."""
         order = {"to": to, "subject": subject, "text": "Hello.\n", **more}
         path = f"/inboxes/{self.sender.inbox['id']}/messages"

@@ -99,8 +99,8 @@ async def test_06_high_overtakes_and_low_is_not_starved(spine: Spine) -> None:
     }
     spine.inside(spine.sender, "systemctl", "start", "penguin-agent")
     relayed = {name: [(await spine.final(each))["relayed_at"] for each in ids] for name, ids in sent.items()}
-    assert sorted(relayed["high"])[-1] <= sorted(relayed["normal"])[30]
-    assert sorted(relayed["low"])[0] <= sorted(relayed["normal"])[-1]
+    assert max(relayed["high"]) <= sorted(relayed["normal"])[30]
+    assert min(relayed["low"]) <= max(relayed["normal"])
 
 
 async def test_07_mail_flows_while_the_hub_stands_still_and_is_told_afterwards(spine: Spine) -> None:
