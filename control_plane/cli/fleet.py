@@ -1,6 +1,7 @@
 """`fleet`: how all servers are, on one page."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -14,6 +15,7 @@ from control_plane.cli.output import Instance, Json, print_json
 from control_plane.clock import utc_now
 from control_plane.fleet.servers import FleetServer, fleet_overview
 
+_LONG_LINE = 1000
 _COLUMNS = (
     "server",
     "tenant",
@@ -59,9 +61,8 @@ def _print_table(servers: Sequence[FleetServer]) -> None:
     table = Table(*_COLUMNS, box=None)
     for server in servers:
         table.add_row(*_row(server))
-    console = Console(highlight=False, markup=False)
     # Without a terminal, lines are as long as they are.
-    console.print(table, soft_wrap=not console.is_terminal)
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _LONG_LINE).print(table)
 
 
 def _row(server: FleetServer) -> tuple[str, ...]:

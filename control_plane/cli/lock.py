@@ -7,7 +7,7 @@ from control_plane.cli.output import say
 from control_plane.errors import PenguinError
 from control_plane.processes.places import CHECKOUT
 
-_NAMES = ("agent", "control-plane", "dev")
+NAMES = ("agent", "control-plane", "dev")
 #: For all platforms at once, without the index's address.
 _COMPILE = (
     *("-m", "uv", "pip", "compile", "-q", "--universal", "--python-version", "3.11", "--generate-hashes"),
@@ -21,7 +21,7 @@ class LockFailed(PenguinError):
 
 def lock() -> None:
     """Pin the requirements anew: requirements/*.lock from requirements/*.in."""
-    for name in _NAMES:
+    for name in NAMES:
         source, target = f"requirements/{name}.in", f"requirements/{name}.lock"
         command = [sys.executable, *_COMPILE, source, "-o", target]
         if subprocess.run(command, cwd=CHECKOUT, check=False, stdout=subprocess.DEVNULL).returncode != 0:

@@ -12,6 +12,8 @@ from control_plane.processes.places import CHECKOUT
 _FOLDERS = ("protos/agent/v1", "protos/queue/v1")
 #: Those that have services.
 _SERVICES = ("protos/agent/v1/enrolment.proto", "protos/agent/v1/link.proto")
+#: What writes the types; found beside our Python.
+_PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 
 class GeneratorFailed(PenguinError):
@@ -29,15 +31,15 @@ def generate(into: Path) -> None:
     files = sorted(
         str(path.relative_to(CHECKOUT)) for folder in _FOLDERS for path in (CHECKOUT / folder).glob("*.proto")
     )
-    _protoc(f"--python_out={into}", f"--mypy_out={into}", *files)
-    _protoc(f"--grpc_python_out={into}", f"--mypy_grpc_out={into}", *_SERVICES)
+    _protoc(f"--python_out={into}", f"--mypy_out=quiet:{into}", *files)
+    _protoc(f"--grpc_python_out={into}", f"--mypy_grpc_out=quiet:{into}", *_SERVICES)
 
 
-def stale() -> list[str]:
-    """Return the generated files that differ from what the generator makes now, or are missing or too many."""
+def stale(root: Path = CHECKOUT) -> list[str]:
+    """Return the generated files below `root` that differ from what the generator makes, or are missing or too many."""
     with tempfile.TemporaryDirectory(prefix="penguin-protos-") as folder:
         generate(Path(folder))
-        fresh, committed = _generated(Path(folder)), _generated(CHECKOUT)
+        fresh, committed = _generated(Path(folder)), _generated(root)
     return sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
 
 
@@ -49,6 +51,8 @@ def _generated(root: Path) -> dict[str, bytes]:
 
 
 def _protoc(*arguments: str) -> None:
-    command = [sys.executable, "-m", "grpc_tools.protoc", "-I", ".", *arguments]
+    programs = Path(sys.executable).parent
+    plugins = [f"--plugin={programs / name}" for name in _PLUGINS]
+    command = [sys.executable, "-m", "grpc_tools.protoc", "-I", ".", *plugins, *arguments]
     if subprocess.run(command, cwd=CHECKOUT, check=False).returncode != 0:
         raise GeneratorFailed("protoc refused a .proto file; its words are above")

@@ -100,6 +100,7 @@ class Child:
             await asyncio.sleep(pause)
             try:
                 await self._start_once()
+                self._tell(f"{self._order.name} serves again")
             except (Unavailable, OSError) as error:
                 self._tell(str(error))
                 await _end(self._process)
@@ -107,7 +108,8 @@ class Child:
 
 def seconds_before_restart(deaths: int) -> float:
     """Return how long to wait after so many deaths in a row: doubling, up to half a minute."""
-    return min(_FIRST_WAIT_SECONDS * 2.0 ** (deaths - 1), _LONGEST_WAIT_SECONDS)
+    # A power that is surely beyond the longest wait, and no overflow.
+    return min(_FIRST_WAIT_SECONDS * 2.0 ** min(deaths - 1, 10), _LONGEST_WAIT_SECONDS)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
