@@ -26,8 +26,12 @@ class Database:
     """One role's engine and pool."""
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        # Parameters can be secrets, and errors are logged.
         self.engine: AsyncEngine = create_async_engine(
-            url.replace("postgresql://", "postgresql+psycopg://", 1), pool_size=pool_size, pool_pre_ping=False
+            url.replace("postgresql://", "postgresql+psycopg://", 1),
+            pool_size=pool_size,
+            pool_pre_ping=False,
+            hide_parameters=True,
         )
 
     async def refuse_unsafe_role(self) -> None:

@@ -6,6 +6,7 @@ a message in a queue or a log is.
 """
 
 import datetime as dt
+import re
 import uuid
 from dataclasses import dataclass, field
 from email import policy
@@ -22,6 +23,9 @@ MAX_MESSAGE = 10_000_000
 
 # Quoted-printable is written by Python code and base64 by C code: from here on only base64 is quick enough.
 _QUOTED_PRINTABLE_LIMIT = 100_000
+
+# After line ends are unified; the range is halves of surrogate pairs, which JSON can carry and UTF-8 cannot.
+_NOT_A_BODY = re.compile("[\r\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +108,8 @@ def _normalise(text: str, pointer: str) -> str:
     how messages are smuggled into each other (CVE-2023-51764): it is refused.
     """
     unified = text.replace("\r\n", "\n")
-    if "\r" in unified or "\0" in unified:
-        raise InvalidInput("The body has a carriage return without a line feed, or a NUL.", pointer)
+    if _NOT_A_BODY.search(unified):
+        raise InvalidInput("The body has a carriage return without a line feed, a NUL, or half a character.", pointer)
     return unified
 
 

@@ -2,7 +2,7 @@
 -- Two requests with one key wait for each other at the key: the second finds it taken once the first has committed.
 WITH claimed AS (
     INSERT INTO idempotency_keys (tenant_id, key, request_sha256, message_id)
-    SELECT %(tenant_id)s, %(key)s, %(request_sha256)s, %(id)s
+    SELECT %(tenant_id)s, %(key)s::text, %(request_sha256)s, %(id)s
     WHERE %(key)s::text IS NOT NULL
     ON CONFLICT DO NOTHING
     RETURNING message_id

@@ -49,6 +49,8 @@ def make_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    await parts.database.refuse_unsafe_role()
-    yield
-    await parts.database.close()
+    try:
+        await parts.database.refuse_unsafe_role()
+        yield
+    finally:
+        await parts.database.close()

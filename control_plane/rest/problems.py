@@ -4,22 +4,22 @@
 and nothing of an unexpected error: that goes to the log, under the request id that the answer carries.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import psycopg
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from control_plane.errors import InvalidInput, NotFound, PenguinError, Unauthenticated, Unavailable
-from control_plane.rest.request_id import request_id_of
+from control_plane.rest.request_id import REQUEST_ID, request_id_of
 
 _log = logging.getLogger(__name__)
 
@@ -56,12 +56,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def _answer(problem: Problem, headers: Mapping[str, str] | None) -> Response:
     content = problem.model_dump(exclude=None if problem.errors else {"errors"})
-    return JSONResponse(content, problem.status, headers, media_type=_MEDIA_TYPE)
+    # ASCII: the name of a field that is refused may hold what UTF-8 cannot.
+    return Response(json.dumps(content), problem.status, headers, media_type=_MEDIA_TYPE)
 
 
-def _of(request: Request, error: PenguinError, errors: Sequence[ProblemPart] = ()) -> JSONResponse:
+def _of(request: Request, error: PenguinError, errors: Sequence[ProblemPart] = ()) -> Response:
     problem = Problem(
         type=f"/problems/{error.slug}",
         title=error.title,
@@ -79,7 +80,7 @@ def _headers(error: PenguinError) -> dict[str, str]:
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
 
 
-async def _penguin_error(request: Request, error: PenguinError) -> JSONResponse:
+async def _penguin_error(request: Request, error: PenguinError) -> Response:
     if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("request %s: %s", request_id_of(request.scope), error)
     if isinstance(error, InvalidInput) and error.field:
@@ -87,7 +88,7 @@ async def _penguin_error(request: Request, error: PenguinError) -> JSONResponse:
     return _of(request, error)
 
 
-async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     """Render what pydantic found; a path that can name nothing is a thing that is not there."""
     found = error.errors()
     if any(part["loc"][0] == "path" for part in found):
@@ -103,7 +104,7 @@ def _pointer(location: Sequence[str | int]) -> str:
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 
-async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+async def _http_exception(request: Request, error: HTTPException) -> Response:
     """Render what the framework raises itself: 404, 405, 413 and the like."""
     status = HTTPStatus(error.status_code)
     slug = _SLUGS.get(status, status.phrase.lower().replace(" ", "-"))
@@ -117,14 +118,17 @@ async def _http_exception(request: Request, error: HTTPException) -> JSONRespons
     return _answer(problem, error.headers)
 
 
-async def _database_away(request: Request, error: Exception) -> JSONResponse:
+async def _database_away(request: Request, error: Exception) -> Response:
     _log.warning("request %s: the database is away: %s", request_id_of(request.scope), type(error).__name__)
     return _of(request, Unavailable("The database is away; nothing was changed."))
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> Response:
     _log.error("request %s failed", request_id_of(request.scope), exc_info=error)
-    return _of(request, PenguinError("This is our fault; the request id leads us to it."))
+    answer = _of(request, PenguinError("This is our fault; the request id leads us to it."))
+    # This answer is given outside of the middleware that names requests.
+    answer.headers[REQUEST_ID] = request_id_of(request.scope)
+    return answer
 
 
 #: For the application: what renders which exception.

@@ -5,7 +5,7 @@ import uuid
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_HEADER = "X-Request-Id"
+REQUEST_ID = "X-Request-Id"
 _STATE_KEY = "penguin.request_id"
 
 
@@ -24,7 +24,7 @@ class NamesRequests:
 
         async def send_with_name(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[_HEADER] = scope[_STATE_KEY]
+                MutableHeaders(scope=message)[REQUEST_ID] = scope[_STATE_KEY]
             await send(message)
 
         await self._app(scope, receive, send_with_name)

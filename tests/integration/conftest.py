@@ -2,16 +2,19 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 from control_plane.embedded.redis import EmbeddedRedis
-from control_plane.identity.api_keys import create_api_key
 from control_plane.queuer.streams import connect
-from control_plane.tenancy.tenants import create_tenant, create_workspace
+from control_plane.rest.app import make_app
+from control_plane.settings import Settings
 from db.session import Database
-from tests.integration.database import FreshDatabase, SomeTenant, cluster_with_template, fresh_database
+from tests.integration.database import FreshDatabase, SomeTenant, cluster_with_template, fresh_database, make_tenant
+from tests.integration.rest import client_of
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +79,36 @@ async def other_tenant(system_database: Database) -> SomeTenant:
     return await make_tenant(system_database, "Walrus Mail")
 
 
-async def make_tenant(system_database: Database, name: str) -> SomeTenant:
-    async with system_database.system() as session:
-        tenant_id = await create_tenant(session, name)
-        workspace_id = await create_workspace(session, tenant_id, "Sales")
-        return SomeTenant(tenant_id, workspace_id, await create_api_key(session, tenant_id, "tests"))
+@pytest.fixture
+def rest_settings(database: FreshDatabase, tmp_path: Path) -> Settings:
+    """Settings of an api process; its provider is the local one, and nobody is behind its socket."""
+    return Settings.model_validate(
+        {
+            "state_dir": tmp_path,
+            "api_database_url": database.url("penguin_api"),
+            "system_database_url": database.url("penguin_system"),
+            "redis_url": "unix:///nowhere",
+            "local_cloud_socket": tmp_path / "cloud.sock",
+        }
+    )
+
+
+@pytest.fixture
+async def rest_app(rest_settings: Settings) -> AsyncIterator[FastAPI]:
+    app = make_app(rest_settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def rest_client(rest_app: FastAPI, tenant: SomeTenant) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the tenant's key; paths are relative to /api/v1/."""
+    async with client_of(rest_app, tenant.api_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def other_client(rest_app: FastAPI, other_tenant: SomeTenant) -> AsyncIterator[httpx.AsyncClient]:
+    """The same for the other tenant."""
+    async with client_of(rest_app, other_tenant.api_key) as client:
+        yield client

@@ -10,7 +10,10 @@ from pathlib import Path
 import psycopg
 
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
+from control_plane.identity.api_keys import create_api_key
+from control_plane.tenancy.tenants import create_tenant, create_workspace
 from db.migrations.run import upgrade
+from db.session import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,10 @@ def fresh_database(cluster: EmbeddedPostgres, template: str = "penguin") -> Iter
             yield FreshDatabase(cluster, name)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+async def make_tenant(system_database: Database, name: str) -> SomeTenant:
+    async with system_database.system() as session:
+        tenant_id = await create_tenant(session, name)
+        workspace_id = await create_workspace(session, tenant_id, "Sales")
+        return SomeTenant(tenant_id, workspace_id, await create_api_key(session, tenant_id, "tests"))

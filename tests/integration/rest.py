@@ -1,0 +1,33 @@
+"""Talk to the REST application in this process, through all of its middleware."""
+
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp
+
+
+def client_of(app: ASGIApp, api_key: str | None) -> httpx.AsyncClient:
+    """Return a client whose paths are relative to /api/v1/; errors of the application are answers, as on the wire."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+        base_url="http://penguin.test/api/v1/",
+        headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+    )
+
+
+def problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    """Check that an answer is this problem, complete, and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["type"] == f"/problems/{slug}"
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+def pointers(body: dict[str, Any]) -> list[str]:
+    """Return what parts of the request a problem names."""
+    return [part["pointer"] for part in body["errors"]]

@@ -1,0 +1,115 @@
+import re
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from fastapi import FastAPI
+
+from control_plane.rest.app import make_app
+from control_plane.settings import Settings
+from db.session import Database, UnsafeRole
+from tests.integration.database import SomeTenant
+from tests.integration.mail_rows import make_inbox, make_server
+from tests.integration.rest import client_of, problem
+
+HELLO = {"to": "anna@example.net", "subject": "Hello", "text": "Hello Anna\n"}
+HEALTHZ, OPENAPI = "http://penguin.test/healthz", "http://penguin.test/openapi.json"
+
+
+async def test_an_unknown_path_is_a_problem(rest_client: httpx.AsyncClient) -> None:
+    problem(await rest_client.get("nowhere"), 404, "not-found")
+
+
+async def test_a_wrong_method_is_a_problem_that_says_the_right_one(rest_client: httpx.AsyncClient) -> None:
+    answer = await rest_client.put("messages/01934d3a-7f10-7a2b-8c3d-4e5f60718293")
+    problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize("path", ["messages/1", "inboxes/x", "vps/%00", "inboxes/none/messages"])
+async def test_an_id_that_is_none_names_nothing(rest_client: httpx.AsyncClient, path: str) -> None:
+    answer = await (rest_client.post(path, json=HELLO) if path.endswith("messages") else rest_client.get(path))
+    problem(answer, 404, "not-found")
+
+
+async def test_a_wrong_query_is_refused_by_name(rest_client: httpx.AsyncClient, tenant: SomeTenant) -> None:
+    body = problem(await rest_client.get(f"workspaces/{tenant.workspace_id}/vps?limit=0&after=x"), 422, "invalid-input")
+    assert {part["pointer"] for part in body["errors"]} == {"query/limit", "query/after"}
+
+
+async def test_each_answer_has_a_name_of_its_own(rest_client: httpx.AsyncClient, tenant: SomeTenant) -> None:
+    path = f"workspaces/{tenant.workspace_id}/vps"
+    names = {(await rest_client.get(path)).headers["x-request-id"] for _ in range(3)}
+    assert len(names) == 3
+
+
+async def test_a_database_that_is_away_is_said_with_when_to_come_again(
+    rest_settings: Settings, tenant: SomeTenant, tmp_path: Path
+) -> None:
+    away = rest_settings.model_dump() | {"api_database_url": f"postgresql://penguin_api@/penguin?host={tmp_path}"}
+    app = make_app(Settings.model_validate(away))
+    async with client_of(app, tenant.api_key) as client:
+        for path in (HEALTHZ, f"workspaces/{tenant.workspace_id}/vps"):
+            answer = await client.get(path)
+            problem(answer, 503, "unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_after_the_database_was_restarted_requests_succeed_again(
+    rest_client: httpx.AsyncClient, system_database: Database, owner_url: str, tenant: SomeTenant
+) -> None:
+    inbox = await make_inbox(system_database, tenant, await make_server(system_database, tenant))
+    path = f"inboxes/{inbox.id}/messages"
+    assert (await rest_client.post(path, json=HELLO)).status_code == 202
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'penguin_api'")
+    problem(await rest_client.post(path, json=HELLO), 503, "unavailable")
+    assert (await rest_client.post(path, json=HELLO)).status_code == 202
+
+
+async def test_the_application_does_not_start_with_a_role_that_could_bypass_the_policies(
+    rest_settings: Settings, owner_url: str
+) -> None:
+    app = make_app(Settings.model_validate(rest_settings.model_dump() | {"api_database_url": owner_url}))
+    with pytest.raises(UnsafeRole):
+        async with app.router.lifespan_context(app):
+            pass
+
+
+async def test_healthz_needs_no_key(rest_app: FastAPI) -> None:
+    async with client_of(rest_app, None) as client:
+        assert (await client.get(HEALTHZ)).json() == {"status": "ok"}
+
+
+async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAPI) -> None:
+    async with client_of(rest_app, None) as client:
+        paths = (await client.get(OPENAPI)).json()["paths"]
+    assert {path: sorted(methods) for path, methods in paths.items()} == {
+        "/healthz": ["get"],
+        "/api/v1/workspaces/{workspace_id}/vps": ["get", "post"],
+        "/api/v1/vps/{vps_id}": ["delete", "get"],
+        "/api/v1/workspaces/{workspace_id}/inboxes": ["get", "post"],
+        "/api/v1/inboxes/{inbox_id}": ["delete", "get", "patch"],
+        "/api/v1/inboxes/{inbox_id}/dns-records": ["get"],
+        "/api/v1/inboxes/{inbox_id}/dns-records/verify": ["post"],
+        "/api/v1/inboxes/{inbox_id}/messages": ["post"],
+        "/api/v1/messages/{message_id}": ["get"],
+    }
+
+
+async def test_each_route_of_the_api_asks_for_a_key(rest_app: FastAPI, tenant: SomeTenant) -> None:
+    bodies = {
+        "/api/v1/workspaces/{workspace_id}/vps": {"provider": "local", "size": "small"},
+        "/api/v1/workspaces/{workspace_id}/inboxes": {"email_address": "a@b.example"},
+        "/api/v1/inboxes/{inbox_id}": {"warmup_enabled": True},
+        "/api/v1/inboxes/{inbox_id}/messages": HELLO,
+    }
+    async with client_of(rest_app, None) as client:
+        paths = (await client.get(OPENAPI)).json()["paths"]
+        del paths["/healthz"]
+        for path, methods in paths.items():
+            concrete = f"http://penguin.test{re.sub('{.*?}', str(tenant.workspace_id), path)}"
+            for method, operation in methods.items():
+                problem(await client.request(method, concrete, json=bodies.get(path)), 401, "unauthenticated")
+                assert operation["security"] == [{"HTTPBearer": []}]
