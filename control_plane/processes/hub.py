@@ -15,6 +15,7 @@ import logging
 import signal
 import socket
 import uuid
+from collections.abc import Callable
 from functools import partial
 
 import sdnotify
@@ -43,8 +44,11 @@ CHANNEL = "desired_state"
 _GRACE_SECONDS = 5.0
 
 
-async def serve(settings: Settings, stopped: asyncio.Event) -> None:
-    """Serve until `stopped` is set. Raises `UnsafeRole` for a database role that could see past policies."""
+async def serve(settings: Settings, serving: Callable[[], object], stopped: asyncio.Event) -> None:
+    """Serve until `stopped` is set; call `serving` when both ports are open.
+
+    Raises `UnsafeRole` for a database role that could see past policies.
+    """
     database = Database(settings.system_database_url.get_secret_value(), pool_size=20)
     redis = connect(settings.redis_url.get_secret_value())
     try:
@@ -61,13 +65,19 @@ async def serve(settings: Settings, stopped: asyncio.Event) -> None:
             nameservers=settings.nameservers,
             report_interval_seconds=settings.report_interval_seconds,
         )
-        await _serve_agents(settings, resources, authority, stopped)
+        await _serve_agents(settings, resources, authority, serving, stopped)
     finally:
         await redis.aclose()
         await database.close()
 
 
-async def _serve_agents(settings: Settings, resources: Resources, authority: Authority, stopped: asyncio.Event) -> None:
+async def _serve_agents(
+    settings: Settings,
+    resources: Resources,
+    authority: Authority,
+    serving: Callable[[], object],
+    stopped: asyncio.Event,
+) -> None:
     sessions = Sessions()
     hub = uuid.uuid5(uuid.NAMESPACE_URL, f"penguin://{socket.gethostname()}/{settings.link_endpoint}")
     async with resources.database.system() as session:
@@ -89,7 +99,7 @@ async def _serve_agents(settings: Settings, resources: Resources, authority: Aut
         ]
         await enrolment.start()
         await link.start()
-        sdnotify.SystemdNotifier().notify("READY=1")
+        serving()
         try:
             await stopped.wait()
         finally:
@@ -103,7 +113,7 @@ async def _run(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await serve(settings, stopped)
+    await serve(settings, partial(sdnotify.SystemdNotifier().notify, "READY=1"), stopped)
 
 
 def main() -> None:
