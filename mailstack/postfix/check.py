@@ -1,4 +1,8 @@
-"""Postfix's own validators: `postconf` reads both files and names what would be ignored, `postfix check` the rest."""
+"""Postfix's own validators: `postconf` reads both files and names what would be ignored, `postfix check` the rest.
+
+The latter also makes the queue directories that are missing: on a fresh Debian 13 Dovecot, which is started before
+Postfix and opens sockets in there, depends on it.
+"""
 
 import re
 

@@ -1,0 +1,173 @@
+"""The kept files against the real daemons of Debian 12 and 13: their validators, and mail that flows through them.
+
+Needs root and the baked images (`./penguin test` bakes them). Each test works on an overlay that is gone afterwards.
+"""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from control_plane.processes.places import CHECKOUT, HOME
+from control_plane.providers.local.image import image_root
+from control_plane.providers.local.recipes import BOOKWORM, TRIXIE, Recipe
+from mailstack import layout
+from mailstack.certificates import self_signed
+from mailstack.certificates.render import render as render_certificate
+from mailstack.checking import CommandOutput
+from mailstack.dovecot import check as dovecot
+from mailstack.opendkim import check as opendkim
+from mailstack.opendmarc import check as opendmarc
+from mailstack.postfix import check as postfix
+from mailstack.rendered_file import RenderedFile
+from tests.golden.render import rendered
+from tests.golden.spec import SPEC
+
+_IMAGES = {"debian-12": BOOKWORM, "debian-13": TRIXIE}
+_LONG_AGO = 1_000_000_000
+#: What `apply` and systemd do on a server before any daemon starts.
+_PREPARATION = (
+    *(("groupadd", "--gid", "5000", "vmail"), ("useradd", "--uid", "5000", "--gid", "5000", "vmail")),
+    ("usermod", "--append", "--groups", "opendkim,opendmarc", "postfix"),
+    ("install", "--directory", "--owner=vmail", "--group=vmail", layout.MAIL_ROOT),
+    ("install", "--directory", "--owner=opendkim", "--group=opendkim", "--mode=0750", "/run/opendkim"),
+    ("install", "--directory", "--owner=opendmarc", "--group=opendmarc", "--mode=0750", "/run/opendmarc"),
+)
+
+
+class Root:
+    """A Debian root with our files in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def run(self, *argv: str) -> CommandOutput:
+        ended = subprocess.run(
+            ["chroot", self.path, *argv], check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        return CommandOutput(ended.returncode, ended.stdout, ended.stderr)
+
+    def install(self, file: RenderedFile) -> None:
+        target = self.path / file.path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+        target.chmod(file.mode)
+        assert self.run("chown", f"{file.owner}:{file.group}", file.path).exit_code == 0
+        if file.postmap:
+            assert self.run("postmap", f"hash:{file.path}") == CommandOutput(0, "", "")
+        self._age(target)
+
+    def append(self, path: str, line: str) -> None:
+        with (self.path / path.lstrip("/")).open("a") as file:
+            file.write(f"{line}\n")
+        self._age(self.path / path.lstrip("/"))
+
+    def probe(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"),
+                *(sys.executable, "-m", "tests.integration.mail_daemons", str(self.path)),
+            ],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=CHECKOUT,
+        )
+
+    @staticmethod
+    def _age(target: Path) -> None:
+        """Postfix waits for a main.cf that was just written."""
+        os.utime(target, (_LONG_AGO, _LONG_AGO))
+
+
+def _image(recipe: Recipe) -> Path:
+    root = image_root(recipe, HOME / "images")
+    assert root.exists(), f"the image {recipe.digest} is not baked; ./penguin test bakes it"
+    return root
+
+
+def _configured(root: Root, platform: str) -> Root:
+    for command in _PREPARATION:
+        output = root.run(*command)
+        assert output.exit_code == 0, output.last_words
+    (root.path / "etc/hosts").write_text(f"127.0.0.1 localhost\n{SPEC.ipv4_address} {SPEC.hostname}\n")
+    certificate = render_certificate(*self_signed.make(SPEC.hostname, dt.datetime.now(dt.UTC)))
+    for file in (*certificate, *rendered(platform)):
+        root.install(file)
+    return root
+
+
+@pytest.fixture(params=_IMAGES)
+def platform(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def root(platform: str) -> Iterator[Root]:
+    image = _image(_IMAGES[platform])
+    with tempfile.TemporaryDirectory(prefix="penguin-root-") as folder:
+        upper, work, merged = (Path(folder) / name for name in ("upper", "work", "merged"))
+        for directory in (upper, work, merged):
+            directory.mkdir()
+        options = f"lowerdir={image},upperdir={upper},workdir={work}"
+        subprocess.run(["mount", "-t", "overlay", "penguin-test", "-o", options, merged], check=True)
+        try:
+            yield _configured(Root(merged), platform)
+        finally:
+            subprocess.run(["umount", merged], check=True)
+
+
+def _complaints(root: Root, service: ModuleType) -> list[str]:
+    found = (service.complaint(root.run(*argv)) for argv in service.commands(""))
+    return [complaint for complaint in found if complaint]
+
+
+def test_every_validator_accepts_the_kept_files_and_refuses_nonsense(root: Root) -> None:
+    assert [_complaints(root, service) for service in (postfix, dovecot, opendkim, opendmarc)] == [[], [], [], []]
+
+    for service, path, nonsense in (
+        (postfix, "/etc/postfix/main.cf", "smtpd_relay_restriction = reject_unauth_destination"),
+        (dovecot, "/etc/dovecot/dovecot.conf", "disable_plain_text_auth = yes"),
+        (opendkim, "/etc/opendkim.conf", "Cannonicalization relaxed"),
+        (opendmarc, "/etc/opendmarc.conf", "SPFSelfValidat true"),
+    ):
+        root.append(path, nonsense)
+        assert _complaints(root, service), path
+
+
+def test_mail_flows_through_the_daemons_from_submission_to_mailbox(root: Root) -> None:
+    result = root.probe()
+
+    assert (result.returncode, result.stdout.partition(";")[0]) == (
+        0,
+        "a message went from submission to its mailbox",
+    )
+
+
+@pytest.mark.parametrize("platform", ["debian-12"])
+@pytest.mark.parametrize(
+    ("path", "line", "finding"),
+    [
+        (
+            "/etc/postfix/main.cf",
+            "smtpd_relay_restrictions = permit_inet_interfaces, defer_unauth_destination",
+            "port 25: relays to foreign domains",
+        ),
+        ("/etc/postfix/main.cf", "smtpd_sasl_auth_enable = yes", "port 25: AUTH is offered where it must not be"),
+        ("/etc/postfix/main.cf", "virtual_alias_maps = static:penguin-probe@mx1.fleet.example", "unknown users"),
+        ("/etc/postfix/master.cf", "10025 inet n - n - - smtpd", "port 10025 is open to the network"),
+    ],
+)
+def test_the_probe_finds_what_a_mail_server_must_not_do(root: Root, path: str, line: str, finding: str) -> None:
+    root.append(path, line)
+    result = root.probe()
+
+    assert result.returncode == 1
+    assert finding in result.stdout

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.configuration.translate import to_spec
+from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec
+from mailstack.syntax import InvalidSpec
+from protos.agent.v1.configuration_pb2 import MailServer
+from tests.golden.spec import NO_REAL_KEY, SPEC
+from tests.unit.agent.configuration.wire_form import wire_form
+
+_LABELS = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
+
+
+@st.composite
+def _specs(draw: st.DrawFn) -> MailServerSpec:
+    domains = [f"{label}.example" for label in draw(st.lists(_LABELS, unique=True, max_size=4))]
+    names = draw(st.lists(_LABELS, unique=True, max_size=4))
+    kept = [
+        DkimKey(selector, NO_REAL_KEY, active=False) for selector in draw(st.lists(_LABELS, unique=True, max_size=2))
+    ]
+    signing = (DkimKey("signing-key", NO_REAL_KEY),) if draw(st.booleans()) else ()
+    return replace(
+        SPEC,
+        domains=tuple(MailDomain(domain, (*kept, *signing)) for domain in domains),
+        mailboxes=tuple(
+            Mailbox(f"{name}@{domain}", SPEC.mailboxes[0].password_hash) for domain in domains for name in names
+        ),
+        aliases=tuple(Alias(f"to-{name}@{domain}", (f"{name}@{domain}",)) for domain in domains for name in names),
+    )
+
+
+@given(_specs())
+def test_a_spec_survives_the_way_over_the_wire(spec: MailServerSpec) -> None:
+    assert to_spec(MailServer.FromString(wire_form(spec).SerializeToString())) == spec
+
+
+def test_an_empty_message_is_no_server() -> None:
+    with pytest.raises(InvalidSpec):
+        to_spec(MailServer())
+
+
+def test_what_could_not_be_written_safely_is_refused() -> None:
+    server = wire_form(SPEC)
+    server.mailboxes[0].address = "jane@shop.example OK\nroot@mx1.fleet.example"
+
+    with pytest.raises(InvalidSpec):
+        to_spec(server)

@@ -1,0 +1,24 @@
+"""A spec in the wire's words, as the control plane sends it: the way back from `translate.to_spec`."""
+
+from mailstack.spec import MailDomain, MailServerSpec
+from protos.agent.v1 import configuration_pb2 as wire
+
+
+def wire_form(spec: MailServerSpec) -> wire.MailServer:
+    return wire.MailServer(
+        hostname=spec.hostname,
+        ipv4_address=spec.ipv4_address,
+        nameservers=spec.nameservers,
+        domains=[_domain(domain) for domain in spec.domains],
+        mailboxes=[wire.Mailbox(address=box.address, password_hash=box.password_hash) for box in spec.mailboxes],
+        aliases=[wire.Alias(address=alias.address, targets=alias.targets) for alias in spec.aliases],
+        probe=wire.ProbeMailbox(address=spec.probe.address, password=spec.probe.password),
+    )
+
+
+def _domain(domain: MailDomain) -> wire.MailDomain:
+    keys = [
+        wire.DkimKey(selector=key.selector, private_key_pem=key.private_key_pem, active=key.active)
+        for key in domain.dkim_keys
+    ]
+    return wire.MailDomain(name=domain.name, dkim_keys=keys)
