@@ -10,6 +10,7 @@ new content and never a half.
 
 import contextlib
 import datetime as dt
+import errno
 import grp
 import os
 import pwd
@@ -143,7 +144,7 @@ class LinuxHost:
             with os.fdopen(descriptor, "wb") as temporary:
                 temporary.write(file.content)
                 temporary.flush()
-                os.fchown(temporary.fileno(), pwd.getpwnam(file.owner).pw_uid, grp.getgrnam(file.group).gr_gid)
+                os.fchown(temporary.fileno(), _user_id(file.owner), _group_id(file.group))
                 os.fchmod(temporary.fileno(), file.mode)
                 modified = _modification_time(target, self.now().timestamp())
                 os.utime(temporary.fileno(), (modified, modified))
@@ -163,7 +164,7 @@ class LinuxHost:
     def make_directory(self, path: str, owner: str, group: str, mode: int) -> None:
         """Make a directory, or give the one that is there its owner and mode."""
         Path(path).mkdir(parents=True, exist_ok=True)
-        shutil.chown(path, owner, group)
+        os.chown(path, _user_id(owner), _group_id(group))
         Path(path).chmod(mode)
 
     def remove_directory(self, path: str) -> None:
@@ -253,6 +254,20 @@ def _flush_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _user_id(name: str) -> int:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise OSError(errno.ENOENT, "there is no such user", name) from None
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise OSError(errno.ENOENT, "there is no such group", name) from None
 
 
 def _user_name(user_id: int) -> str:

@@ -28,7 +28,7 @@ def test_a_file_is_read_as_it_was_written(host: LinuxHost, tmp_path: Path) -> No
 def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_no_other(host: LinuxHost, tmp_path: Path) -> None:
     path = tmp_path / "main.cf"
     path.write_bytes(b"old")
-    with pytest.raises(KeyError):
+    with pytest.raises(OSError, match="no such user"):
         host.write(str(path), StoredFile(b"new", "no-such-user", "root", 0o644))
 
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("main.cf", b"old")]
