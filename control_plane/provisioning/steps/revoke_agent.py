@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.enrolment.certificates import revoke_certificates
 from control_plane.enrolment.tokens import forget_join_tokens
+from control_plane.fleet.desired import raise_desired_version
 from control_plane.pipelines.runs import supersede_runs
 from control_plane.pipelines.step import Done, Outcome
 from control_plane.provisioning.environment import StepContext
@@ -24,5 +25,7 @@ class RevokeAgent:
             await supersede_runs(session, context.run)
             await revoke_certificates(session, context.subject_id)
             await forget_join_tokens(session, context.subject_id)
+            # The hub that holds the link is told to look, and cuts it.
+            await raise_desired_version(session, context.subject_id)
 
         return Done(apply=revoke)
