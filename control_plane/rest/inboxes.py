@@ -175,5 +175,5 @@ async def _place(access: Access, parts: Parts, workspace_id: uuid.UUID, body: Ne
         return found
     if body.vps_provider is None or body.vps_size is None:
         raise InvalidInput("The workspace has no server for it: say vps_provider and vps_size.", "/vps_provider")
-    order = ServerOrder(workspace_id, body.vps_provider, body.vps_size)
+    order = ServerOrder(workspace_id, body.vps_provider, body.vps_size, prefix="vps_")
     return await order_server(access.session, access.scope, parts, order)

@@ -14,12 +14,16 @@ from control_plane.tenancy.scope import TenantScope
 
 @dataclass(frozen=True, slots=True)
 class ServerOrder:
-    """A server for a workspace; the provider's first region when none is named."""
+    """A server for a workspace; the provider's first region when none is named.
+
+    `prefix` is what the request's fields are called before `provider` and `size`.
+    """
 
     workspace_id: uuid.UUID
     provider: str
     size: str
     region: str | None = None
+    prefix: str = ""
 
 
 async def order_server(
@@ -35,28 +39,32 @@ async def order_server(
     offer = parts.providers.get(order.provider)
     if offer is None:
         known = ", ".join(sorted(parts.providers)) or "none"
-        raise InvalidInput(f"This installation has no provider {order.provider!r}; it has: {known}.", "/provider")
+        raise InvalidInput(
+            f"This installation has no provider {order.provider!r}; it has: {known}.", f"/{order.prefix}provider"
+        )
     return await request_server(
         session,
         tenant_id=scope.tenant_id,
         workspace_id=order.workspace_id,
         provider=order.provider,
-        size=_size(offer, order.size),
-        region=_region(offer, order.region),
+        size=_size(offer, order),
+        region=_region(offer, order),
         platform_domain=parts.settings.platform_domain,
         sealer=parts.sealer,
     )
 
 
-def _size(offer: Provider, size: str) -> str:
-    if size not in offer.sizes:
-        raise InvalidInput(f"{offer.key} has no size {size!r}; it has: {', '.join(offer.sizes)}.", "/size")
-    return size
+def _size(offer: Provider, order: ServerOrder) -> str:
+    if order.size not in offer.sizes:
+        known = ", ".join(offer.sizes)
+        raise InvalidInput(f"{offer.key} has no size {order.size!r}; it has: {known}.", f"/{order.prefix}size")
+    return order.size
 
 
-def _region(offer: Provider, region: str | None) -> str:
-    if region is None:
+def _region(offer: Provider, order: ServerOrder) -> str:
+    if order.region is None:
         return offer.regions[0]
-    if region not in offer.regions:
-        raise InvalidInput(f"{offer.key} has no region {region!r}; it has: {', '.join(offer.regions)}.", "/region")
-    return region
+    if order.region not in offer.regions:
+        known = ", ".join(offer.regions)
+        raise InvalidInput(f"{offer.key} has no region {order.region!r}; it has: {known}.", f"/{order.prefix}region")
+    return order.region
