@@ -19,6 +19,7 @@ from control_plane.cli.tenants import key_commands, tenant_commands, workspace_c
 from control_plane.cli.test import check_and_test
 from control_plane.cli.up import down, up
 from control_plane.embedded.daemon import EmbeddedFailed
+from control_plane.enrolment.wheelhouse import WheelhouseFailed
 from control_plane.errors import PenguinError
 from control_plane.providers.base import ProviderError
 
@@ -55,8 +56,8 @@ def main() -> None:
     except NoInstallation as error:
         say(error.detail)
         sys.exit(NO_INSTALLATION)
-    except (PenguinError, EmbeddedFailed, ProviderError) as error:
-        say(str(error))
+    except (PenguinError, EmbeddedFailed, ProviderError, WheelhouseFailed) as error:
+        say(" | ".join(str(error).splitlines()))
         sys.exit(FAILED)
 
 

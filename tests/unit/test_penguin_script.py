@@ -170,3 +170,16 @@ def test_a_long_command_leaves_its_words_in_the_log(
     assert not script.run_long([sys.executable, "-c", "import sys; sys.exit('no')"], "try", log)
     assert log.read_text() == "Collecting a\nno\n"
     assert "failed" in capsys.readouterr().err
+
+
+def test_what_builds_packages_is_pinned_by_the_same_lock(script: ModuleType) -> None:
+    lock = (CHECKOUT / "requirements/control-plane.lock").read_text()
+    builders = script.pinned(script.BUILDERS, lock)
+    assert [line.partition("==")[0] for line in builders.splitlines() if "==" in line] == ["pip", "setuptools"]
+    assert builders.count("--hash=sha256:") >= 2
+    assert "sdnotify" not in builders
+
+
+def test_a_part_of_a_lock_ends_where_the_next_package_begins(script: ModuleType) -> None:
+    lock = "# made\na==1 \\\n    --hash=sha256:a\n    # via b\nab==2 \\\n    --hash=sha256:ab\n"
+    assert script.pinned(("a",), lock) == "a==1 \\\n    --hash=sha256:a\n    # via b\n"
