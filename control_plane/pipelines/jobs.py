@@ -15,6 +15,8 @@ from control_plane.pipelines.worker import Worker
 #: Seconds between heartbeats, and without one before a worker counts as dead.
 HEARTBEAT_SECONDS = 5.0
 STALLED_SECONDS = 20.0
+#: New jobs are notified; one that waited for another's lock is found by looking.
+POLL_SECONDS = 0.5
 #: Runs that one process works on at a time; nearly all of it is waiting for others.
 CONCURRENCY = 20
 #: Of its own, so that stalled jobs are found even when all places for pipelines are taken.

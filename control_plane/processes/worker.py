@@ -17,7 +17,14 @@ import sdnotify
 
 from control_plane.dns.publishers.powerdns import PowerDnsPublisher
 from control_plane.pipelines.dispatch import dispatch
-from control_plane.pipelines.jobs import CONCURRENCY, HEARTBEAT_SECONDS, STALLED_SECONDS, add_pipelines, make_app
+from control_plane.pipelines.jobs import (
+    CONCURRENCY,
+    HEARTBEAT_SECONDS,
+    POLL_SECONDS,
+    STALLED_SECONDS,
+    add_pipelines,
+    make_app,
+)
 from control_plane.pipelines.worker import Worker
 from control_plane.providers.registry import build_providers
 from control_plane.provisioning.environment import Environment
@@ -71,6 +78,7 @@ async def _work(settings: Settings) -> None:
                 concurrency=CONCURRENCY,
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=0,
+                fetch_job_polling_interval=POLL_SECONDS,
                 delete_jobs="successful",
                 update_heartbeat_interval=HEARTBEAT_SECONDS,
                 stalled_worker_timeout=STALLED_SECONDS,

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.pipelines import claims
 from control_plane.pipelines.dispatch import dispatch
-from control_plane.pipelines.jobs import add_pipelines, make_app
+from control_plane.pipelines.jobs import POLL_SECONDS, add_pipelines, make_app
 from control_plane.pipelines.runs import start_run, supersede_runs
 from control_plane.pipelines.step import Done, Failed, Outcome, Pipeline, Run, Step, Wait
 from control_plane.pipelines.worker import Worker
@@ -290,6 +290,7 @@ async def job_runner(database: FreshDatabase, system_database: Database, worker:
                     concurrency=5,
                     install_signal_handlers=False,
                     shutdown_graceful_timeout=0,
+                    fetch_job_polling_interval=POLL_SECONDS,
                     delete_jobs="successful",
                 )
             ),
