@@ -60,24 +60,30 @@ class Child:
             await _end(self._process)
 
     async def _start_once(self) -> None:
-        order = self._order
-        async with ready_socket(order.notify_socket) as notified:
-            self._process = await self._spawn()
-            serves = asyncio.ensure_future(order.ready() if order.ready else notified.wait())
-            ended = asyncio.ensure_future(self._process.wait())
-            try:
-                await asyncio.wait((serves, ended), timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if not serves.done():
-                    why = f"ended with status {ended.result()}" if ended.done() else "did not get ready"
-                    raise Unavailable(f"{order.name} {why} while starting; {log_tail(order.log)}")
-                serves.result()
-            finally:
-                serves.cancel()
-                ended.cancel()
+        if self._order.ready:
+            await self._spawn_and_wait(self._order.environment, self._order.ready)
+            return
+        async with ready_socket(self._order.notify_socket) as notified:
+            environment = {**self._order.environment, "NOTIFY_SOCKET": str(self._order.notify_socket)}
+            await self._spawn_and_wait(environment, notified.wait)
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn_and_wait(self, environment: Mapping[str, str], ready: Callable[[], Awaitable[None]]) -> None:
         order = self._order
-        environment = {**order.environment, "NOTIFY_SOCKET": str(order.notify_socket)}
+        self._process = await self._spawn(environment)
+        serves = asyncio.ensure_future(ready())
+        ended = asyncio.ensure_future(self._process.wait())
+        try:
+            await asyncio.wait((serves, ended), timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not serves.done():
+                why = f"ended with status {ended.result()}" if ended.done() else "did not get ready"
+                raise Unavailable(f"{order.name} {why} while starting; {log_tail(order.log)}")
+            serves.result()
+        finally:
+            serves.cancel()
+            ended.cancel()
+
+    async def _spawn(self, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+        order = self._order
         with order.log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *order.command,
