@@ -12,9 +12,9 @@ from db.models import DnsRecordRow, Inbox
 
 
 async def load_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, *, lock: bool = False) -> Inbox:
-    """Return an inbox, with its row locked against other changes when asked; raise `NotFound`."""
+    """Return an inbox, locked when asked against other changes and new sends; raise `NotFound`."""
     query = select(Inbox).where(Inbox.tenant_id == scope.tenant_id, Inbox.id == inbox_id)
-    inbox = await session.scalar(query.with_for_update(key_share=True) if lock else query)
+    inbox = await session.scalar(query.with_for_update() if lock else query)
     if inbox is None:
         raise NotFound("There is no such inbox.")
     return inbox

@@ -162,9 +162,11 @@ def _repeated(sender: _Sender, idempotency: Idempotency | None) -> AcceptedSend 
 async def _accepted_meanwhile(
     session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, idempotency: Idempotency | None
 ) -> AcceptedSend:
-    """Return the send of a request with the same key that was committed while this one ran."""
-    repeated = _repeated(await _find_sender(session, scope, inbox_id, idempotency), idempotency)
+    """Return the send of a request with the same key that was committed while this one ran, or say what changed."""
+    sender = await _find_sender(session, scope, inbox_id, idempotency)
+    repeated = _repeated(sender, idempotency)
     if repeated is None:
+        _server_of(sender)
         raise Conflict("The inbox changed meanwhile; try again.")
     return repeated
 

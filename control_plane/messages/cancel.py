@@ -14,7 +14,8 @@ WITH cancelled AS (
     RETURNING id
 ), recorded AS (
     INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT :tenant_id, id, gen_random_uuid(), 'cancelled', now(), true, jsonb_build_object('detail', CAST(:reason AS text))
+    SELECT :tenant_id, id, gen_random_uuid(), 'cancelled', now(), true,
+        jsonb_build_object('detail', CAST(:reason AS text))
     FROM cancelled
 )
 SELECT count(*) FROM cancelled

@@ -14,8 +14,13 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.types import Message, Receive, Scope, Send
 
+from control_plane.inboxes.change import begin_removal
+from control_plane.messages.accept import SendRequest, accept_send
+from control_plane.messages.cancel import cancel_waiting_sends
 from control_plane.messages.compose import MAX_MESSAGE
 from control_plane.rest.body_limit import MAX_BODY
+from control_plane.tenancy.permissions import EVERYTHING
+from control_plane.tenancy.scope import TenantScope
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server
@@ -346,3 +351,42 @@ async def test_the_message_of_another_tenant_is_not_there(
 ) -> None:
     (send_id,) = await make_sends(system_database, inbox, 1)
     problem(await other_client.get(f"messages/{send_id}"), 404, "not-found")
+
+
+async def until_blocked(database: Database) -> None:
+    """Return when somebody waits for a lock that another holds."""
+    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0")
+    while True:
+        async with database.system() as session:
+            if await session.scalar(blocked):
+                return
+
+
+async def test_a_send_that_races_with_the_removal_of_its_inbox_is_refused(
+    rest_client: httpx.AsyncClient,
+    api_database: Database,
+    system_database: Database,
+    inbox: SomeInbox,
+    path: str,
+) -> None:
+    scope = TenantScope(inbox.tenant.id, EVERYTHING)
+    async with api_database.tenant(inbox.tenant.id) as session:
+        await begin_removal(session, scope, inbox.id)
+        await cancel_waiting_sends(session, scope, inbox.id, "The inbox was removed.")
+        send = asyncio.create_task(rest_client.post(path, json=HELLO))
+        await until_blocked(system_database)
+    body = problem(await send, 409, "conflict")
+    assert "deleting" in body["detail"]
+    assert await rows(system_database) == []
+
+
+async def test_the_removal_of_an_inbox_waits_for_a_send_and_cancels_it(
+    rest_client: httpx.AsyncClient, api_database: Database, system_database: Database, inbox: SomeInbox
+) -> None:
+    scope = TenantScope(inbox.tenant.id, EVERYTHING)
+    async with api_database.tenant(inbox.tenant.id) as session:
+        await accept_send(session, scope, inbox.id, SendRequest("anna@example.net", "Hello", "Hello"))
+        removal = asyncio.create_task(rest_client.delete(f"inboxes/{inbox.id}"))
+        await until_blocked(system_database)
+    assert (await removal).status_code == 202
+    assert [row.state for row in await rows(system_database)] == ["cancelled"]
