@@ -47,12 +47,16 @@ class Problem(BaseModel):
     errors: list[ProblemPart] = []
 
 
+def _schema() -> dict[str, Any]:
+    """Return the problem's JSON schema in one piece: OpenAPI would not find what it refers to."""
+    schema = Problem.model_json_schema()
+    schema["properties"]["errors"]["items"] = schema.pop("$defs")["ProblemPart"]
+    return schema
+
+
 #: For the routers: every answer that is no success is a problem.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "A problem (RFC 9457)",
-        "content": {_MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
-    }
+    "default": {"description": "A problem (RFC 9457)", "content": {_MEDIA_TYPE: {"schema": _schema()}}}
 }
 
 

@@ -98,6 +98,15 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
     }
 
 
+async def test_what_openapi_refers_to_is_there(rest_app: FastAPI) -> None:
+    async with client_of(rest_app, None) as client:
+        answer = await client.get(OPENAPI)
+    references = set(re.findall(r'"\$ref":"([^"]+)"', answer.text.replace(" ", "")))
+    known = {f"#/components/schemas/{name}" for name in answer.json()["components"]["schemas"]}
+    assert references
+    assert references <= known
+
+
 async def test_each_route_of_the_api_asks_for_a_key(rest_app: FastAPI, tenant: SomeTenant) -> None:
     bodies = {
         "/api/v1/workspaces/{workspace_id}/vps": {"provider": "local", "size": "small"},
