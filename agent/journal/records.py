@@ -19,14 +19,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An envelope as it came, with the priority (0 high, 1 normal, 2 low) of its stream.
-
-    With a `refusal` it is journaled as ended at once: it cannot be submitted as it is.
-    """
+    """An envelope as it came, with the priority (0 high, 1 normal, 2 low) of its stream."""
 
     envelope: Envelope
     priority: int
-    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,6 @@ def take(connection: sqlite3.Connection, taken: Taken, now_ms: int) -> Arrival:
         _insert(connection, taken, now_ms)
     else:
         _renew(connection, row, taken, arrival, now_ms)
-    if arrival is Arrival.TAKE and taken.refusal is not None:
-        end(connection, envelope.send_id, taken.refusal, now_ms)
     return arrival
 
 
@@ -137,7 +135,9 @@ def link(connection: sqlite3.Connection, send_id: bytes, queue_id: str) -> None:
 
 def unlink(connection: sqlite3.Connection, queue_id: str) -> None:
     """Forget a queue id under which Postfix began a send and did not finish it."""
-    connection.execute("UPDATE sends SET queue_id = NULL WHERE queue_id = ? AND state = 'submitting'", (queue_id,))
+    row = find_in_postfix(connection, queue_id)
+    if row is not None and row.state is SendState.SUBMITTING:
+        connection.execute("UPDATE sends SET queue_id = NULL WHERE id = ?", (row.id,))
 
 
 def _read(cursor: sqlite3.Cursor) -> SendRow | None:
@@ -168,11 +168,12 @@ def _renew(connection: sqlite3.Connection, row: SendRow, taken: Taken, arrival: 
         "UPDATE sends SET lease_token = ?, lease_deadline_ms = ? WHERE id = ?",
         (taken.envelope.lease_token, taken.envelope.lease_deadline_ms, row.id),
     )
-    if arrival in {Arrival.TAKE, Arrival.REPLACE}:
-        connection.execute(_RESTART, (taken.priority, now_ms, row.id))
-        _keep_envelope(connection, row.id, taken)
-    elif arrival is Arrival.REPEAT:
+    if arrival is Arrival.REPEAT:
         _tell_again(connection, row, taken.envelope.lease_token)
+        return
+    _keep_envelope(connection, row.id, taken)
+    if arrival is not Arrival.ADOPT:
+        connection.execute(_RESTART, (taken.priority, now_ms, row.id))
 
 
 def _keep_envelope(connection: sqlite3.Connection, row_id: int, taken: Taken) -> None:

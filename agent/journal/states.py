@@ -73,9 +73,9 @@ class Arrival(Enum):
 
     #: Unknown here, or known and never submitted: take it as new.
     TAKE = "take"
-    #: In hand under an older lease: it now has this lease and this envelope.
+    #: In hand under an older lease: it now has this one.
     REPLACE = "replace"
-    #: Being submitted under an older lease: only the lease is replaced.
+    #: Being submitted under an older lease: it now has this one, and its submission goes on.
     ADOPT = "adopt"
     #: Its outcome is known: tell it again, under this lease.
     REPEAT = "repeat"

@@ -1,0 +1,127 @@
+"""Settles cut submissions: those of which it is not known whether Postfix took the message.
+
+Three things come first, and in this order. The SMTP session is over: until then Postfix may still read the message from
+the kernel's buffer, and nothing it has logged proves anything. Postfix is there. And the log has been read beyond the
+end of the session, which a marker proves: an address that is none, named in a command, is logged by Postfix with the
+command; log lines keep their order, so all that the session logged lies before it.
+
+Then the journal tells: Postfix logs the Message-ID before it answers for a message, so a send whose id the log does
+not have was not taken and is in hand again. A send that Postfix began and did not finish by the log is given a while,
+since the queue manager logs acceptance on its own; what is not known by then is uncertain, and not sent again.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Collection, Sequence
+from functools import partial
+
+from agent.journal import Journal, Refusal, SendState, Settled
+from agent.relay.connections import clients_of
+from agent.relay.delays import delay_after
+from agent.relay.hand import Hand, Send
+from agent.relay.patience import persist
+from agent.relay.submit import SmtpSession
+
+#: What agent/maillog looks for; the two must agree.
+MARKER = "penguin-marker"
+#: Seconds for the log to show the marker, and how often that is tried.
+_MARKER_TIMEOUT = 10.0
+_MARKER_TRIES = 6
+#: Seconds for the queue manager to log what it has.
+_GRACE = 30
+_LOOK = 0.1
+_LOG_SILENT = "The mail log does not show whether Postfix took it."
+_LEFT_OPEN = "Postfix began it, and the mail log does not say whether it took it."
+_HOLE = "The part of the mail log that would say whether Postfix took it is missing."
+
+_log = logging.getLogger(__name__)
+
+
+class Settler:
+    """Settles sends of `hand` against the Postfix at `host`:`port`."""
+
+    def __init__(self, journal: Journal, hand: Hand, host: str, port: int) -> None:
+        self._journal = journal
+        self._hand = hand
+        self._host = host
+        self._port = port
+
+    async def settle(self, sends: Sequence[Send], client_ports: Collection[int]) -> None:
+        """Settle sends that were submitted over sessions from these local ports."""
+        _log.info("settling %d sends whose submission was cut", len(sends))
+        await self._sessions_over(client_ports)
+        if not await self._log_is_read():
+            await self._give_up(sends, _LOG_SILENT)
+            return
+        for _ in range(_GRACE):
+            sends = await self._ask(sends)
+            if not sends:
+                return
+            await asyncio.sleep(1)
+        await self._give_up(sends, _LEFT_OPEN)
+
+    async def _sessions_over(self, client_ports: Collection[int]) -> None:
+        while clients_of(self._port).intersection(client_ports):  # noqa: ASYNC110 - the kernel does not tell
+            await asyncio.sleep(_LOOK)
+
+    async def _log_is_read(self) -> bool:
+        """Wait until the log has been read up to a moment after this call; False when it never shows."""
+        token = secrets.token_hex(16)
+        seen = self._journal.expect_marker(token)
+        try:
+            for _ in range(_MARKER_TRIES):
+                await self._mark(token)
+                try:
+                    async with asyncio.timeout(_MARKER_TIMEOUT):
+                        await seen.wait()
+                except TimeoutError:
+                    _log.warning("the mail log does not show the marker that Postfix was given")
+                else:
+                    return True
+        finally:
+            self._journal.forget_marker(token)
+        return False
+
+    async def _mark(self, token: str) -> None:
+        """Have Postfix log the marker; waits for Postfix."""
+        failures = 0
+        while not await self._try_to_mark(token):
+            failures += 1
+            await asyncio.sleep(delay_after(failures))
+
+    async def _try_to_mark(self, token: str) -> bool:
+        session = await SmtpSession.connect(self._host, self._port)
+        if session is None:
+            return False
+        try:
+            await session.write(f"MAIL FROM:<{MARKER} {token}>\r\n".encode("ascii"))
+            answered = await session.reply() is not None
+            await session.quit()
+        finally:
+            session.close()
+        return answered
+
+    async def _ask(self, sends: Sequence[Send]) -> list[Send]:
+        """Act on what the journal knows now; return what is still open."""
+        ids = [send.envelope.send_id for send in sends]
+        answers = await persist(partial(self._journal.settle, ids))
+        open_still = []
+        for send, answer in zip(sends, answers, strict=True):
+            match answer:
+                case Settled.NOT_TAKEN:
+                    self._hand.offer(send)
+                case Settled.KNOWN:
+                    self._hand.release(send)
+                case Settled.OPEN:
+                    open_still.append(send)
+                case Settled.UNKNOWABLE:
+                    await self._give_up([send], _HOLE)
+        return open_still
+
+    async def _give_up(self, sends: Sequence[Send], why: str) -> None:
+        for send in sends:
+            _log.error("send %s is uncertain: %s", send.envelope.send_id.hex(), why)
+            uncertain = Refusal(SendState.UNCERTAIN, why)
+            await persist(partial(self._journal.end, send.envelope.send_id, uncertain))
+            self._hand.release(send)
