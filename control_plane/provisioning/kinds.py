@@ -46,6 +46,18 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
 }
 
 
+#: What a run works on has one of these statuses; its failure concerns nobody else. A setup that fails because the
+#: removal was asked for must not stop the removal.
+_SERVERS_OF: Mapping[str, frozenset[ServerStatus]] = {
+    "vps.provision": frozenset({ServerStatus.PROVISIONING}),
+    "vps.decommission": frozenset({ServerStatus.DELETING}),
+}
+_INBOXES_OF: Mapping[str, frozenset[InboxStatus]] = {
+    "inbox.setup": frozenset({InboxStatus.PENDING_SETUP, InboxStatus.PENDING_DNS}),
+    "inbox.remove": frozenset({InboxStatus.DELETING}),
+}
+
+
 def pipelines(environment: Environment) -> Mapping[str, Pipeline[StepContext]]:
     """Return all kinds of run, ready to be worked on."""
     return {
@@ -53,15 +65,15 @@ def pipelines(environment: Environment) -> Mapping[str, Pipeline[StepContext]]:
             kind=kind,
             steps=steps,
             context=partial(StepContext, environment),
-            on_failure=_server_failed if kind.startswith("vps.") else _inbox_failed,
+            on_failure=_server_failed if kind in _SERVERS_OF else _inbox_failed,
         )
         for kind, steps in _STEPS.items()
     }
 
 
 async def _server_failed(session: AsyncSession, run: Run, reason: str) -> None:
-    await move_server(session, run.subject_id, ServerStatus.FAILED, reason)
+    await move_server(session, run.subject_id, ServerStatus.FAILED, reason, _SERVERS_OF[run.kind])
 
 
 async def _inbox_failed(session: AsyncSession, run: Run, reason: str) -> None:
-    await move_inbox(session, run.subject_id, InboxStatus.FAILED, reason)
+    await move_inbox(session, run.subject_id, InboxStatus.FAILED, reason, _INBOXES_OF[run.kind])

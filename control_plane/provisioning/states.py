@@ -2,13 +2,10 @@
 
 import enum
 import uuid
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-
-StatusT = TypeVar("StatusT", bound=enum.StrEnum)
 
 
 class ServerStatus(enum.StrEnum):
@@ -66,21 +63,25 @@ _MOVE_INBOX = text(
 )
 
 
-async def move_server(session: AsyncSession, vps_id: uuid.UUID, to: ServerStatus, reason: str | None = None) -> None:
-    """Give the server another status if its present one may be followed by that; else leave it."""
-    await _move(session, _MOVE_SERVER, vps_id, to, reason, before=_before(SERVER_TRANSITIONS, to))
-
-
-async def move_inbox(session: AsyncSession, inbox_id: uuid.UUID, to: InboxStatus, reason: str | None = None) -> None:
-    """Give the inbox another status if its present one may be followed by that; else leave it."""
-    await _move(session, _MOVE_INBOX, inbox_id, to, reason, before=_before(INBOX_TRANSITIONS, to))
-
-
-async def _move(
-    session: AsyncSession, statement: TextClause, id_: uuid.UUID, to: str, reason: str | None, *, before: list[str]
+async def move_server(
+    session: AsyncSession,
+    vps_id: uuid.UUID,
+    to: ServerStatus,
+    reason: str | None = None,
+    present: Iterable[ServerStatus] = ServerStatus,
 ) -> None:
-    await session.execute(statement, {"id": id_, "to": str(to), "reason": reason, "before": before})
+    """Give the server another status if its own is one of `present` and may be followed by that; else leave it."""
+    before = [str(status) for status in present if to in SERVER_TRANSITIONS[status]]
+    await session.execute(_MOVE_SERVER, {"id": vps_id, "to": str(to), "reason": reason, "before": before})
 
 
-def _before(transitions: Mapping[StatusT, frozenset[StatusT]], to: StatusT) -> list[str]:
-    return sorted(str(state) for state, following in transitions.items() if to in following)
+async def move_inbox(
+    session: AsyncSession,
+    inbox_id: uuid.UUID,
+    to: InboxStatus,
+    reason: str | None = None,
+    present: Iterable[InboxStatus] = InboxStatus,
+) -> None:
+    """Give the inbox another status if its own is one of `present` and may be followed by that; else leave it."""
+    before = [str(status) for status in present if to in INBOX_TRANSITIONS[status]]
+    await session.execute(_MOVE_INBOX, {"id": inbox_id, "to": str(to), "reason": reason, "before": before})

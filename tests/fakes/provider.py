@@ -10,8 +10,8 @@ class FakeProvider:
     """Implements `providers.base.Provider`. A test reads `servers`, `orders` and `reverse_dns`."""
 
     key = "fake"
-    sizes = ("small",)
-    regions = ("here",)
+    sizes: tuple[str, ...] = ("small",)
+    regions: tuple[str, ...] = ("here",)
 
     def __init__(self) -> None:
         self.servers: dict[str, ProviderServer] = {}

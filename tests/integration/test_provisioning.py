@@ -1,0 +1,503 @@
+"""Servers and inboxes from request to removal: real PostgreSQL and PowerDNS, a provider in memory, an agent played.
+
+The runs are worked on step by step without the job runner, which test_pipelines.py covers.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import Row, text
+
+from control_plane.dns.publishers.powerdns import PowerDnsPublisher
+from control_plane.dns.resolve import values_of
+from control_plane.dns.verify import verify_inbox
+from control_plane.enrolment.authority import IssuedCertificate
+from control_plane.enrolment.certificates import record_certificate
+from control_plane.enrolment.identity import AgentIdentity
+from control_plane.errors import Conflict, NotFound
+from control_plane.pipelines.runs import start_run
+from control_plane.pipelines.worker import Worker
+from control_plane.provisioning.environment import Environment
+from control_plane.provisioning.kinds import pipelines
+from control_plane.provisioning.mail_flow import MailFlowBroken, ProbeTarget
+from control_plane.provisioning.requests import request_removal, request_server
+from control_plane.provisioning.steps import verify_mail_flow
+from control_plane.sealing import Sealer
+from control_plane.settings import Settings
+from db.session import Database
+from tests.fakes.powerdns import PowerDns, running_powerdns
+from tests.fakes.provider import FakeProvider
+from tests.integration.database import FreshDatabase, SomeTenant
+
+SEALER = Sealer(bytes(32))
+PLATFORM = "penguin.example"
+DOMAIN = "acme.example"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[PowerDns]:
+    with running_powerdns() as server:
+        yield server
+
+
+@pytest.fixture
+def powerdns(running: PowerDns) -> Iterator[PowerDns]:
+    yield running
+    with running.client() as client:
+        for zone in client.get("/zones").json():
+            client.delete(f"/zones/{zone['id']}")
+
+
+@dataclass
+class World:
+    """Everything around the worker, and the worker."""
+
+    database: Database
+    tenant: SomeTenant
+    provider: FakeProvider
+    powerdns: PowerDns
+    worker: Worker
+
+    async def request(self) -> uuid.UUID:
+        async with self.database.tenant(self.tenant.id) as session:
+            return await request_server(
+                session,
+                tenant_id=self.tenant.id,
+                workspace_id=self.tenant.workspace_id,
+                provider="fake",
+                size="small",
+                region="here",
+                platform_domain=PLATFORM,
+                sealer=SEALER,
+            )
+
+    async def remove(self, vps_id: uuid.UUID) -> None:
+        async with self.database.tenant(self.tenant.id) as session:
+            await request_removal(session, tenant_id=self.tenant.id, vps_id=vps_id)
+
+    async def start(self, kind: str, subject: uuid.UUID) -> None:
+        async with self.database.system() as session:
+            await start_run(session, self.tenant.id, kind, subject)
+
+    async def work(self) -> None:
+        """Work on all open runs, oldest first, as far as they go now; what waits waits no longer."""
+        await self.execute("UPDATE pipeline_steps SET claimed_until = NULL WHERE fencing_token IS NULL")
+        opened = "SELECT id, kind FROM pipeline_runs WHERE state IN ('waiting', 'running') ORDER BY created_at"
+        for run in await self.rows(opened):
+            await self.worker.work_on(run.id, run.kind)
+
+    async def rows(self, query: str, **values: object) -> list[Row[Any]]:
+        async with self.database.system() as session:
+            return list(await session.execute(text(query), values))
+
+    async def execute(self, statement: str, **values: object) -> None:
+        async with self.database.system() as session:
+            await session.execute(text(statement), values)
+
+    async def server(self, vps_id: uuid.UUID) -> Row[Any]:
+        (server,) = await self.rows("SELECT *, host(ip_address) AS ipv4 FROM vps_servers WHERE id = :id", id=vps_id)
+        return server
+
+    async def inbox(self, inbox_id: uuid.UUID) -> Row[Any]:
+        (inbox,) = await self.rows("SELECT status, status_reason FROM inboxes WHERE id = :id", id=inbox_id)
+        return inbox
+
+    async def agent_connects(self, vps_id: uuid.UUID) -> None:
+        issued = IssuedCertificate(b"", uuid.uuid4().hex, datetime.now(UTC) + timedelta(hours=1))
+        async with self.database.system() as session:
+            await record_certificate(session, AgentIdentity(self.tenant.id, vps_id), issued)
+        await self.execute("UPDATE vps_servers SET link_session = gen_random_uuid() WHERE id = :id", id=vps_id)
+
+    async def agent_reports(self, vps_id: uuid.UUID, status: str = "running", detail: str = "verified") -> None:
+        await self.execute(
+            "UPDATE vps_servers SET mail_server_status = :status, applied_detail = :detail,"
+            " applied_version = CASE WHEN :applied THEN desired_version ELSE applied_version END WHERE id = :id",
+            id=vps_id,
+            status=status,
+            applied=status == "running",
+            detail=detail,
+        )
+
+    async def ready_server(self) -> uuid.UUID:
+        vps_id = await self.request()
+        await self.work()
+        await self.agent_connects(vps_id)
+        await self.agent_reports(vps_id)
+        await self.work()
+        assert (await self.server(vps_id)).status == "ready"
+        return vps_id
+
+    async def make_inbox(self, vps_id: uuid.UUID, name: str = "sales") -> uuid.UUID:
+        """Insert what `inboxes.create` does, without its slow keys and hashes."""
+        domain = (
+            "INSERT INTO domains (tenant_id, name) VALUES (:tenant, :name)"
+            " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"
+        )
+        key = (
+            "INSERT INTO dkim_keys (tenant_id, domain_id, selector, private_key_sealed, public_key)"
+            " VALUES (:tenant, :domain, 'pm1', '', 'MIIBIjAN') ON CONFLICT DO NOTHING"
+        )
+        inbox = (
+            "INSERT INTO inboxes (tenant_id, workspace_id, domain_id, email_address, vps_id, password_hash)"
+            " VALUES (:tenant, :workspace, :domain, :address, :vps, 'x') RETURNING id"
+        )
+        (domain_row,) = await self.rows(domain, tenant=self.tenant.id, name=DOMAIN)
+        await self.execute(key, tenant=self.tenant.id, domain=domain_row.id)
+        (inbox_row,) = await self.rows(
+            inbox,
+            tenant=self.tenant.id,
+            workspace=self.tenant.workspace_id,
+            domain=domain_row.id,
+            address=f"{name}@{DOMAIN}",
+            vps=vps_id,
+        )
+        await self.start("inbox.setup", inbox_row.id)
+        inbox_id: uuid.UUID = inbox_row.id
+        return inbox_id
+
+    async def remove_inbox(self, inbox_id: uuid.UUID) -> None:
+        await self.execute("UPDATE inboxes SET status = 'deleting' WHERE id = :id", id=inbox_id)
+        await self.start("inbox.remove", inbox_id)
+
+
+@pytest.fixture
+def settings(database: FreshDatabase, tmp_path: Path) -> Settings:
+    (tmp_path / "wheelhouse").mkdir()
+    (tmp_path / "wheelhouse" / "manifest.json").write_text("{}")
+    (tmp_path / "wheelhouse" / "bootstrap.py").write_text("print()\n")
+    return Settings.model_validate(
+        {
+            "state_dir": tmp_path,
+            "api_database_url": database.url("penguin_api"),
+            "system_database_url": database.url("penguin_system"),
+            "redis_url": "unix:///nowhere",
+            "platform_domain": PLATFORM,
+            "nameservers": ["127.0.0.1"],
+        }
+    )
+
+
+@pytest.fixture
+def world(
+    settings: Settings,
+    system_database: Database,
+    tenant: SomeTenant,
+    powerdns: PowerDns,
+    monkeypatch: pytest.MonkeyPatch,
+) -> World:
+    monkeypatch.setattr("control_plane.pipelines.worker.POLLED_SECONDS", 0.0)
+    monkeypatch.setattr(verify_mail_flow, "verify_mail_flow", lambda _: None)
+    _ask_at(powerdns, monkeypatch)
+    provider = FakeProvider()
+    publisher = PowerDnsPublisher(powerdns.url, powerdns.key, f"ns1.{PLATFORM}")
+    environment = Environment(system_database, {"fake": provider}, publisher, settings, SEALER)
+    return World(system_database, tenant, provider, powerdns, Worker(system_database, pipelines(environment)))
+
+
+def _ask_at(powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send questions to the test's own name server; PTR records are the provider's, who is not there."""
+
+    async def at_the_tests_port(fqdn: str, record_type: str, nameservers: Sequence[str], _port: int) -> tuple[str, ...]:
+        if record_type == "PTR":
+            return (await asyncio.to_thread(_only_server, powerdns),)
+        return await values_of(fqdn, record_type, nameservers, powerdns.dns_port)
+
+    monkeypatch.setattr("control_plane.dns.verify.values_of", at_the_tests_port)
+
+
+def _only_server(powerdns: PowerDns) -> str:
+    (name,) = [name for type_, name in powerdns.zone(PLATFORM) if type_ == "A"]
+    return name
+
+
+# ------------------------------------------------------------------ servers
+
+
+async def test_a_server_becomes_ready(world: World) -> None:
+    vps_id = await world.request()
+
+    await world.work()
+    server = await world.server(vps_id)
+    assert (server.status, server.ipv4, server.provider_server_id) == ("provisioning", "192.0.2.1", "fake-1")
+    assert server.specs == {"cores": 2, "memory_bytes": 4 << 30, "disk_bytes": 40 << 30}
+    assert server.desired_version == 2
+    await world.agent_connects(vps_id)
+    await world.work()
+    assert (await world.server(vps_id)).status == "provisioning"
+    await world.agent_reports(vps_id)
+    await world.work()
+
+    assert (await world.server(vps_id)).status == "ready"
+    zone = world.powerdns.zone(PLATFORM)
+    assert zone["A", server.hostname] == {"192.0.2.1"}
+    assert zone["TXT", server.hostname] == {"v=spf1 a -all"}
+    assert world.provider.reverse_dns == {"192.0.2.1": server.hostname}
+    steps = await world.rows("SELECT name, state, started_at, finished_at FROM pipeline_steps ORDER BY position")
+    assert [step.name for step in steps] == [
+        "create_server",
+        "await_agent",
+        "publish_dns",
+        "apply_configuration",
+        "verify_mail_flow",
+        "ready",
+    ]
+    assert all(step.state == "done" and step.finished_at >= step.started_at for step in steps)
+
+
+async def test_the_order_carries_a_join_token_that_is_gone_once_the_agent_is_there(world: World) -> None:
+    vps_id = await world.request()
+    await world.work()
+
+    (order,) = world.provider.orders
+    assert order.name == f"pm-{vps_id.hex[:12]}"
+    files = {file["path"]: file["content"] for file in yaml.safe_load(order.user_data)["write_files"]}
+    assert "BEGIN CERTIFICATE" in files["/etc/penguin/ca.pem"]
+    assert "https://10.77.0.1:7480" in files["/etc/penguin/bootstrap.json"]
+    assert len(await world.rows("SELECT FROM join_tokens WHERE vps_id = :id", id=vps_id)) == 1
+    await world.agent_connects(vps_id)
+    await world.work()
+    assert await world.rows("SELECT FROM join_tokens WHERE vps_id = :id", id=vps_id) == []
+
+
+async def test_a_create_whose_answer_was_lost_is_not_repeated(world: World) -> None:
+    world.provider.loses_next_answer = True
+    vps_id = await world.request()
+
+    await world.work()
+    assert (await world.server(vps_id)).ipv4 is None
+    await world.work()
+
+    assert (await world.server(vps_id)).ipv4 == "192.0.2.1"
+    assert len(world.provider.orders) == 1
+
+
+async def test_a_busy_provider_is_waited_for_and_a_refusal_is_final(world: World) -> None:
+    world.provider.busy_for = 1
+    world.provider.refuses_with = "this account may not have more servers"
+    vps_id = await world.request()
+
+    await world.work()
+    assert (await world.server(vps_id)).status == "provisioning"
+    await world.work()
+
+    server = await world.server(vps_id)
+    assert server.status == "failed"
+    assert server.status_reason == "the provider refused to create the server: this account may not have more servers"
+
+
+@pytest.mark.parametrize(("status", "words"), [("refused", "refused by its checkers"), ("rolled_back", "rolled back")])
+async def test_a_configuration_that_does_not_hold_fails_the_server(world: World, status: str, words: str) -> None:
+    vps_id = await world.request()
+    await world.work()
+    await world.agent_connects(vps_id)
+    await world.agent_reports(vps_id, status, "postfix check: bad line")
+
+    await world.work()
+
+    server = await world.server(vps_id)
+    assert server.status == "failed"
+    assert server.status_reason == f"the server's configuration was {words}: postfix check: bad line"
+
+
+async def test_a_server_through_which_no_mail_flows_is_not_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(target: ProbeTarget) -> None:
+        raise MailFlowBroken(f"{target.mailbox} got nothing")
+
+    monkeypatch.setattr(verify_mail_flow, "verify_mail_flow", broken)
+    vps_id = await world.request()
+    await world.work()
+    await world.agent_connects(vps_id)
+    await world.agent_reports(vps_id)
+    await world.work()
+    await world.execute("UPDATE pipeline_steps SET started_at = now() - interval '1 day' WHERE state = 'waiting'")
+
+    await world.work()
+
+    server = await world.server(vps_id)
+    assert server.status == "failed"
+    assert server.status_reason == f"penguin-probe@{server.hostname} got nothing; given up after 3 minutes"
+
+
+async def test_removal_leaves_nothing_of_the_server_and_nothing_of_others_missing(world: World) -> None:
+    world.powerdns.create_zone(PLATFORM, {("A", f"www.{PLATFORM}"): ["198.51.100.7"]})
+    before = world.powerdns.zone(PLATFORM)
+    vps_id = await world.ready_server()
+
+    await world.remove(vps_id)
+    await world.remove(vps_id)
+    for _ in range(3):
+        await world.work()
+
+    assert (await world.server(vps_id)).status == "deleted"
+    assert world.provider.servers == {}
+    assert world.provider.reverse_dns == {}
+    assert world.powerdns.zone(PLATFORM) == before
+    assert await world.rows("SELECT FROM agent_certificates WHERE vps_id = :id AND revoked_at IS NULL", id=vps_id) == []
+    assert len(await world.rows("SELECT FROM pipeline_runs WHERE kind = 'vps.decommission'")) == 1
+
+
+async def test_removal_stops_what_is_still_being_made(world: World) -> None:
+    vps_id = await world.request()
+    await world.work()
+
+    await world.remove(vps_id)
+    for _ in range(3):
+        await world.work()
+
+    assert (await world.server(vps_id)).status == "deleted"
+    assert world.provider.servers == {}
+    (provision,) = await world.rows("SELECT state, error FROM pipeline_runs WHERE kind = 'vps.provision'")
+    assert (provision.state, provision.error) == ("failed", "the server's removal was asked for")
+
+
+async def test_a_server_with_inboxes_or_of_another_tenant_is_not_removed(
+    world: World, other_tenant: SomeTenant
+) -> None:
+    vps_id = await world.ready_server()
+    await world.make_inbox(vps_id)
+
+    with pytest.raises(Conflict, match="1 inbox"):
+        await world.remove(vps_id)
+    async with world.database.system() as session:
+        with pytest.raises(NotFound):
+            await request_removal(session, tenant_id=other_tenant.id, vps_id=vps_id)
+
+
+# ------------------------------------------------------------------ inboxes
+
+
+async def test_an_inbox_becomes_ready(world: World) -> None:
+    vps_id = await world.ready_server()
+    inbox_id = await world.make_inbox(vps_id)
+
+    await world.work()
+    assert (await world.inbox(inbox_id)).status == "pending_setup"
+    assert (await world.server(vps_id)).mail_server_status == "configuring"
+    await world.agent_reports(vps_id)
+    await world.work()
+
+    assert tuple(await world.inbox(inbox_id)) == ("ready", None)
+    records = await world.rows("SELECT * FROM dns_records ORDER BY record_type, domain, record_name")
+    assert {record.verification_status for record in records} == {"verified"}
+    assert [(r.record_type, r.domain, r.record_name) for r in records] == [
+        ("A", PLATFORM, (await world.server(vps_id)).hostname.partition(".")[0]),
+        ("MX", DOMAIN, "@"),
+        ("PTR", "2.0.192.in-addr.arpa", "1"),
+        ("TXT", DOMAIN, "@"),
+        ("TXT", DOMAIN, "_dmarc"),
+        ("TXT", DOMAIN, "pm1._domainkey"),
+        ("TXT", PLATFORM, (await world.server(vps_id)).hostname.partition(".")[0]),
+    ]
+    assert {r.record_type for r in records if r.published_at} == {"MX", "TXT"}
+
+
+async def test_an_inbox_waits_for_its_server(world: World) -> None:
+    vps_id = await world.request()
+    inbox_id = await world.make_inbox(vps_id)
+
+    await world.work()
+    assert (await world.inbox(inbox_id)).status == "pending_setup"
+    await world.agent_connects(vps_id)
+    for _ in range(4):
+        await world.agent_reports(vps_id)
+        await world.work()
+
+    assert (await world.inbox(inbox_id)).status == "ready"
+
+
+async def test_what_stands_in_the_tenants_zone_is_left_and_reported_until_it_is_mended(world: World) -> None:
+    spf = "v=spf1 include:_spf.other.example -all"
+    world.powerdns.create_zone(DOMAIN, {("TXT", DOMAIN): [f'"{spf}"', '"site=1"'], ("A", DOMAIN): ["198.51.100.1"]})
+    before = world.powerdns.zone(DOMAIN)
+    vps_id = await world.ready_server()
+    inbox_id = await world.make_inbox(vps_id)
+    await world.work()
+    await world.agent_reports(vps_id)
+    await world.work()
+
+    inbox = await world.inbox(inbox_id)
+    assert inbox.status == "pending_dns"
+    assert spf in inbox.status_reason
+    (mismatch,) = await world.rows("SELECT * FROM dns_records WHERE verification_status = 'mismatch'")
+    assert spf in mismatch.verification_detail
+    await asyncio.to_thread(_replace_txt, world.powerdns, [f'"{spf[:-5]} ip4:192.0.2.1 -all"', '"site=1"'])
+    await verify_inbox(world.database, inbox_id, world.tenant.id, ["127.0.0.1"])
+
+    assert tuple(await world.inbox(inbox_id)) == ("ready", None)
+    await world.remove_inbox(inbox_id)
+    await world.work()
+    after = world.powerdns.zone(DOMAIN)
+    assert {key: values for key, values in after.items() if key != ("TXT", DOMAIN)} == {
+        key: values for key, values in before.items() if key != ("TXT", DOMAIN)
+    }
+
+
+def _replace_txt(powerdns: PowerDns, values: list[str]) -> None:
+    records = [{"content": value, "disabled": False} for value in values]
+    rrset = {"name": f"{DOMAIN}.", "type": "TXT", "ttl": 300, "changetype": "REPLACE", "records": records}
+    with powerdns.client() as client:
+        client.patch(f"/zones/{DOMAIN}.", json={"rrsets": [rrset]}).raise_for_status()
+
+
+async def test_the_last_inbox_takes_its_domain_along_and_the_first_does_not(world: World) -> None:
+    vps_id = await world.ready_server()
+    first, second = await world.make_inbox(vps_id), await world.make_inbox(vps_id, "support")
+    for _ in range(2):
+        await world.work()
+        await world.agent_reports(vps_id)
+    await world.work()
+    published = world.powerdns.zone(DOMAIN)
+    version = (await world.server(vps_id)).desired_version
+
+    await world.remove_inbox(first)
+    await world.work()
+    assert world.powerdns.zone(DOMAIN) == published
+    assert (await world.server(vps_id)).desired_version > version
+    assert len(await world.rows("SELECT FROM domains")) == 1
+    await world.remove_inbox(second)
+    await world.work()
+
+    assert {type_ for type_, _ in world.powerdns.zone(DOMAIN)} == {"NS"}
+    for table in ("inboxes", "domains", "dkim_keys", "dns_records"):
+        assert await world.rows(f"SELECT FROM {table}") == []
+
+
+async def test_a_second_server_of_a_domain_joins_its_spf_record(world: World) -> None:
+    first_server = await world.ready_server()
+    await world.make_inbox(first_server)
+    await world.work()
+    await world.agent_reports(first_server)
+    await world.work()
+    second_server = await world.request()
+    for _ in range(2):
+        await world.work()
+        await world.agent_connects(second_server)
+        await world.agent_reports(second_server)
+    await world.work()
+
+    await world.make_inbox(second_server, "support")
+    await world.work()
+
+    assert world.powerdns.zone(DOMAIN)["TXT", DOMAIN] == {"v=spf1 ip4:192.0.2.1 ip4:192.0.2.2 ~all"}
+    values = await world.rows("SELECT DISTINCT record_value FROM dns_records WHERE record_value LIKE 'v=spf1 ip4%'")
+    assert [row.record_value for row in values] == ["v=spf1 ip4:192.0.2.1 ip4:192.0.2.2 ~all"]
+
+
+async def test_removal_ends_a_setup_that_still_waits(world: World) -> None:
+    vps_id = await world.request()
+    inbox_id = await world.make_inbox(vps_id)
+    await world.work()
+
+    await world.remove_inbox(inbox_id)
+    await world.work()
+
+    assert await world.rows("SELECT FROM inboxes") == []
+    states = await world.rows("SELECT DISTINCT state FROM pipeline_runs WHERE subject_id = :id", id=inbox_id)
+    assert {row.state for row in states} == {"failed", "done"}
