@@ -36,11 +36,16 @@ def up(
     sys.exit(status)
 
 
-def down(as_json: Json = False) -> None:
+def down(
+    instance: Annotated[
+        str | None, typer.Option(help="Only this installation; all of the checkout without it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """End what runs in this checkout, and sweep up what a crash left: namespaces, mounts, routes, processes."""
     if os.geteuid() != 0:
         raise Forbidden("`down` needs root, to remove network namespaces and mounts")
-    ended = [instance for instance in instances() if _take_down(instance)]
+    ended = [name for name in ([instance] if instance else instances()) if _take_down(name)]
     if as_json:
         print_json({"ended": ended})
     else:
