@@ -52,7 +52,7 @@ def demo(
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="penguin")
     except NoInstallation as error:
         say(error.detail)
         sys.exit(NO_INSTALLATION)
