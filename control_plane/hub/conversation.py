@@ -9,9 +9,9 @@ report, or at once when the hub is notified.
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from control_plane.clock import Clock, utc_now
 from control_plane.delivery.apply import apply_events
@@ -24,6 +24,7 @@ from control_plane.hub.session import Session
 from control_plane.sealing import Sealer
 from db.notifications import DATABASE_AWAY
 from db.session import Database
+from db.undisturbed import undisturbed
 from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
 from protos.agent.v1.delivery_pb2 import DeliveryEvents, EventsConfirmed
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, QueueAccess, Welcome
@@ -62,11 +63,7 @@ class Conversation:
     async def open(self, hello: Hello) -> None:
         """Record the link and welcome the agent. Raises one of `DATABASE_AWAY`."""
         session = self._session
-        async with self._resources.database.system() as database:
-            versions = await open_link(database, session.vps_id, session.id, hello.agent_version)
-            if hello.applied_version > versions.applied:
-                told = "said when it connected"
-                await record_configuration_result(database, session.vps_id, _applied(hello.applied_version, told))
+        await undisturbed(self._record(hello))
         self._sent_version = hello.applied_version
         session.look_again.set()
         welcome = Welcome(
@@ -82,8 +79,7 @@ class Conversation:
     async def close(self) -> None:
         """Record that the link is gone; while that cannot be done, silence tells it too."""
         try:
-            async with self._resources.database.system() as database:
-                await close_link(database, self._session.vps_id, self._session.id)
+            await undisturbed(self._record_end())
         except DATABASE_AWAY as error:
             _log.warning("the end of the link of %s is not recorded: %s", self._session.vps_id, type(error).__name__)
 
@@ -113,6 +109,18 @@ class Conversation:
                 continue
             self._needs_queue_access.clear()
             await self._session.send(HubMessage(queue_access=access))
+
+    async def _record(self, hello: Hello) -> None:
+        vps_id = self._session.vps_id
+        async with self._resources.database.system() as database:
+            versions = await open_link(database, vps_id, self._session.id, hello.agent_version)
+            if hello.applied_version > versions.applied:
+                # The result was lost with the link that it was sent on.
+                await record_configuration_result(database, vps_id, _applied(hello.applied_version))
+
+    async def _record_end(self) -> None:
+        async with self._resources.database.system() as database:
+            await close_link(database, self._session.vps_id, self._session.id)
 
     async def _hear(self, message: AgentMessage) -> None:
         match message.WhichOneof("body"):
@@ -159,15 +167,16 @@ class Conversation:
                 return None
 
 
-def _applied(version: int, detail: str) -> ConfigurationResult:
-    return ConfigurationResult(version=version, outcome=ConfigurationResult.OUTCOME_APPLIED, detail=detail)
+def _applied(version: int) -> ConfigurationResult:
+    outcome = ConfigurationResult.OUTCOME_APPLIED
+    return ConfigurationResult(version=version, outcome=outcome, detail="said when it connected")
 
 
-async def _through_outages(act: Callable[[], Awaitable[T]]) -> T:
+async def _through_outages(act: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Return what `act` returns, trying again for as long as PostgreSQL is away."""
     while True:
         try:
-            return await act()
+            return await undisturbed(act())
         except DATABASE_AWAY as error:
             _log.warning("waiting for the database: %s", type(error).__name__)
         await asyncio.sleep(_AWAY_SECONDS)

@@ -14,13 +14,14 @@ import grpc
 from grpc.aio import ServerInterceptor, ServicerContext
 
 from control_plane.enrolment.admission import admit
-from control_plane.enrolment.identity import identity_of
+from control_plane.enrolment.identity import AgentIdentity, identity_of
 from control_plane.errors import PenguinError, Unauthenticated
 from control_plane.hub.access_policy import Callers, callers_of
 from control_plane.hub.caller import CALLER, Caller
 from control_plane.hub.errors import database_away, refuse
 from db.notifications import DATABASE_AWAY
 from db.session import Database
+from db.undisturbed import undisturbed
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Door(ServerInterceptor):
         async def guarded(request: object, context: "ServicerContext[Any, Any]") -> object:
             try:
                 await self._identify(method, context)
-                return await behaviour(request, context)
+                return await undisturbed(behaviour(request, context))
             except Exception as error:  # noqa: BLE001 - the agents' door
                 problem = _problem(method, error)
             return await refuse(context, problem)
@@ -90,9 +91,12 @@ class Door(ServerInterceptor):
         if len(certificates) != 1:
             raise Unauthenticated("the call came without a certificate")
         identity, serial = identity_of(certificates[0])
+        await undisturbed(self._admit(identity, serial))
+        CALLER.set(Caller(identity, serial))
+
+    async def _admit(self, identity: AgentIdentity, serial: str) -> None:
         async with self._database.system() as session:
             await admit(session, identity, serial)
-        CALLER.set(Caller(identity, serial))
 
 
 def _problem(method: str, error: Exception) -> PenguinError:

@@ -1,5 +1,6 @@
 """The live links of this process, one for each server."""
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +14,17 @@ class Sessions:
 
     def __init__(self) -> None:
         self._by_vps: dict[uuid.UUID, Session] = {}
+        self._live: set[Session] = set()
+        self._none_live = asyncio.Event()
+        self._none_live.set()
 
     @contextmanager
     def registered(self, session: Session) -> Iterator[None]:
         """Hold the session here; one that the server had before is ended, for the agent has gone from it."""
         before = self._by_vps.get(session.vps_id)
         self._by_vps[session.vps_id] = session
+        self._live.add(session)
+        self._none_live.clear()
         if before:
             before.end(Unavailable("the server has opened another link"))
         try:
@@ -26,6 +32,9 @@ class Sessions:
         finally:
             if self._by_vps.get(session.vps_id) is session:
                 del self._by_vps[session.vps_id]
+            self._live.remove(session)
+            if not self._live:
+                self._none_live.set()
 
     def look_again(self, vps_id: str | None) -> None:
         """Let the session of this server, or every session, see whether its desired state or standing changed."""
@@ -35,5 +44,9 @@ class Sessions:
 
     def end_all(self) -> None:
         """End every link: the hub goes away, and the agents are to come again."""
-        for session in list(self._by_vps.values()):
+        for session in self._live:
             session.end(Unavailable("the hub is going away"))
+
+    async def all_ended(self) -> None:
+        """Return when no link is live any more and the end of each is recorded."""
+        await self._none_live.wait()

@@ -105,6 +105,7 @@ async def _serve_agents(
         finally:
             sessions.end_all()
             await asyncio.gather(enrolment.stop(_GRACE_SECONDS), link.stop(_GRACE_SECONDS))
+            await sessions.all_ended()
         for task in beside:
             task.cancel()
 

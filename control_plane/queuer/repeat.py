@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Never
+from collections.abc import Callable, Coroutine
+from typing import Any, Never
 
 from control_plane.queuer.streams import QUEUE_AWAY
 from db.notifications import DATABASE_AWAY
+from db.undisturbed import undisturbed
 
 _AWAY_SECONDS = 1.0
 
@@ -20,10 +21,10 @@ class Attempts:
         self._what = what
         self._away = False
 
-    async def attempt(self, act: Callable[[], Awaitable[float]]) -> float:
+    async def attempt(self, act: Callable[[], Coroutine[Any, Any, float]]) -> float:
         """Return the seconds to wait until the next attempt: what `act` returned, or a moment after it failed."""
         try:
-            pause = await act()
+            pause = await undisturbed(act())
         except (*QUEUE_AWAY, *DATABASE_AWAY) as error:
             if not self._away:
                 _log.warning("%s waits: %s", self._what, type(error).__name__)
@@ -35,7 +36,7 @@ class Attempts:
         return pause
 
 
-async def repeat(what: str, act: Callable[[], Awaitable[float]]) -> Never:
+async def repeat(what: str, act: Callable[[], Coroutine[Any, Any, float]]) -> Never:
     """Do `act` forever, after as many seconds as it returned."""
     attempts = Attempts(what)
     while True:

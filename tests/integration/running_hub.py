@@ -1,6 +1,7 @@
 """A real hub on loopback, and agents that speak to it through bare gRPC stubs."""
 
 import asyncio
+import contextlib
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -117,13 +118,22 @@ class AgentLink:
     async def receive(self, kind: str) -> HubMessage:
         """Return the next message of a kind; others before it are passed over."""
         while True:
-            message = await self.call.read()
-            if not isinstance(message, HubMessage):
-                raise TypeError(f"the stream ended with {await self.call.code()}: {await self.call.details()}")
+            message = await self.read()
             if message.WhichOneof("body") == kind:
                 return message
 
+    async def read(self) -> HubMessage:
+        """Return the next message."""
+        message = await self.call.read()
+        if not isinstance(message, HubMessage):
+            raise TypeError(f"the stream ended with {await self.call.code()}: {await self.call.details()}")
+        return message
+
     async def ended_with(self) -> grpc.StatusCode:
+        """Read what is left, without which gRPC tells no status, and return the status."""
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while await self.call.read() is not grpc.aio.EOF:
+                pass
         return await self.call.code()
 
 
