@@ -19,7 +19,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Paths and addresses of the agent on its server."""
+    """Paths on a mail server."""
 
     #: Written by cloud-init: `agent.json` (see `JoinFile`) and `ca.pem`, the pinned certificate authority.
     config_dir: Path = Path("/etc/penguin")
@@ -28,9 +28,6 @@ class Settings:
     #: The root half listens here (penguin-configure.socket).
     configure_socket: Path = Path("/run/penguin/configure.sock")
     mail_log: Path = Path("/var/log/mail.log")
-    #: Postfix's listener for the relay: no milters, loopback only.
-    injection_host: str = "127.0.0.1"
-    injection_port: int = 10025
 
     @property
     def join_file(self) -> Path:

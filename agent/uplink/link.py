@@ -58,7 +58,7 @@ class Uplink:
         self.desired_state: Latest[DesiredState] = Latest()
         self.report_interval = DEFAULT_REPORT_INTERVAL
         self.connected = False
-        #: Set once the control plane was reached or found away for the first time.
+        #: Set once the link is up, or the control plane was found away, for the first time.
         self.first_tried = asyncio.Event()
         self._settings = settings
         self._store = IdentityStore(settings.identity_dir)
@@ -87,9 +87,7 @@ class Uplink:
         help.
         """
         while True:
-            pause = await self._advance(applied_version)
-            self.first_tried.set()
-            await asyncio.sleep(pause)
+            await asyncio.sleep(await self._advance(applied_version))
 
     async def _advance(self, applied_version: Callable[[], int]) -> float:
         """Do what the situation asks and return the seconds to wait after it."""
@@ -172,6 +170,7 @@ class Uplink:
                 return self._pause("link down", ended.code, str(ended))
 
     def _pause(self, what: str, code: grpc.StatusCode, details: str | None) -> float:
+        self.first_tried.set()
         pause = self._backoff.failed()
         logger.warning("%s code=%s details=%r pause_seconds=%.1f", what, code.name, details, pause)
         return pause

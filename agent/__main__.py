@@ -1,0 +1,153 @@
+"""penguin-agent: makes this server part of a fleet.
+
+Keeps the link to the control plane, takes envelopes from the queue and hands them to Postfix, follows the mail log,
+hands desired configurations to the root half, and reports the server's health. Run by systemd as penguin-agent.service
+under a user of its own; the root half is penguin-configure.service.
+
+SECURITY: opens no port. Holds the server's private key, the queue's password and the DKIM keys of the applied
+configuration, in /var/lib/penguin-agent (0700). Whoever takes it over can send mail as this server's domains and read
+its mail log, and has no way to root but the desired states that the root half checks and renders itself.
+
+DIAGNOSTICS: key=value lines on standard error (journalctl -u penguin-agent); what is wrong now stands in
+`systemctl status penguin-agent`. Exit status 77: the control plane refuses this server; 78: it is not enrolled and has
+no join token (systemd restarts neither); 1: a task failed, and systemd starts the agent again.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+from agent.configuration.configurator import Configurator
+from agent.health import problems
+from agent.journal import Journal, JournalUnavailable
+from agent.maillog.follow import MailLog
+from agent.metrics.certificates import CertificateWatch
+from agent.metrics.report import Reporter
+from agent.relay.relay import Relay
+from agent.settings import Settings
+from agent.supervisor import StopForGood, Supervisor, TaskFailed
+from agent.systemd import keep_watchdog, notify
+from agent.uplink.link import Uplink
+from protos.agent.v1.link_pb2 import AgentMessage
+from protos.agent.v1.telemetry_pb2 import HealthReport
+from protos.agent.v1.telemetry_pb2 import Relay as RelayHealth
+
+logger = logging.getLogger("agent")
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def main() -> int:
+    """Read the command line, run, and return the exit status."""
+    command = _parse_command()
+    if command == "selfcheck":
+        os.execv(sys.executable, [sys.executable, "-m", "agent.units.selfcheck"])  # noqa: S606 - needs no shell
+    logging.basicConfig(level=logging.INFO, format="level=%(levelname)s logger=%(name)s %(message)s")
+    try:
+        asyncio.run(run(Settings(), agent_version()))
+    except StopForGood as stop:
+        return stop.exit_status
+    except TaskFailed:
+        return 1
+    return 0
+
+
+def agent_version() -> str:
+    """Return the version of the installed release."""
+    return importlib.metadata.version("penguinmails")
+
+
+async def run(settings: Settings, version: str) -> None:
+    """Wire the parts together and run them until SIGTERM. Raises `StopForGood` or `TaskFailed`."""
+    supervisor = Supervisor()
+    journal = Journal.open(settings.state_dir / "journal.sqlite3")
+    uplink = Uplink(settings, journal, version)
+    configurator = Configurator(uplink.desired_state, uplink.send, settings.state_dir, settings.configure_socket)
+    relay = Relay(journal, uplink.queue_access, configurator.applied, uplink.request_queue_access)
+    certificates = CertificateWatch()
+    reporter = Reporter(
+        partial(_publish, uplink),
+        interval=lambda: uplink.report_interval,
+        relay=partial(_relay_health, journal, relay),
+        certificates=certificates,
+        agent_version=version,
+    )
+    supervisor.add("watchdog", partial(keep_watchdog, uplink.first_tried))
+    supervisor.add("uplink", partial(uplink.run, lambda: configurator.applied_version))
+    supervisor.add("configuration", configurator.run)
+    supervisor.add("maillog", MailLog(journal, settings.mail_log).run)
+    supervisor.add("relay", relay.run)
+    supervisor.add("certificates", certificates.run)
+    supervisor.add("metrics", partial(_report, reporter, uplink.first_tried))
+    logger.info("starting version=%s", version)
+    try:
+        with _stopped_by_signals(supervisor):
+            await supervisor.run()
+    finally:
+        notify("STOPPING=1")
+        journal.close()
+        logger.info("stopped")
+
+
+def _parse_command() -> str | None:
+    parser = argparse.ArgumentParser(
+        prog="penguin-agent",
+        description="Makes this server part of a fleet: without a command it runs the agent, as systemd does.",
+        epilog="Log: journalctl -u penguin-agent. State: systemctl status penguin-agent.",
+    )
+    parser.add_argument("--version", action="version", version=agent_version())
+    parser.add_argument(
+        "command", nargs="?", choices=["selfcheck"], help="check that this release can run on this server, and end"
+    )
+    command: str | None = parser.parse_args().command
+    return command
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(supervisor: Supervisor) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, supervisor.stop)
+    try:
+        yield
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _report(reporter: Reporter, first_tried: asyncio.Event) -> None:
+    """Begin when the link's state is known, for it is part of what is shown."""
+    await first_tried.wait()
+    await reporter.run()
+
+
+async def _relay_health(journal: Journal, relay: Relay) -> RelayHealth | None:
+    try:
+        counts = await journal.counts()
+    except JournalUnavailable:
+        return None
+    return RelayHealth(
+        in_hand=counts.in_hand,
+        in_postfix=counts.in_postfix,
+        spooled_events=counts.spooled_events,
+        malformed_envelopes=counts.malformed_envelopes,
+        malformed_log_lines=counts.malformed_log_lines,
+        redis_connected=relay.redis_connected,
+    )
+
+
+def _publish(uplink: Uplink, report: HealthReport) -> None:
+    uplink.send(AgentMessage(health=report))
+    link = "link up" if uplink.connected else "link down"
+    notify(f"STATUS={link}; {', '.join(problems(report)) or 'all well'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
