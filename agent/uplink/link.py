@@ -87,7 +87,8 @@ class Uplink:
         help.
         """
         while True:
-            await asyncio.sleep(await self._advance(applied_version))
+            pause = await self._advance(applied_version)
+            await asyncio.sleep(pause)
 
     async def _advance(self, applied_version: Callable[[], int]) -> float:
         """Do what the situation asks and return the seconds to wait after it."""
