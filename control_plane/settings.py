@@ -19,11 +19,11 @@ class Settings(BaseSettings):
     state_dir: Path
     #: What the downloads door serves: wheels, manifest and bootstrap. Shared by the installations of one checkout.
     wheelhouse_dir: Path = Field(default_factory=lambda data: data["state_dir"] / "wheelhouse")
-    #: libpq URLs (postgresql://…), one for each role; see ARCHITECTURE.md on roles.
-    api_database_url: SecretStr
-    system_database_url: SecretStr
-    #: redis://, rediss:// or unix:// URL with the control plane's own user.
-    redis_url: SecretStr
+    #: libpq URLs (postgresql://…), one for each role. A process is given its own role's and not the other.
+    api_database_url: SecretStr = SecretStr("")
+    system_database_url: SecretStr = SecretStr("")
+    #: redis://, rediss:// or unix:// URL with the control plane's own user; for the hub and the queuer.
+    redis_url: SecretStr = SecretStr("")
     #: host:port where agents reach Redis over TLS.
     redis_agent_endpoint: str = "10.77.0.1:7379"
     #: host:port of the agents' doors: enrolment (server TLS), link (mutual TLS), downloads (HTTPS).

@@ -19,6 +19,7 @@ from control_plane.processes.interruptible import run_interruptible
 from control_plane.processes.places import state_dir
 from control_plane.processes.progress import Progress
 from control_plane.providers.local.network import NAMESERVER
+from control_plane.providers.local.world import World
 
 INSTANCE = "demo"
 
@@ -28,6 +29,8 @@ def run_demo(*, once: bool, json: bool) -> int:
     state = state_dir(INSTANCE)
     if read_process(state):
         raise Conflict("the demo runs already; Ctrl-C there, or `penguin down`, ends it")
+    # Disks of servers that a killed demo left may still be mounted below.
+    World(state).destroy()
     shutil.rmtree(state, ignore_errors=True)
     try:
         with terminal_progress() as progress:

@@ -35,7 +35,9 @@ def process_orders(
     places: Places, enter: Sequence[str], settings: Settings, rest_fd: int, rest_port: int
 ) -> list[ChildOrder]:
     """Return how the control plane's processes are started; the api serves when its REST port answers."""
-    environment = _outer_environment() | exported(settings)
+    environment = _outer_environment() | exported(settings.model_copy(update={"api_database_url": SecretStr("")}))
+    # What serves tenants cannot see across them, whatever it is made to do.
+    api_settings = settings.model_copy(update={"system_database_url": SecretStr(""), "redis_url": SecretStr("")})
     orders = [
         ChildOrder(
             name=name,
@@ -49,7 +51,7 @@ def process_orders(
     api = ChildOrder(
         name="api",
         command=_python(enter, "control_plane.processes.api"),
-        environment=environment | {"PENGUIN_REST_FDS": str(rest_fd)},
+        environment=_outer_environment() | exported(api_settings) | {"PENGUIN_REST_FDS": str(rest_fd)},
         log=places.logs / "api.log",
         notify_socket=places.runtime / "notify" / "api",
         pass_fds=(rest_fd,),

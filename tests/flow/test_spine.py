@@ -9,6 +9,7 @@ import pytest
 
 from control_plane.processes.all import Installation
 from control_plane.processes.places import state_dir
+from control_plane.providers.local.world import World
 from tests.flow.spine import SaysNothing, Spine, call, make_party, until_key
 
 INSTANCE = "flow-test"
@@ -31,6 +32,7 @@ with smtplib.SMTP(sys.argv[1], 587, timeout=10) as smtp:
 @pytest.fixture(scope="module")
 async def spine() -> AsyncIterator[Spine]:
     state = state_dir(INSTANCE)
+    World(state).destroy()
     shutil.rmtree(state, ignore_errors=True)
     async with Installation(INSTANCE, 0, SaysNothing()) as installation:
         record = installation.record
@@ -128,11 +130,11 @@ async def test_08_processes_that_are_killed_come_back_and_lose_nothing(spine: Sp
 
 async def test_09_a_server_that_reboots_keeps_its_identity_and_its_mail(spine: Spine) -> None:
     spine.inside(spine.sender, "touch", "/run/before-the-reboot")
-    key = spine.inside(spine.sender, "sha256sum", "/var/lib/penguin-agent/key.pem")
+    key = spine.inside(spine.sender, "sha256sum", "/var/lib/penguin-agent/identity/key.pem")
     spine.inside(spine.sender, "systemctl", "--no-block", "reboot")
     message_id = await spine.send(spine.receiver.inbox["email_address"], "step 9")
     assert (await spine.final(message_id, 60))["state"] == "delivered"
-    assert spine.inside(spine.sender, "sha256sum", "/var/lib/penguin-agent/key.pem") == key
+    assert spine.inside(spine.sender, "sha256sum", "/var/lib/penguin-agent/identity/key.pem") == key
     assert "before-the-reboot" not in spine.inside(spine.sender, "ls", "/run")
 
 
