@@ -92,7 +92,7 @@ class Worker:
     def _judge(self, step: Step[Any], claim: Claim, outcome: Outcome) -> Outcome:
         """Turn a wait that has lasted too long into a failure."""
         if isinstance(outcome, Wait) and self.clock() >= claim.started_at + step.patience:
-            return Failed(f"{outcome.reason}; given up after {_in_words(step.patience)}")
+            return Failed(f"{outcome.reason}; given up after {step.patience.total_seconds() / 60:.0f} minutes")
         return outcome
 
     async def _record(self, pipeline: Pipeline[Any], run: Run, claim: Claim, outcome: Outcome) -> None:
@@ -106,7 +106,8 @@ class Worker:
                 case Failed():
                     await record_failed(session, claim, outcome.reason)
                     await pipeline.on_failure(session, run, outcome.reason)
-        _log.info("%s %s: step %d: %s", run.kind, run.subject_id, claim.position, type(outcome).__name__.lower())
+        step = pipeline.steps[claim.position].name
+        _log.info("%s %s: %s %s", run.kind, run.subject_id, step, _in_words(outcome))
 
 
 async def _poll(step: Step[Any], context: object, attempts: int) -> Outcome:
@@ -127,5 +128,11 @@ async def _poll(step: Step[Any], context: object, attempts: int) -> Outcome:
         await asyncio.sleep(outcome.seconds)
 
 
-def _in_words(patience: timedelta) -> str:
-    return f"{patience.total_seconds() / 60:.0f} minutes"
+def _in_words(outcome: Outcome) -> str:
+    match outcome:
+        case Done():
+            return "is done"
+        case Wait():
+            return f"waits: {outcome.reason}"
+        case Failed():
+            return f"failed: {outcome.reason}"

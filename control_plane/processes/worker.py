@@ -34,6 +34,9 @@ from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
 from db.session import Database
 
+#: Loggers of libraries that tell each thing they do; what became of it, our own lines say.
+_TALKATIVE = ("procrastinate", "PowerDnsProvider[powerdns]", "Record")
+
 
 class WorkerStopped(Exception):
     """The job runner ended by itself; the reason is in the log before this."""
@@ -91,6 +94,8 @@ async def _work(settings: Settings) -> None:
 def main() -> None:
     """Run the process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for talkative in _TALKATIVE:
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     asyncio.run(serve(Settings.model_validate({})))
 
 

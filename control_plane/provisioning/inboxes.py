@@ -26,6 +26,19 @@ class Inbox:
     server_status: ServerStatus
     server_status_reason: str | None
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why it can never be set up, if that is so."""
+        if self.status is InboxStatus.DELETING:
+            return "the inbox's removal was asked for"
+        match self.server_status:
+            case ServerStatus.FAILED:
+                return f"the inbox's server failed: {self.server_status_reason}"
+            case ServerStatus.DELETING | ServerStatus.DELETED:
+                return "the inbox's server is gone"
+            case _:
+                return None
+
 
 async def load_inbox(context: StepContext) -> Inbox:
     """Return the inbox that the run is about."""

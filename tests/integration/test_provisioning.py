@@ -412,6 +412,17 @@ async def test_an_inbox_waits_for_its_server(world: World) -> None:
     assert (await world.inbox(inbox_id)).status == "ready"
 
 
+async def test_an_inbox_on_a_server_that_failed_says_so(world: World) -> None:
+    world.provider.refuses_with = "no more servers"
+    inbox_id = await world.make_inbox(await world.request())
+
+    await world.work()
+
+    inbox = await world.inbox(inbox_id)
+    assert inbox.status == "failed"
+    assert "no more servers" in inbox.status_reason
+
+
 async def test_what_stands_in_the_tenants_zone_is_left_and_reported_until_it_is_mended(world: World) -> None:
     spf = "v=spf1 include:_spf.other.example -all"
     world.powerdns.create_zone(DOMAIN, {("TXT", DOMAIN): [f'"{spf}"', '"site=1"'], ("A", DOMAIN): ["198.51.100.1"]})

@@ -8,7 +8,6 @@ from control_plane.dns.generate import generate_records
 from control_plane.pipelines.step import Done, Failed, Outcome, Wait
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.inboxes import load_inbox
-from control_plane.provisioning.states import InboxStatus, ServerStatus
 
 
 class GenerateRecords:
@@ -20,10 +19,8 @@ class GenerateRecords:
     async def run(self, context: StepContext) -> Outcome:
         """Wait for the address; the rows are written with the step."""
         inbox = await load_inbox(context)
-        if inbox.status is InboxStatus.DELETING:
-            return Failed("the inbox's removal was asked for")
-        if inbox.server_status in {ServerStatus.DELETING, ServerStatus.DELETED}:
-            return Failed("the inbox's server is gone")
+        if inbox.obstacle:
+            return Failed(inbox.obstacle)
         if inbox.server_address is None:
             return Wait("the inbox's server has no address yet")
 
