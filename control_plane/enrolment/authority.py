@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -21,22 +20,19 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock, utc_now
+from control_plane.enrolment.certificate_profile import authority_certificate, leaf, requested_key
 from control_plane.enrolment.identity import AgentIdentity, serial_of
-from control_plane.errors import InvalidInput
 from control_plane.sealing import Sealer
 
 #: An agent renews at half of this.
 AGENT_CERTIFICATE_LIFE = timedelta(hours=24)
 #: The doors are given a new certificate at each start of the installation.
 SERVER_CERTIFICATE_LIFE = timedelta(days=90)
-_AUTHORITY_LIFE = timedelta(days=3650)
-#: Clocks of new servers may be a little behind.
-_BACKDATED = timedelta(minutes=5)
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('certificate_authorities'))")
 _NEWEST = text("SELECT id, certificate_pem, private_key_sealed FROM certificate_authorities ORDER BY created_at DESC")
@@ -90,7 +86,7 @@ class Authority:
     @classmethod
     async def _create(cls, session: AsyncSession, sealer: Sealer, trust_domain: str, clock: Clock) -> "Authority":
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _self_signed(key, clock())
+        certificate = authority_certificate(key, clock())
         authority_id = uuid.uuid4()
         key_der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         row = {
@@ -111,12 +107,9 @@ class Authority:
 
         Raises `InvalidInput` when the request is malformed, is not signed by its own key, or the key is not P-256.
         """
-        public_key = _requested_key(csr_der)
-        names = x509.SubjectAlternativeName(
-            [x509.UniformResourceIdentifier(identity.spiffe_id(self._trust_domain))],
-        )
-        builder = self._leaf(public_key, str(identity.vps_id), AGENT_CERTIFICATE_LIFE)
-        certificate = self._sign(builder, names, ExtendedKeyUsageOID.CLIENT_AUTH)
+        names = [x509.UniformResourceIdentifier(identity.spiffe_id(self._trust_domain))]
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH
+        certificate = self._sign(requested_key(csr_der), str(identity.vps_id), names, usage, AGENT_CERTIFICATE_LIFE)
         return IssuedCertificate(
             certificate.public_bytes(Encoding.PEM), serial_of(certificate), certificate.not_valid_after_utc
         )
@@ -125,89 +118,32 @@ class Authority:
         """Return a server certificate and its new key for one of our doors."""
         key = ec.generate_private_key(ec.SECP256R1())
         addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ip_addresses]
-        names = x509.SubjectAlternativeName([*(x509.DNSName(name) for name in dns_names), *addresses])
-        builder = self._leaf(key.public_key(), "PenguinMails control plane", SERVER_CERTIFICATE_LIFE)
-        certificate = self._sign(builder, names, ExtendedKeyUsageOID.SERVER_AUTH)
+        names = [*(x509.DNSName(name) for name in dns_names), *addresses]
+        usage = ExtendedKeyUsageOID.SERVER_AUTH
+        certificate = self._sign(key.public_key(), "PenguinMails control plane", names, usage, SERVER_CERTIFICATE_LIFE)
         return ServerCertificate(
             certificate.public_bytes(Encoding.PEM),
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         )
 
-    def _leaf(
-        self, public_key: ec.EllipticCurvePublicKey, common_name: str, life: timedelta
-    ) -> x509.CertificateBuilder:
-        now = self._clock()
-        return (
-            x509.CertificateBuilder()
-            .subject_name(_name(common_name))
-            .issuer_name(self._certificate.subject)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BACKDATED)
-            .not_valid_after(now + life)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-        )
-
     def _sign(
-        self, leaf: x509.CertificateBuilder, names: x509.SubjectAlternativeName, usage: x509.ObjectIdentifier
+        self,
+        public_key: ec.EllipticCurvePublicKey,
+        common_name: str,
+        names: Sequence[x509.GeneralName],
+        usage: x509.ObjectIdentifier,
+        life: timedelta,
     ) -> x509.Certificate:
-        usages = x509.ExtendedKeyUsage([usage])
-        return (
-            leaf.add_extension(names, critical=False)
-            .add_extension(usages, critical=False)
-            .sign(self._key, hashes.SHA256())
+        unsigned = leaf(
+            issuer=self._certificate,
+            public_key=public_key,
+            common_name=common_name,
+            names=x509.SubjectAlternativeName(names),
+            usage=usage,
+            now=self._clock(),
+            life=life,
         )
-
-
-def _requested_key(csr_der: bytes) -> ec.EllipticCurvePublicKey:
-    try:
-        request = x509.load_der_x509_csr(csr_der)
-        key = request.public_key()
-        signed = request.is_signature_valid
-    except (ValueError, InvalidSignature) as error:
-        raise InvalidInput("the certificate request cannot be read") from error
-    if not signed:
-        raise InvalidInput("the certificate request is not signed by its own key")
-    if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
-        raise InvalidInput("the certificate request's key must be P-256")
-    return key
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    subject = _name("PenguinMails agents' authority")
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + _AUTHORITY_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        return unsigned.sign(self._key, hashes.SHA256())
 
 
 def _place(authority_id: uuid.UUID) -> str:

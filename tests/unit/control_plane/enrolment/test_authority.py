@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from control_plane.enrolment.authority import AGENT_CERTIFICATE_LIFE, Authority, _self_signed
+from control_plane.enrolment.authority import AGENT_CERTIFICATE_LIFE, Authority
+from control_plane.enrolment.certificate_profile import authority_certificate
 from control_plane.enrolment.identity import AgentIdentity, identity_of
 from control_plane.errors import InvalidInput, Unauthenticated
 
@@ -19,7 +20,7 @@ WHO = AgentIdentity(uuid.UUID(int=1), uuid.UUID(int=2))
 
 def make_authority() -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
-    return Authority(_self_signed(key, NOW), key, "penguin.example", lambda: NOW)
+    return Authority(authority_certificate(key, NOW), key, "penguin.example", lambda: NOW)
 
 
 def request(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
