@@ -1,0 +1,88 @@
+import asyncio
+import uuid
+
+import pytest
+
+from control_plane.enrolment.identity import AgentIdentity
+from control_plane.errors import Unavailable
+from control_plane.hub.caller import Caller
+from control_plane.hub.session import Session
+from control_plane.hub.sessions import Sessions
+from protos.agent.v1.link_pb2 import HubMessage, Welcome
+
+VPS, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
+
+
+def session(vps_id: uuid.UUID = VPS) -> Session:
+    return Session(uuid.uuid4(), Caller(AgentIdentity(uuid.UUID(int=9), vps_id), "0a"))
+
+
+async def sent(live: Session) -> list[HubMessage]:
+    return [message async for message in live.outgoing()]
+
+
+async def test_what_waits_is_sent_before_the_end() -> None:
+    live = session()
+    await live.send(HubMessage(welcome=Welcome(hub_time_ms=1)))
+    live.end()
+    assert await sent(live) == [HubMessage(welcome=Welcome(hub_time_ms=1))]
+
+
+async def test_a_second_session_of_a_server_ends_the_first() -> None:
+    sessions = Sessions()
+    first, second, other = session(), session(), session(OTHER)
+    with sessions.registered(first), sessions.registered(other), sessions.registered(second):
+        with pytest.raises(Unavailable):
+            await sent(first)
+        sessions.look_again(str(VPS))
+        assert (first.look_again.is_set(), second.look_again.is_set(), other.look_again.is_set()) == (
+            False,
+            True,
+            False,
+        )
+
+
+async def test_all_sessions_look_again_after_hints_may_have_been_lost() -> None:
+    sessions = Sessions()
+    first, second = session(), session(OTHER)
+    with sessions.registered(first), sessions.registered(second):
+        sessions.look_again(None)
+    assert first.look_again.is_set()
+    assert second.look_again.is_set()
+
+
+async def test_the_end_of_all_waits_for_those_that_were_replaced_too() -> None:
+    sessions = Sessions()
+    first, second = session(), session()
+    with sessions.registered(first):
+        with sessions.registered(second):
+            sessions.end_all()
+            ended = asyncio.create_task(sessions.all_ended())
+        await asyncio.sleep(0)
+        assert not ended.done()
+    await ended
+
+
+async def test_a_task_that_fails_ends_its_session_with_the_reason() -> None:
+    live = session()
+
+    async def fail() -> None:
+        raise Unavailable("away")
+
+    task = asyncio.create_task(fail())
+    task.add_done_callback(live.watch)
+    with pytest.raises(Unavailable, match="away"):
+        await sent(live)
+
+
+async def test_an_agent_that_does_not_read_holds_up_whoever_has_more_for_it() -> None:
+    live = session()
+
+    async def talk() -> None:
+        while True:
+            await live.send(HubMessage())
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(talk(), 0.05)
+    live.end()
+    assert len(await sent(live)) == 64
