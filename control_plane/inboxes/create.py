@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict
 from control_plane.inboxes.addresses import EmailAddress
-from control_plane.inboxes.domains import claim_domain
+from control_plane.inboxes.domains import claim_domain, server_of_domain
 from control_plane.inboxes.passwords import dovecot_hash, generate_password
 from control_plane.pipelines.runs import start_run
 from control_plane.sealing import Sealer
@@ -40,7 +40,13 @@ class CreatedInbox:
 
 
 async def create_inbox(session: AsyncSession, scope: TenantScope, new: NewInbox, sealer: Sealer) -> CreatedInbox:
-    """Insert the inbox and start `inbox.setup`; raise `Conflict` when its address or domain is taken."""
+    """Insert the inbox and start `inbox.setup`.
+
+    Raises `Conflict` when its address or domain is taken, or the domain's mail goes to another server.
+    """
+    domain_id = await claim_domain(session, scope, new.address.domain, sealer)
+    if await server_of_domain(session, scope, new.address.domain) not in {None, new.vps_id}:
+        raise Conflict(f"The mail of {new.address.domain} goes to another server; leave vps_id out to use that one.")
     hostname: str = (
         await session.execute(_HOSTNAME, {"tenant_id": scope.tenant_id, "vps_id": new.vps_id})
     ).scalar_one()
@@ -48,7 +54,7 @@ async def create_inbox(session: AsyncSession, scope: TenantScope, new: NewInbox,
     row = {
         "tenant_id": scope.tenant_id,
         "workspace_id": new.workspace_id,
-        "domain_id": await claim_domain(session, scope, new.address.domain, sealer),
+        "domain_id": domain_id,
         "email_address": str(new.address),
         "display_name": new.display_name,
         "vps_id": new.vps_id,

@@ -24,6 +24,12 @@ _CLAIM = text(
     "INSERT INTO domains (tenant_id, name) VALUES (:tenant_id, :name) ON CONFLICT (name) DO NOTHING RETURNING id"
 )
 _FIND = text("SELECT id FROM domains WHERE tenant_id = :tenant_id AND name = :name")
+# Two inboxes of one domain that come at once must not choose different servers.
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('domain:' || CAST(:name AS text), 0))")
+_SERVER = text(
+    "SELECT i.vps_id FROM inboxes i JOIN domains d ON d.tenant_id = i.tenant_id AND d.id = i.domain_id"
+    " WHERE d.tenant_id = :tenant_id AND d.name = :name AND i.vps_id IS NOT NULL LIMIT 1"
+)
 _INSERT_KEY = text(
     "INSERT INTO dkim_keys (id, tenant_id, domain_id, selector, private_key_sealed, public_key)"
     " VALUES (:id, :tenant_id, :domain_id, :selector, :private_key_sealed, :public_key)"
@@ -44,6 +50,17 @@ async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sea
     if domain_id is None:
         raise Conflict(f"The domain {name} is in use and cannot be added.")
     return domain_id
+
+
+async def server_of_domain(session: AsyncSession, scope: TenantScope, name: str) -> uuid.UUID | None:
+    """Return the server that the domain's mail goes to, if it has an inbox already.
+
+    All inboxes of a domain share one server: its MX names one host, and that host must know every address. Until the
+    transaction ends, whoever else places an inbox of the domain waits.
+    """
+    await session.execute(_ONE_AT_A_TIME, {"name": name})
+    vps_id: uuid.UUID | None = await session.scalar(_SERVER, {"tenant_id": scope.tenant_id, "name": name})
+    return vps_id
 
 
 async def _create_dkim_key(session: AsyncSession, scope: TenantScope, domain_id: uuid.UUID, sealer: Sealer) -> None:

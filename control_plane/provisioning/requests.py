@@ -20,10 +20,9 @@ _INSERT_SERVER = text(
 _MARK_DELETING = text(
     "UPDATE vps_servers SET status = 'deleting', status_reason = NULL WHERE tenant_id = :tenant AND id = :id"
 )
-_STATUS_AND_INBOXES = text(
-    "SELECT status, (SELECT count(*) FROM inboxes i WHERE i.tenant_id = v.tenant_id AND i.vps_id = v.id) AS inboxes"
-    " FROM vps_servers v WHERE tenant_id = :tenant AND id = :id FOR UPDATE OF v"
-)
+_LOCK = text("SELECT status FROM vps_servers WHERE tenant_id = :tenant AND id = :id FOR UPDATE")
+# Asked once the lock is held: an inbox that was being placed meanwhile is there now.
+_INBOXES = text("SELECT count(*) FROM inboxes WHERE tenant_id = :tenant AND vps_id = :id")
 
 
 def probe_password_place(vps_id: uuid.UUID) -> str:
@@ -66,11 +65,11 @@ async def request_removal(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id
     Raises `NotFound` for a server that is not the tenant's and `Conflict` while it still has inboxes.
     """
     key = {"tenant": tenant_id, "id": vps_id}
-    server = (await session.execute(_STATUS_AND_INBOXES, key)).one_or_none()
-    if server is None:
+    status = await session.scalar(_LOCK, key)
+    if status is None:
         raise NotFound("there is no such server")
-    if server.inboxes:
-        raise Conflict(f"the server still has {server.inboxes} inboxes; delete them first")
-    if server.status not in {"deleting", "deleted"}:
+    if inboxes := await session.scalar(_INBOXES, key):
+        raise Conflict(f"the server still has {inboxes} inboxes; delete them first")
+    if status not in {"deleting", "deleted"}:
         await session.execute(_MARK_DELETING, key)
         await start_run(session, tenant_id, "vps.decommission", vps_id)

@@ -12,6 +12,7 @@ from control_plane.errors import Conflict, InvalidInput
 from control_plane.inboxes.addresses import EmailAddress, parse_mailbox_address
 from control_plane.inboxes.change import begin_removal, change_inbox
 from control_plane.inboxes.create import NewInbox, create_inbox
+from control_plane.inboxes.domains import server_of_domain
 from control_plane.inboxes.header_text import check_header_text
 from control_plane.inboxes.load import list_inboxes, load_inbox
 from control_plane.inboxes.placement import ServerWish, newest_server, require_server
@@ -35,8 +36,8 @@ _DisplayName = Annotated[str, Field(max_length=255)]
 class NewInboxBody(BaseModel):
     """An inbox to create.
 
-    It goes to the server `vps_id`, or to the workspace's newest one of that provider and size; when there is none, one
-    is provisioned.
+    It goes to the server `vps_id`; without one, to the server that its domain's mail goes to already, or else to the
+    workspace's newest one of that provider and size. When there is none, one is provisioned.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -108,7 +109,7 @@ async def create(
     address = _own_address(body.email_address, parts.settings.platform_domain)
     display_name = check_header_text(body.display_name, "/display_name") if body.display_name else None
     await require_workspace(access.session, access.scope, workspace_id)
-    vps_id = await _place(access, parts, workspace_id, body)
+    vps_id = await _place(access, parts, workspace_id, address.domain, body)
     new = NewInbox(workspace_id, vps_id, address, display_name)
     created = await create_inbox(access.session, access.scope, new, parts.sealer)
     inbox = await load_inbox(access.session, access.scope, created.id)
@@ -164,11 +165,12 @@ def _own_address(address: str, platform_domain: str) -> EmailAddress:
     return parsed
 
 
-async def _place(access: Access, parts: Parts, workspace_id: uuid.UUID, body: NewInboxBody) -> uuid.UUID:
+async def _place(access: Access, parts: Parts, workspace_id: uuid.UUID, domain: str, body: NewInboxBody) -> uuid.UUID:
     """Return the server for a new inbox, asking for one when there is none."""
-    if body.vps_id is not None:
-        await require_server(access.session, access.scope, workspace_id, body.vps_id)
-        return body.vps_id
+    named = body.vps_id or await server_of_domain(access.session, access.scope, domain)
+    if named is not None:
+        await require_server(access.session, access.scope, workspace_id, named)
+        return named
     wish = ServerWish(body.vps_provider, body.vps_size)
     found = await newest_server(access.session, access.scope, workspace_id, wish)
     if found is not None:

@@ -265,3 +265,15 @@ async def test_the_inbox_of_another_tenant_is_not_there(
     problem(await other_client.post(f"inboxes/{inbox.id}/dns-records/verify"), 404, "not-found")
     problem(await other_client.post(path, json=SALES | ORDER), 404, "not-found")
     problem(await other_client.get(f"inboxes/{uuid.uuid4()}"), 404, "not-found")
+
+
+async def test_a_domains_inboxes_share_the_server_that_its_mail_goes_to(
+    rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant, path: str
+) -> None:
+    first = await make_server(system_database, tenant)
+    assert (await rest_client.post(path, json=SALES)).json()["vps_id"] == str(first)
+    newer = await make_server(system_database, tenant)
+    second = await rest_client.post(path, json={"email_address": "info@pinguin.example"})
+    assert second.json()["vps_id"] == str(first)
+    elsewhere = await rest_client.post(path, json={"email_address": "help@pinguin.example", "vps_id": str(newer)})
+    problem(elsewhere, 409, "conflict")
