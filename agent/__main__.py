@@ -16,13 +16,13 @@ no join token (systemd restarts neither); 1: a task failed, and systemd starts t
 import argparse
 import asyncio
 import contextlib
-import importlib.metadata
 import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from agent.configuration.configurator import Configurator
 from agent.health import problems
@@ -60,8 +60,8 @@ def main() -> int:
 
 
 def agent_version() -> str:
-    """Return the version of the installed release."""
-    return importlib.metadata.version("penguinmails")
+    """Return the release's name, which is that of its environment's folder: version and beginning of the hash."""
+    return Path(sys.prefix).name
 
 
 async def run(settings: Settings, version: str) -> None:
