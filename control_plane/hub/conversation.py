@@ -21,7 +21,7 @@ from control_plane.fleet.desired import desired_version, load_desired_state
 from control_plane.fleet.links import close_link, open_link
 from control_plane.fleet.reports import record_configuration_result, record_report
 from control_plane.hub.session import Session
-from control_plane.sealing import Sealer
+from control_plane.sealing import SealBroken, Sealer
 from db.notifications import DATABASE_AWAY
 from db.session import Database
 from db.undisturbed import undisturbed
@@ -161,9 +161,9 @@ class Conversation:
                 return await load_desired_state(
                     database, self._session.vps_id, self._resources.sealer, self._resources.nameservers
                 )
-            except Conflict as unready:
-                # Whoever makes it ready raises the version, and we are notified.
-                _log.info("%s is not told its desired state yet: %s", self._session.vps_id, unready)
+            except (Conflict, SealBroken) as unready:
+                # Whoever mends it raises the version, and we are notified. Until then the link serves for the rest.
+                _log.warning("%s is not told its desired state: %s", self._session.vps_id, unready)
                 return None
 
 

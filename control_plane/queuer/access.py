@@ -4,8 +4,10 @@ The password is random and new with each grant, and is kept nowhere but with the
 users, the agent is refused, asks again over its link, and is granted anew.
 """
 
+import logging
 import secrets
 import uuid
+from collections.abc import Awaitable, Callable, Collection
 
 from redis.asyncio import Redis
 
@@ -28,6 +30,9 @@ _COMMANDS = (
     "+client|setname",
 )
 _PASSWORD_BYTES = 32
+_USER_PREFIX = "vps-"
+
+_log = logging.getLogger(__name__)
 
 
 async def grant(redis: Redis, vps_id: uuid.UUID, endpoint: str, ca_pem: bytes) -> QueueAccess:
@@ -54,17 +59,36 @@ async def grant(redis: Redis, vps_id: uuid.UUID, endpoint: str, ca_pem: bytes) -
 
 
 async def revoke(redis: Redis, vps_id: uuid.UUID) -> None:
-    """Take a server's access and its streams away, and cut its connections. Raises `Unavailable`.
+    """Take a server's access and its streams away, and cut its connections. Raises one of `streams.QUEUE_AWAY`.
 
     What was leased to it stays in PostgreSQL.
     """
-    try:
-        await redis.acl_deluser(username(vps_id))
-        await redis.delete(keys.epoch(vps_id), *keys.streams(vps_id))
-    except QUEUE_AWAY as error:
-        raise Unavailable(f"the queue is away: {type(error).__name__}") from error
+    await redis.acl_deluser(username(vps_id))
+    await redis.delete(keys.epoch(vps_id), *keys.streams(vps_id))
+
+
+async def revoke_others(redis: Redis, may_stay: Callable[[], Awaitable[Collection[uuid.UUID]]]) -> None:
+    """Revoke the access of every server but those that may stay.
+
+    They are asked for after the users were read: a server's row is there before its first grant, so nobody who
+    was just granted access is taken for a stranger. Raises one of `streams.QUEUE_AWAY`.
+    """
+    granted = {vps_id for name in await redis.acl_users() if (vps_id := _server_of(name))}
+    for vps_id in granted.difference(await may_stay()):
+        await revoke(redis, vps_id)
+        _log.info("took the queue away from %s", vps_id)
 
 
 def username(vps_id: uuid.UUID) -> str:
     """Return the name of a server's ACL user."""
-    return f"vps-{vps_id}"
+    return f"{_USER_PREFIX}{vps_id}"
+
+
+def _server_of(user: bytes | str) -> uuid.UUID | None:
+    """Return the server that an ACL user is for, or None for a user that we did not make."""
+    name = user.decode() if isinstance(user, bytes) else user
+    try:
+        vps_id = uuid.UUID(name.removeprefix(_USER_PREFIX))
+    except ValueError:
+        return None
+    return vps_id if username(vps_id) == name else None

@@ -13,16 +13,18 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from control_plane.clock import Clock, utc_now
+from control_plane.queuer.access import revoke_others
 from control_plane.queuer.allot import allot
 from control_plane.queuer.leased_send import LeasedSend
 from control_plane.queuer.refill import Refill
 from control_plane.queuer.repeat import Attempts, repeat
-from control_plane.queuer.statements import claim, reclaim, waiting_lines
+from control_plane.queuer.statements import claim, reclaim, servers, waiting_lines
 from control_plane.queuer.streams import look, write
 from db.notifications import listen
 from db.session import Database
@@ -36,6 +38,7 @@ _POLL_SECONDS = 1.0
 #: The first wait for agents to make room in full streams; it doubles up to the poll.
 _FULL_SECONDS = 0.02
 _RECLAIM_SECONDS = 5.0
+_REVOKE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +74,7 @@ class Queuer:
                 group.create_task(listen(self.database, (CHANNEL,), lambda _payload: self._woken.set())),
                 group.create_task(repeat("refilling", refill.look_at_all)),
                 group.create_task(repeat("taking back leases", self.take_back)),
+                group.create_task(repeat("revoking access", self.revoke)),
             ]
             await self._rounds()
             for task in beside:
@@ -101,6 +105,11 @@ class Queuer:
             _log.warning("took back %d leases that ran out", count)
             self._woken.set()
         return _RECLAIM_SECONDS
+
+    async def revoke(self) -> float:
+        """Take the queue away from servers that are gone or banned, and return the seconds until the next time."""
+        await revoke_others(self.redis, partial(servers, self.database))
+        return _REVOKE_SECONDS
 
     async def _rounds(self) -> None:
         attempts = Attempts("queueing")

@@ -139,6 +139,15 @@ async def test_the_desired_state_is_sent_when_it_is_newer_and_its_result_is_reco
     )
 
 
+async def test_a_server_whose_secrets_do_not_open_keeps_its_link_without_a_desired_state(
+    hub: RunningHub, agent: Credentials
+) -> None:
+    await execute(hub, "UPDATE vps_servers SET probe_password_sealed = '\\x00'")
+    async with hub.linked(agent) as link:
+        await link.send(AgentMessage(delivery_events=DeliveryEvents()))
+        await link.receive("events_confirmed")
+
+
 async def test_a_result_that_was_lost_is_learnt_from_the_next_hello(hub: RunningHub, agent: Credentials) -> None:
     async with hub.linked(agent, applied_version=1) as link:
         assert await scalar(hub, "SELECT applied_version FROM vps_servers") == 1

@@ -276,3 +276,21 @@ async def test_an_agent_reaches_its_own_streams_with_the_commands_it_needs_and_n
     again = await access.grant(redis, vps_id, "10.77.0.1:7379", b"pem")
     assert again.password != granted.password
     await redis.acl_deluser(again.username)
+
+
+async def test_servers_that_are_gone_or_banned_lose_the_queue_and_others_keep_it(
+    system_database: Database, redis: Redis, inbox: SomeInbox
+) -> None:
+    banned = await make_server(system_database, inbox.tenant)
+    gone = uuid.uuid4()
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE vps_servers SET banned_at = now() WHERE id = :id"), {"id": banned})
+    for vps_id in (inbox.vps_id, banned, gone):
+        await access.grant(redis, vps_id, "10.77.0.1:7379", b"pem")
+    await redis.acl_setuser("vps-of-somebody-else", reset=True)
+
+    await Queuer(system_database, redis, LIMITS).revoke()
+
+    left = {user.decode() if isinstance(user, bytes) else user for user in await redis.acl_users()}
+    assert left == {"default", "vps-of-somebody-else", access.username(inbox.vps_id)}
+    await redis.acl_deluser("vps-of-somebody-else", access.username(inbox.vps_id))
