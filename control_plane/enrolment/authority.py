@@ -29,8 +29,9 @@ from control_plane.enrolment.certificate_profile import authority_certificate, l
 from control_plane.enrolment.identity import AgentIdentity, serial_of
 from control_plane.sealing import Sealer
 
-#: An agent renews at half of this.
-AGENT_CERTIFICATE_LIFE = timedelta(hours=24)
+#: An agent renews at half of this, so it may be without its control plane for three and a half days at least. A
+#: revoked certificate is refused at once, so that a short life would buy nothing.
+AGENT_CERTIFICATE_LIFE = timedelta(days=7)
 #: The doors are given a new certificate at each start of the installation.
 SERVER_CERTIFICATE_LIFE = timedelta(days=90)
 

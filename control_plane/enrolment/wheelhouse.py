@@ -1,8 +1,8 @@
 """The agent's wheelhouse: what a new server downloads, built once and served by `processes/downloads.py`.
 
-It holds our own wheel, the wheels of `requirements/agent.lock` for the servers' Python, pip's wheel (Debian's Python
-comes without pip), the bootstrap program, and `manifest.json` with the SHA-256 of each wheel. A server pins the hash of
-the manifest. It is built in a folder beside and moved into place whole, and only when what it is made of has changed.
+It holds our own wheel, the wheels of `requirements/agent.lock` for the servers' Python, the bootstrap program that
+unpacks them, and `manifest.json` with the SHA-256 of each wheel. A server pins the hash of the manifest. It is built in
+a folder beside and moved into place whole, and only when what it is made of has changed.
 """
 
 import fcntl
@@ -21,13 +21,10 @@ from pathlib import Path
 #: What servers run: Debian 12's Python, on glibc 2.36; wheels built for an older glibc fit too.
 SERVER_PYTHON = "3.11"
 SERVER_PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in range(36, 16, -1)), "manylinux2014_x86_64")
-#: Published as source alone; pure Python, built here with the environment's own setuptools.
-SOURCE_ONLY = "sdnotify"
 
 _PACKAGES = ("agent", "control_plane", "db", "mailstack", "protos")
 _BOOTSTRAP = Path("agent/units/bootstrap.py")
 _AGENT_LOCK = Path("requirements/agent.lock")
-_PIP_LOCK = Path("requirements/control-plane.lock")
 _MANIFEST = "manifest.json"
 #: One requirement of a lock: the pin with its hashes, and the marker in between, which is left out.
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+==\S+)(?: *;[^\\\n]*)?((?: *\\\n +--hash=sha256:[0-9a-f]{64})+)", re.MULTILINE)
@@ -42,7 +39,6 @@ class Manifest:
     """What a wheelhouse holds. `wheels` maps file names to SHA-256, hex; `inputs_sha256` stands for what it is of."""
 
     version: str
-    pip: str
     wheels: tuple[tuple[str, str], ...]
     inputs_sha256: str
 
@@ -50,7 +46,6 @@ class Manifest:
         """Return the content of manifest.json."""
         document = {
             "version": self.version,
-            "pip": self.pip,
             "wheels": [{"name": name, "sha256": sha256} for name, sha256 in self.wheels],
             "inputs_sha256": self.inputs_sha256,
         }
@@ -76,52 +71,41 @@ def build(checkout: Path, wheelhouse: Path) -> Manifest:
         return manifest
 
 
-def requirements_without_markers(*locks: str) -> str:
-    """Return the locks' requirements with their hashes and without their markers.
+def requirements_without_markers(lock: str) -> str:
+    """Return the lock's requirements with their hashes and without their markers.
 
     pip judges markers by the Python it runs on; a server's may be an older 3.11, which needs more.
     """
-    return "".join(f"{pin} {hashes.lstrip(' ')}\n" for lock in locks for pin, hashes in _LOCKED.findall(lock))
+    return "".join(f"{pin} {hashes.lstrip(' ')}\n" for pin, hashes in _LOCKED.findall(lock))
 
 
 def _fill(checkout: Path, draft: Path, inputs: str) -> Manifest:
     _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(draft)], checkout)
     (own,) = draft.glob("*.whl")
     _download(checkout, draft)
-    (pip,) = draft.glob("pip-*.whl")
     shutil.copyfile(checkout / _BOOTSTRAP, draft / _BOOTSTRAP.name)
     wheels = tuple((wheel.name, _sha256(wheel)) for wheel in sorted(draft.glob("*.whl")))
-    manifest = Manifest(own.name.split("-")[1], pip.name, wheels, inputs)
+    manifest = Manifest(own.name.split("-")[1], wheels, inputs)
     (draft / _MANIFEST).write_bytes(manifest.as_json())
     return manifest
 
 
 def _download(checkout: Path, draft: Path) -> None:
-    locked = requirements_without_markers((checkout / _AGENT_LOCK).read_text(), _pip_requirement(checkout))
+    locked = requirements_without_markers((checkout / _AGENT_LOCK).read_text())
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
         requirements.write(locked)
         requirements.flush()
         platforms = [option for platform in SERVER_PLATFORMS for option in ("--platform", platform)]
         target = ["--python-version", SERVER_PYTHON, "--implementation", "cp", *platforms]
         quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
-        binary = ["--only-binary=:all:", f"--no-binary={SOURCE_ONLY}", "--no-build-isolation"]
-        what = ["--no-deps", "--require-hashes", "-r", requirements.name, "-d", str(draft)]
-        _run([sys.executable, "-m", "pip", "download", *quiet, *target, *binary, *what], checkout)
-    for source in draft.glob("*.tar.gz"):
-        offline = ["--no-index", "--no-deps", "--no-build-isolation", "-w", str(draft)]
-        _run([sys.executable, "-m", "pip", "wheel", *quiet, *offline, str(source)], checkout)
-        source.unlink()
-
-
-def _pip_requirement(checkout: Path) -> str:
-    locked = _LOCKED.finditer((checkout / _PIP_LOCK).read_text())
-    return next(match[0] for match in locked if match[1].startswith("pip=="))
+        what = ["--only-binary=:all:", "--no-deps", "--require-hashes", "-r", requirements.name, "-d", str(draft)]
+        _run([sys.executable, "-m", "pip", "download", *quiet, *target, *what], checkout)
 
 
 def _inputs_sha256(checkout: Path) -> str:
     """Hash the names and contents of everything that the wheelhouse is made of."""
     sources = (path for package in _PACKAGES for path in (checkout / package).rglob("*") if path.is_file())
-    described = (checkout / "pyproject.toml", checkout / "README.md", checkout / _AGENT_LOCK, checkout / _PIP_LOCK)
+    described = (checkout / "pyproject.toml", checkout / "README.md", checkout / _AGENT_LOCK)
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted({*sources, *described}):
         if "__pycache__" not in path.parts:
@@ -136,7 +120,7 @@ def _read_manifest(wheelhouse: Path) -> Manifest | None:
         wheels = tuple((wheel["name"], wheel["sha256"]) for wheel in document["wheels"])
         if any(_sha256(wheelhouse / name) != sha256 for name, sha256 in wheels):
             return None
-        return Manifest(document["version"], document["pip"], wheels, document["inputs_sha256"])
+        return Manifest(document["version"], wheels, document["inputs_sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

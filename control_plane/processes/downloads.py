@@ -18,13 +18,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import sdnotify
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from control_plane.enrolment.authority import SERVER_CERTIFICATE_LIFE, Authority, ServerCertificate
+from control_plane.processes.readiness import say_ready
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
 from db.session import Database
@@ -38,7 +38,7 @@ def make_app(wheelhouse: Path) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        sdnotify.SystemdNotifier().notify("READY=1")
+        say_ready()
         yield
 
     return Starlette(routes=[Mount("/", StaticFiles(directory=wheelhouse))], lifespan=lifespan)

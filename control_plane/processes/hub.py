@@ -18,8 +18,6 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 
-import sdnotify
-
 from control_plane.enrolment.authority import Authority
 from control_plane.fleet.links import clear_links
 from control_plane.hub.certificate import PortCertificate
@@ -29,6 +27,7 @@ from control_plane.hub.enrolment import EnrolmentService
 from control_plane.hub.link import LinkService
 from control_plane.hub.server import enrolment_server, link_server
 from control_plane.hub.sessions import Sessions
+from control_plane.processes.readiness import say_ready
 from control_plane.queuer.access import grant
 from control_plane.queuer.streams import connect
 from control_plane.sealing import Sealer, load_or_create_key
@@ -114,7 +113,7 @@ async def _run(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await serve(settings, partial(sdnotify.SystemdNotifier().notify, "READY=1"), stopped)
+    await serve(settings, say_ready, stopped)
 
 
 def main() -> None:

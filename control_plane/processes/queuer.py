@@ -9,8 +9,7 @@ import asyncio
 import logging
 import signal
 
-import sdnotify
-
+from control_plane.processes.readiness import say_ready
 from control_plane.queuer.queuer import Limits, Queuer
 from control_plane.queuer.streams import connect
 from control_plane.settings import Settings
@@ -27,7 +26,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, queuer.stop)
     try:
         await database.refuse_unsafe_role()
-        sdnotify.SystemdNotifier().notify("READY=1")
+        say_ready()
         await queuer.run()
     finally:
         await redis.aclose()

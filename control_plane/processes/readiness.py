@@ -5,6 +5,7 @@ reached from another network namespace. The api says it at its own door.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +14,15 @@ from pathlib import Path
 from control_plane.errors import Unavailable
 
 _POLL_SECONDS = 0.02
+
+
+def say_ready() -> None:
+    """Say that this process serves, to whoever started it and listens."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        # systemd's own may be in the abstract namespace, written with an @.
+        name = f"\0{address[1:]}" if address.startswith("@") else address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+            door.sendto(b"READY=1", name)
 
 
 class ReadySocket(asyncio.DatagramProtocol):

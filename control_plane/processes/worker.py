@@ -13,8 +13,6 @@ import contextlib
 import logging
 import signal
 
-import sdnotify
-
 from control_plane.dns.publishers.powerdns import PowerDnsPublisher
 from control_plane.pipelines.dispatch import dispatch
 from control_plane.pipelines.jobs import (
@@ -26,6 +24,7 @@ from control_plane.pipelines.jobs import (
     make_app,
 )
 from control_plane.pipelines.worker import Worker
+from control_plane.processes.readiness import say_ready
 from control_plane.providers.registry import build_providers
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.kinds import pipelines
@@ -76,7 +75,7 @@ async def _work(settings: Settings) -> None:
         await database.refuse_unsafe_role()
         async with app.open_async(), asyncio.TaskGroup() as tasks:
             tasks.create_task(dispatch(database, app))
-            sdnotify.SystemdNotifier().notify("READY=1")
+            say_ready()
             await app.run_worker_async(
                 concurrency=CONCURRENCY,
                 install_signal_handlers=False,

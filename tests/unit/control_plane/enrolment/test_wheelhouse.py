@@ -20,7 +20,3 @@ def test_a_lock_loses_its_markers_and_keeps_its_hashes() -> None:
         f"async-timeout==5.0.1 \\\n    --hash=sha256:{H} \\\n    --hash=sha256:{'b' * 64}\n"
         f"grpcio==1.85.1 \\\n    --hash=sha256:{H}\n"
     )
-
-
-def test_locks_are_joined() -> None:
-    assert requirements_without_markers(LOCK, LOCK).count("grpcio==1.85.1") == 2
