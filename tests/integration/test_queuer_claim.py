@@ -3,9 +3,11 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
+from control_plane.queuer import statements
 from control_plane.queuer.allot import Line
 from control_plane.queuer.leased_send import LeasedSend
 from control_plane.queuer.statements import claim, reclaim, waiting_lines
@@ -32,6 +34,14 @@ async def execute(database: Database, statement: str, **parameters: object) -> N
 async def scalar(database: Database, statement: str, **parameters: object) -> object:
     async with database.system() as session:
         return await session.scalar(text(statement), parameters)
+
+
+async def lock_is_waited_for(database: Database) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    while True:
+        if await scalar(database, waiting):
+            return
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -155,6 +165,31 @@ async def test_queuers_side_by_side_never_lease_one_send_twice_nor_overrun_the_l
     assert len(leased) == len(set(leased)) == 150
     assert (await states_of(system_database, ids)).count("queued") == 150
     assert await scalar(system_database, "SELECT claimed FROM inbox_daily_sends") == 150
+
+
+async def test_a_queuer_that_counted_at_the_same_moment_leaves_nothing_of_the_limit_to_the_second(
+    system_database: Database, database: FreshDatabase, inbox: SomeInbox
+) -> None:
+    await execute(system_database, "UPDATE inboxes SET daily_send_limit = 10")
+    high = await make_sends(system_database, inbox, 8, priority=0)
+    normal = await make_sends(system_database, inbox, 8)
+    parameters = {
+        "vps_ids": [inbox.vps_id],
+        "priorities": [0],
+        "rooms": [8],
+        "lease_seconds": LEASE,
+        "most_bytes": statements.MOST_BYTES,
+    }
+    async with await psycopg.AsyncConnection.connect(database.url("penguin_system")) as first:
+        await first.execute(statements._CLAIM, parameters)
+        # It has seen nothing of the first, and waits for it at the counter.
+        second = asyncio.create_task(claim_ids(system_database, room(inbox, 8)))
+        await lock_is_waited_for(system_database)
+
+    assert await second == []
+    assert await states_of(system_database, high) == ["queued"] * 8
+    assert await states_of(system_database, normal) == ["accepted"] * 8
+    assert await claim_ids(system_database, room(inbox, 8)) == normal[:2]
 
 
 async def test_a_lease_that_ran_out_is_taken_back_after_the_tolerance_and_not_counted_twice(
