@@ -96,7 +96,13 @@ async def _lock(connection: AsyncConnection, vps_id: uuid.UUID, events: Sequence
 
 
 def _send(row: Row[Any]) -> _Send:
-    progress = Progress(State(row.state), row.lease_token, queue_id=row.queue_id, relayed_at=row.relayed_at)
+    progress = Progress(
+        State(row.state),
+        row.lease_token,
+        queue_id=row.queue_id,
+        relayed_at=row.relayed_at,
+        inbox_gone=row.inbox_gone,
+    )
     return _Send(row.tenant_id, progress, set(row.known_events))
 
 

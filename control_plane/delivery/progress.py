@@ -18,6 +18,8 @@ class Progress:
     queue_id: str | None = None
     relayed_at: datetime | None = None
     final_at: datetime | None = None
+    #: Nobody would lease it again.
+    inbox_gone: bool = False
 
 
 def advance(progress: Progress, event: Event) -> Progress | None:
@@ -31,6 +33,8 @@ def advance(progress: Progress, event: Event) -> Progress | None:
     state = TRANSITIONS.get((progress.state, event.kind))
     if state is None:
         return None
+    if event.kind is Kind.LEASE_EXPIRED and progress.inbox_gone:
+        return replace(progress, state=State.CANCELLED, reason="its inbox was removed", final_at=event.at)
     return replace(
         progress,
         state=state,

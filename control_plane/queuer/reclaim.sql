@@ -1,9 +1,11 @@
 -- Take back the leases that ran out more than the clock tolerance ago; the token stays, to judge what is told late.
+-- A send whose inbox was removed meanwhile ends here.
 WITH late AS (
-    SELECT m.tenant_id, m.id
+    SELECT m.tenant_id, m.id, NOT EXISTS (SELECT FROM inboxes i WHERE i.tenant_id = m.tenant_id AND i.id = m.inbox_id
+                                          AND i.status <> 'deleting') AS homeless
     FROM vps_servers v
     CROSS JOIN LATERAL (
-        SELECT q.tenant_id, q.id
+        SELECT q.tenant_id, q.id, q.inbox_id
         FROM messages q
         WHERE q.state = 'queued' AND q.vps_id = v.id
           AND q.lease_deadline < now() - make_interval(secs => %(tolerance_seconds)s)
@@ -14,13 +16,16 @@ WITH late AS (
 ),
 freed AS (
     UPDATE messages m
-    SET state = 'accepted'
+    SET state = CASE WHEN late.homeless THEN 'cancelled' ELSE 'accepted' END,
+        state_reason = CASE WHEN late.homeless THEN 'its inbox was removed' END,
+        final_at = CASE WHEN late.homeless THEN now() END
     FROM late
     WHERE m.tenant_id = late.tenant_id AND m.id = late.id
-    RETURNING m.tenant_id, m.id, m.lease_token
+    RETURNING m.tenant_id, m.id, m.lease_token, late.homeless
 )
 INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, lease_token, applied, detail)
-SELECT tenant_id, id, gen_random_uuid(), 'requeued', now(), lease_token, true,
-       '{"detail": "the lease ran out without word from the server"}'
+SELECT tenant_id, id, gen_random_uuid(), CASE WHEN homeless THEN 'cancelled' ELSE 'requeued' END, now(), lease_token, true,
+       CASE WHEN homeless THEN '{"detail": "the lease ran out without word from the server, and the inbox was removed"}'
+            ELSE '{"detail": "the lease ran out without word from the server"}' END::jsonb
 FROM freed
 RETURNING message_id

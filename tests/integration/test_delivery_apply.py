@@ -179,3 +179,17 @@ async def test_a_malformed_event_is_set_aside_and_those_beside_it_are_applied(
 
     assert await states_of(system_database, [send.id]) == ["delivered"]
     assert await rows(system_database, "SELECT detail FROM message_events") == [({"text": "250  ok"},)]
+
+
+async def test_a_send_whose_inbox_goes_while_it_is_leased_ends_when_the_lease_does(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    given_back, silent = await lease(system_database, inbox, 2)
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE inboxes SET status = 'deleting'"))
+    await apply_events(system_database, inbox.vps_id, [event(given_back, DeliveryEvent.KIND_LEASE_EXPIRED)])
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE messages SET lease_deadline = now() - interval '1 hour'"))
+    assert await reclaim(system_database, tolerance_seconds=30) == 1
+    assert await states_of(system_database, [given_back.id, silent.id]) == ["cancelled", "cancelled"]
+    assert await rows(system_database, TIMELINE) == [("lease_expired", True), ("cancelled", True)]
