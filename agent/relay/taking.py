@@ -166,8 +166,7 @@ def connect(access: QueueAccess) -> Redis:
         # Tried again by us, who know what has to be read again first.
         retry=Retry(NoBackoff(), 0),
         protocol=2,
-        lib_name=None,
-        lib_version=None,
+        driver_info=None,
     )
 
 
