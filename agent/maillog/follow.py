@@ -4,7 +4,7 @@ The place in the log is kept in the transaction that applies what was read up to
 repeats a line. Whoever needs to know how far the log has been read has Postfix log a marker and waits for it
 (`Journal.expect_marker`); recovery decides nothing before that.
 
-Polls: a look at an unchanged log is three system calls. A missing or unreadable log is waited for.
+Polls: often while something is on its way through Postfix, seldom at rest. A missing or unreadable log is waited for.
 
 SECURITY: remote servers write the text of their replies into the log; see `parse` for why that can forge nothing.
 DIAGNOSTICS: `malformed_log_lines` in the health report counts lines cut by a crash; each is also logged, shortened.
@@ -13,7 +13,9 @@ uncertain.
 """
 
 import asyncio
+import contextlib
 import logging
+import time
 from pathlib import Path
 
 from agent.journal import Journal, JournalUnavailable, NowMs, wall_ms
@@ -22,10 +24,14 @@ from agent.maillog.parse import MalformedLine, parse_line
 from agent.maillog.reader import Chunk, LogReader
 from agent.maillog.sessions import Sessions
 
-#: Seconds between two looks at the log; the most that this adds to the time in which an outcome is known.
+#: Seconds between two looks while sends are on their way; the most that this adds to knowing an outcome.
 POLL = 0.05
+#: The same at rest: what is deferred, or came from elsewhere, can wait a little.
+_POLL_AT_REST = 0.5
+#: Seconds after the last submission or word of ours for which outcomes are looked out for.
+_LOOK_OUT = 5.0
 #: Looks without a log before that is said, again and again.
-_LOOKS_BEFORE_WARNING = 1200
+_LOOKS_BEFORE_WARNING = 120
 #: Bytes without anything of ours after which the place is kept all the same.
 _KEEP_PLACE_AFTER = 4 * 1024 * 1024
 #: Seconds to wait when the journal cannot write.
@@ -46,6 +52,7 @@ class MailLog:
         self._reader = LogReader(path)
         self._sessions = Sessions()
         self._unkept = 0
+        self._rest_from = 0.0
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
@@ -60,7 +67,7 @@ class MailLog:
                     await asyncio.sleep(0)
                     continue
                 looks = self._count_looks(looks)
-                await asyncio.sleep(POLL)
+                await self._pause()
         finally:
             self._reader.close()
 
@@ -69,6 +76,18 @@ class MailLog:
         if cursor is not None:
             self._sessions = Sessions.restore(cursor.memory)
             self._reader.resume(cursor)
+
+    async def _pause(self) -> None:
+        """Wait until the next look; a submission ends the rest."""
+        if time.monotonic() < self._rest_from:
+            await asyncio.sleep(POLL)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_AT_REST):
+                await self._journal.submitting.wait()
+        if self._journal.submitting.is_set():
+            self._journal.submitting.clear()
+            self._rest_from = time.monotonic() + _LOOK_OUT
 
     def _count_looks(self, looks: int) -> int:
         if self._reader.is_open:
@@ -80,6 +99,8 @@ class MailLog:
     async def _hear(self, chunk: Chunk) -> None:
         facts, malformed = self._read_lines(chunk)
         self._unkept += sum(map(len, chunk.lines))
+        if facts:
+            self._rest_from = time.monotonic() + _LOOK_OUT
         if facts or malformed or chunk.hole or self._unkept > _KEEP_PLACE_AFTER:
             cursor = LogCursor(chunk.inode, chunk.offset, chunk.tail, self._sessions.memory())
             await self._keep(facts, cursor, malformed, hole=chunk.hole)

@@ -10,11 +10,13 @@ DIAGNOSTICS: `redis_connected` in the health report; the log says why when it is
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
@@ -68,12 +70,13 @@ class Taker:
             access = self._access.get() or await self._access.changed()
             try:
                 await self._take_as(access)
-            except (AuthenticationError, NoPermissionError) as error:
-                _log.warning("the queue refuses this server: %s", error)
-                self.connected = False
-                self._request_access()
-                await self._another_access(access)
             except (RedisError, OSError) as error:
+                if _is_refusal(error):
+                    _log.warning("the queue refuses this server: %s", error)
+                    self.connected = False
+                    self._request_access()
+                    await self._another_access(access)
+                    continue
                 _log.warning("the queue is away: %s", error)
                 failures = 1 if self.connected else failures + 1
                 self.connected = False
@@ -151,16 +154,42 @@ class Taker:
         await persist(partial(self._journal.set_aside, Malformed(stream, entry_id.decode(), reason, content)))
 
 
+def _is_refusal(error: Exception) -> bool:
+    """Whether other credentials are needed; redis-py does not always say so by the error's class."""
+    known = isinstance(error, AuthenticationError | NoPermissionError)
+    return known or any(word in str(error) for word in ("WRONGPASS", "NOAUTH", "NOPERM"))
+
+
+class PinnedConnection(SSLConnection):
+    """A connection that trusts our own authority alone.
+
+    redis-py would make a context for each connection, and each would hold all the system's authorities: 2.4 MiB, and
+    anyone they vouch for.
+    """
+
+    def __init__(self, *, pinned: ssl.SSLContext, **options: Any) -> None:  # noqa: ANN401 - passed on as it came
+        super().__init__(**options)
+        self.ssl_context.context = pinned
+
+
+@lru_cache(maxsize=1)
+def _trusting(ca_pem: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cadata=ca_pem.decode("ascii"))
+    return context
+
+
 def connect(access: QueueAccess) -> Redis:
-    """Return a client for this access; it connects with its first command."""
+    """Return a client for this access; it connects with its first command and closes its connections at the end."""
     host, _, port = access.endpoint.rpartition(":")
-    return Redis(
+    pool = ConnectionPool(
+        connection_class=PinnedConnection,
+        pinned=_trusting(access.ca_pem),
         host=host,
         port=int(port),
         username=access.username,
         password=access.password,
-        ssl=True,
-        ssl_ca_data=access.ca_pem.decode("ascii"),
         socket_connect_timeout=_ANSWER,
         socket_timeout=_BLOCK + _ANSWER,
         # Tried again by us, who know what has to be read again first.
@@ -168,6 +197,7 @@ def connect(access: QueueAccess) -> Redis:
         protocol=2,
         driver_info=None,
     )
+    return Redis.from_pool(pool)
 
 
 async def _remove(client: Redis, stream: str, entries: Entries) -> None:
