@@ -1,7 +1,10 @@
 """Runs several coroutines until the first of them ends."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+
+#: Seconds until a task that has not ended is cancelled once more.
+_INSIST = 0.2
 
 
 async def race(*coroutines: Coroutine[None, None, None]) -> None:
@@ -10,8 +13,20 @@ async def race(*coroutines: Coroutine[None, None, None]) -> None:
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
     for task in ended:
         task.result()
+
+
+async def _end(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    """Cancel until all have ended.
+
+    Once is not enough: redis-py writes through `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes
+    as the write completes (python/cpython#86296).
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_INSIST)
+    await asyncio.gather(*tasks, return_exceptions=True)

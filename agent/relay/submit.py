@@ -72,9 +72,9 @@ class SmtpSession:
         session = cls(reader, writer)
         try:
             await session._greet()
-        finally:
-            if session.lost:
-                session.close()
+        except asyncio.CancelledError:
+            session.close()
+            raise
         return None if session.lost else session
 
     async def write(self, data: bytes) -> None:
