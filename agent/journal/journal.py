@@ -25,8 +25,8 @@ class Journal:
         self._now_ms = now_ms
         #: Set whenever events may have been added; cleared by whoever drains them.
         self.events_added = asyncio.Event()
-        #: Set whenever something is handed to Postfix; cleared by whoever then looks out for its outcome.
-        self.submitting = asyncio.Event()
+        #: Set whenever the mail log is about to say something of ours; cleared by whoever then looks out for it.
+        self.log_awaited = asyncio.Event()
         self._markers: dict[str, asyncio.Event] = {}
 
     @classmethod
@@ -58,7 +58,7 @@ class Journal:
     async def begin_submission(self, send_id: bytes) -> bool:
         """Mark a send as on its way to Postfix; False when it is not in hand, and then it must not go."""
         now = self._now_ms()
-        self.submitting.set()
+        self.log_awaited.set()
         return await self._writer.submit(lambda connection: sends.begin_submission(connection, send_id, now))
 
     async def take_back(self, send_id: bytes) -> bool:
@@ -119,6 +119,7 @@ class Journal:
 
     def expect_marker(self, token: str) -> asyncio.Event:
         """Return an event that is set once the log has been heard up to this marker."""
+        self.log_awaited.set()
         return self._markers.setdefault(token, asyncio.Event())
 
     def forget_marker(self, token: str) -> None:

@@ -84,9 +84,9 @@ class MailLog:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_AT_REST):
-                await self._journal.submitting.wait()
-        if self._journal.submitting.is_set():
-            self._journal.submitting.clear()
+                await self._journal.log_awaited.wait()
+        if self._journal.log_awaited.is_set():
+            self._journal.log_awaited.clear()
             self._rest_from = time.monotonic() + _LOOK_OUT
 
     def _count_looks(self, looks: int) -> int:

@@ -114,7 +114,8 @@ class Taker:
                 continue
             again = again and bool(entries)
             if entries:
-                await self._keep(stream, priority, entries)
+                # Whole, even when access is replaced meanwhile: what the journal has, the hand must have.
+                await asyncio.shield(asyncio.ensure_future(self._keep(stream, priority, entries)))
                 await _remove(client, stream, entries)
 
     async def _read(self, client: Redis, stream: str, count: int, *, again: bool) -> Entries | None:

@@ -56,7 +56,7 @@ class FakePostfix:
     sessions: int = 0
     #: Cleared: accepts and answers, and logs nothing about the queue.
     delivers: bool = True
-    #: Held shut: reads nothing from its sessions.
+    #: Sessions read while it is set; each keeps to the one that it began with.
     reads: asyncio.Event = field(default_factory=asyncio.Event)
     _accepting: asyncio.Condition = field(default_factory=asyncio.Condition)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -78,6 +78,13 @@ class FakePostfix:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await server.wait_closed()
+
+    def hold_sessions(self) -> asyncio.Event:
+        """Have the sessions that are open read nothing more until the event returned is set; later ones do."""
+        held, self.reads = self.reads, asyncio.Event()
+        held.clear()
+        self.reads.set()
+        return held
 
     def write_log(self, daemon: str, pid: int, text: str) -> None:
         stamp = time.strftime("%b %e %H:%M:%S")
@@ -146,6 +153,7 @@ class _Session:
         self.writer = writer
         self.pid = pid
         self.cut = postfix.cut()
+        self.reads = postfix.reads
         self.sender = ""
         self.recipient = ""
         self.queue_id = ""
@@ -165,9 +173,9 @@ class _Session:
         self.writer.write(line.encode() + b"\r\n")
 
     async def line(self) -> bytes:
-        await self.postfix.reads.wait()
+        await self.reads.wait()
         line = await self.reader.readuntil(b"\r\n")
-        await self.postfix.reads.wait()
+        await self.reads.wait()
         return line
 
     async def commands(self) -> None:

@@ -50,25 +50,24 @@ async def test_a_message_that_postfix_reads_only_after_the_crash_is_not_sent_aga
     server: Server, postfix: FakePostfix
 ) -> None:
     envelope = make_envelope()
-    # The message is in the kernel's buffers when the agent dies, and Postfix is paused.
-    paused = asyncio.Event()
+    # The message is in the kernel's buffers when the agent dies, and the process that is to read it is paused.
+    paused: asyncio.Future[asyncio.Event] = asyncio.get_running_loop().create_future()
 
     def pause_once(verb: str, argument: str) -> None:
-        if verb == "DATA" and not paused.is_set():
-            postfix.reads.clear()
-            paused.set()
+        if verb == "DATA" and not paused.done():
+            paused.set_result(postfix.hold_sessions())
 
     postfix.answer = pause_once
     await server.enqueue(envelope)
     async with server.life() as life:
-        await asyncio.wait_for(paused.wait(), PATIENCE)
+        resume = await asyncio.wait_for(paused, PATIENCE)
         # Long enough for the message to be written.
         await asyncio.sleep(0.2)
         assert (await life.journal.counts()).in_hand == 1
     async with server.life() as life:
         await asyncio.sleep(0.5)
         assert (await life.journal.counts()).in_hand == 1
-        postfix.reads.set()
+        resume.set()
         await server.until_told(Kind.KIND_DELIVERED, envelope)
     assert server.submissions() == {message_id(envelope): 1}
     assert server.kinds(envelope) == ["relayed", "delivered"]
