@@ -72,6 +72,8 @@ _ACTIVE = re.compile(rf"from={_ADDRESS}, .*\(queue active\)")
 _GAVE_UP = re.compile(rf"from={_ADDRESS}, status=(?:force-)?expired, returned to sender")
 _ATTEMPT = re.compile(rf"to={_ADDRESS}, (?P<fields>.*?), status=(?P<status>[A-Za-z-]+) \((?P<text>.*)")
 _FIELD = re.compile(r"([a-z_]+)=(.*)")
+#: Ends the head of every line, and occurs nowhere after it but in text from outside.
+_ANOTHER = "]: "
 _VERDICTS = {
     "sent": Verdict.SENT,
     "deferred": Verdict.DEFERRED,
@@ -107,8 +109,6 @@ def _read(head: re.Match[str], now_ms: int) -> Entry | None:
     stamp, daemon, pid, queue_id, says = head.groups()
     if queue_id is None:
         return _read_session(pid, says) if daemon == "smtpd" else None
-    if "]: " in says.partition("status=")[0]:
-        raise ValueError("two lines run together")
     if daemon == "smtpd":
         return Began(pid, queue_id) if _CLIENT.fullmatch(says) else None
     if daemon == "cleanup":
@@ -131,6 +131,8 @@ def _read_session(pid: str, says: str) -> Entry | None:
 
 
 def _read_queue(queue_id: str, says: str, at_ms: int) -> Entry | None:
+    if _ANOTHER in says:
+        raise ValueError("two lines run together")
     if says == "removed":
         return Removed(queue_id, at_ms)
     if _ACTIVE.fullmatch(says):
@@ -140,7 +142,7 @@ def _read_queue(queue_id: str, says: str, at_ms: int) -> Entry | None:
 
 def _read_attempt(queue_id: str, says: str, at_ms: int) -> Attempt | None:
     found = _ATTEMPT.fullmatch(says)
-    if found is None:
+    if found is None or _ANOTHER in found["fields"]:
         raise ValueError("cut short")
     if found["status"] in _PROBED:
         return None
