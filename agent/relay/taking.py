@@ -10,16 +10,9 @@ DIAGNOSTICS: `redis_connected` in the health report; the log says why when it is
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
-
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import SSLConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from agent.journal import Arrival, Journal, Malformed, Taken
 from agent.relay.delays import delay_after
@@ -27,15 +20,15 @@ from agent.relay.envelopes import NotAnEnvelope, read_entry
 from agent.relay.hand import Hand, Send
 from agent.relay.patience import persist
 from agent.relay.priorities import PRIORITIES, STREAMS
+from agent.relay.queue_connection import QueueAway, QueueConnection, QueueError, QueueRefused, connected
 from agent.relay.race import race
 from agent.uplink.latest import Latest
 from protos.agent.v1.link_pb2 import QueueAccess
 
 GROUP = "agent"
 CONSUMER = "agent"
-#: Seconds that one read waits for something new, and that any answer may take on top.
+#: Seconds that one read waits for something new.
 _BLOCK = 5.0
-_ANSWER = 5.0
 #: Seconds between looks for a consumer group that the queuer has not made (again) yet.
 _GROUP_PAUSE = 0.5
 #: Seconds after which credentials that were refused are tried again, should no new ones come.
@@ -70,13 +63,12 @@ class Taker:
             access = self._access.get() or await self._access.changed()
             try:
                 await self._take_as(access)
-            except (RedisError, OSError) as error:
-                if _is_refusal(error):
-                    _log.warning("the queue refuses this server: %s", error)
-                    self.connected = False
-                    self._request_access()
-                    await self._another_access(access)
-                    continue
+            except QueueRefused as error:
+                _log.warning("the queue refuses this server: %s", error)
+                self.connected = False
+                self._request_access()
+                await self._another_access(access)
+            except (QueueAway, QueueError) as error:
                 _log.warning("the queue is away: %s", error)
                 failures = 1 if self.connected else failures + 1
                 self.connected = False
@@ -84,12 +76,8 @@ class Taker:
 
     async def _take_as(self, access: QueueAccess) -> None:
         """Take until the queue fails or another access has come."""
-        async with connect(access) as client:
-            readers = [
-                self._read_stream(client, f"{access.key_prefix}:{STREAMS[priority]}", priority)
-                for priority in PRIORITIES
-            ]
-            await race(self._access_replaced(access), *readers)
+        readers = [self._read_stream(access, priority) for priority in PRIORITIES]
+        await race(self._access_replaced(access), *readers)
 
     async def _access_replaced(self, access: QueueAccess) -> None:
         while self._access.get() is access:
@@ -102,35 +90,23 @@ class Taker:
         except TimeoutError:
             return
 
-    async def _read_stream(self, client: Redis, stream: str, priority: int) -> None:
+    async def _read_stream(self, access: QueueAccess, priority: int) -> None:
+        stream = f"{access.key_prefix}:{STREAMS[priority]}"
         again = True
-        while True:
-            room = await self._hand.room(priority)
-            entries = await self._read(client, stream, room, again=again)
-            self.connected = True
-            if entries is None:
-                again = True
-                await asyncio.sleep(_GROUP_PAUSE)
-                continue
-            again = again and bool(entries)
-            if entries:
-                # Whole, even when access is replaced meanwhile: what the journal has, the hand must have.
-                await asyncio.shield(asyncio.ensure_future(self._keep(stream, priority, entries)))
-                await _remove(client, stream, entries)
-
-    async def _read(self, client: Redis, stream: str, count: int, *, again: bool) -> Entries | None:
-        """Return entries: those not acknowledged, or new ones; None when there is no group to read as."""
-        start, block = ("0", None) if again else (">", int(_BLOCK * 1000))
-        try:
-            answer: Any = await client.xreadgroup(GROUP, CONSUMER, {stream: start}, count=count, block=block)
-        except ResponseError as error:
-            # Redis was flushed, or is new; the queuer makes the group. A stream that goes away under a reader is told
-            # in other words.
-            if str(error).startswith(("NOGROUP", "UNBLOCKED")):
-                return None
-            raise
-        entries: Entries = answer[0][1] if answer else []
-        return entries
+        async with connected(access) as connection:
+            while True:
+                room = await self._hand.room(priority)
+                entries = await _read(connection, stream, room, again=again)
+                self.connected = True
+                if entries is None:
+                    again = True
+                    await asyncio.sleep(_GROUP_PAUSE)
+                    continue
+                again = again and bool(entries)
+                if entries:
+                    # Whole, even when access is replaced meanwhile: what the journal has, the hand must have.
+                    await asyncio.shield(asyncio.ensure_future(self._keep(stream, priority, entries)))
+                    await _remove(connection, stream, entries)
 
     async def _keep(self, stream: str, priority: int, entries: Entries) -> None:
         taken: list[Taken] = []
@@ -155,56 +131,29 @@ class Taker:
         await persist(partial(self._journal.set_aside, Malformed(stream, entry_id.decode(), reason, content)))
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Whether other credentials are needed; redis-py does not always say so by the error's class."""
-    known = isinstance(error, AuthenticationError | NoPermissionError)
-    return known or any(word in str(error) for word in ("WRONGPASS", "NOAUTH", "NOPERM"))
+async def _read(connection: QueueConnection, stream: str, count: int, *, again: bool) -> Entries | None:
+    """Return entries: those not acknowledged, or new ones; None when there is no group to read as."""
+    start, block = ("0", 0.0) if again else (">", _BLOCK)
+    command: list[Any] = ["XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count]
+    if block:
+        command += ["BLOCK", int(block * 1000)]
+    try:
+        (answer,) = await connection.call((*command, "STREAMS", stream, start), waiting=block)
+    except QueueError as error:
+        # Redis was flushed, or is new; the queuer makes the group. A stream that goes away under a reader is told
+        # in other words.
+        if str(error).startswith(("NOGROUP", "UNBLOCKED")):
+            return None
+        raise
+    return [(entry_id, _fields(values)) for entry_id, values in answer[0][1]] if answer else []
 
 
-class PinnedConnection(SSLConnection):
-    """A connection that trusts our own authority alone.
-
-    redis-py would make a context for each connection, and each would hold all the system's authorities: 2.4 MiB, and
-    anyone they vouch for.
-    """
-
-    def __init__(self, *, pinned: ssl.SSLContext, **options: Any) -> None:  # noqa: ANN401 - passed on as it came
-        super().__init__(**options)
-        self.ssl_context.context = pinned
+def _fields(values: Sequence[bytes] | None) -> dict[bytes, bytes] | None:
+    """Return an entry's fields: Redis tells them as a list of names and values by turns."""
+    return None if values is None else dict(zip(values[::2], values[1::2], strict=True))
 
 
-@lru_cache(maxsize=1)
-def _trusting(ca_pem: bytes) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cadata=ca_pem.decode("ascii"))
-    return context
-
-
-def connect(access: QueueAccess) -> Redis:
-    """Return a client for this access; it connects with its first command and closes its connections at the end."""
-    host, _, port = access.endpoint.rpartition(":")
-    pool = ConnectionPool(
-        connection_class=PinnedConnection,
-        pinned=_trusting(access.ca_pem),
-        host=host,
-        port=int(port),
-        username=access.username,
-        password=access.password,
-        socket_connect_timeout=_ANSWER,
-        socket_timeout=_BLOCK + _ANSWER,
-        # Tried again by us, who know what has to be read again first.
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        driver_info=None,
-    )
-    return Redis.from_pool(pool)
-
-
-async def _remove(client: Redis, stream: str, entries: Entries) -> None:
+async def _remove(connection: QueueConnection, stream: str, entries: Entries) -> None:
     """Tell Redis to forget what the journal has."""
     ids = [entry_id for entry_id, _ in entries]
-    async with client.pipeline(transaction=False) as pipeline:
-        pipeline.xack(stream, GROUP, *ids)
-        pipeline.xdel(stream, *ids)
-        await pipeline.execute()
+    await connection.call(("XACK", stream, GROUP, *ids), ("XDEL", stream, *ids))
