@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.journal.states import FINAL, IN_HAND, TRANSITIONS, Arrival, Known, SendState, on_arrival
+
+OLD, NEW = b"o" * 16, b"n" * 16
+
+
+def test_every_state_is_in_the_table_and_can_be_reached() -> None:
+    assert set(TRANSITIONS) == set(SendState)
+    reached = {SendState.INTENT}.union(*TRANSITIONS.values())
+    assert reached == set(SendState)
+
+
+def test_what_was_delivered_bounced_or_expired_stays_so() -> None:
+    assert [state for state in SendState if not TRANSITIONS[state]] == [
+        SendState.DELIVERED,
+        SendState.BOUNCED,
+        SendState.EXPIRED,
+    ]
+
+
+def test_nothing_that_postfix_may_have_is_taken_in_hand_again_but_by_settling() -> None:
+    sources = {state for state in SendState if SendState.INTENT in TRANSITIONS[state]}
+    assert sources == {SendState.SUBMITTING, SendState.LEASE_EXPIRED, SendState.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("state", "arrival"),
+    [
+        (SendState.INTENT, Arrival.REPLACE),
+        (SendState.SUBMITTING, Arrival.ADOPT),
+        (SendState.RELAYED, Arrival.REPEAT),
+        (SendState.DELIVERED, Arrival.REPEAT),
+        (SendState.BOUNCED, Arrival.REPEAT),
+        (SendState.EXPIRED, Arrival.REPEAT),
+        (SendState.UNCERTAIN, Arrival.REPEAT),
+        (SendState.LEASE_EXPIRED, Arrival.TAKE),
+        (SendState.FAILED, Arrival.TAKE),
+    ],
+)
+def test_a_newer_lease(state: SendState, arrival: Arrival) -> None:
+    assert on_arrival(Known(state, OLD, 1000), NEW, 2000) is arrival
+
+
+def test_an_unknown_send_is_taken() -> None:
+    assert on_arrival(None, NEW, 2000) is Arrival.TAKE
+
+
+@given(st.sampled_from(SendState), st.integers(1, 3000))
+def test_what_has_come_before_or_under_an_older_lease_is_dropped(state: SendState, deadline: int) -> None:
+    assert on_arrival(Known(state, OLD, 1000), OLD, deadline) is Arrival.DROP
+    assert on_arrival(Known(state, OLD, 3000), NEW, deadline) is Arrival.DROP
+
+
+@given(st.sampled_from(SendState))
+def test_only_what_was_never_submitted_is_taken_again(state: SendState) -> None:
+    taken_again = on_arrival(Known(state, OLD, 1000), NEW, 2000) is Arrival.TAKE
+    assert taken_again == (state in FINAL and SendState.INTENT in TRANSITIONS[state])
+    assert not (taken_again and state in IN_HAND)
