@@ -83,6 +83,9 @@ POLICY: Mapping[tuple[Stage, Answer], Verdict] = MappingProxyType(
 )
 
 _CLOSING = 421
+#: Enhanced status of a fault of the address (RFC 3463 §3.2). A refusal for another reason, such as our own
+#: configuration, says nothing about the recipient and must not look as if it did.
+_ADDRESS_STATUS = "5.1."
 _YES = {Stage.DATA: 354}
 
 
@@ -100,6 +103,8 @@ def judge(stage: Stage, reply: Reply | None) -> Outcome:
     verdict = POLICY[stage, _answer(stage, reply)]
     if verdict is Verdict.RELAYED and (reply is None or reply.queue_id is None):
         verdict = Verdict.SETTLE
+    if verdict is Verdict.BOUNCED and not (reply is not None and reply.text.startswith(_ADDRESS_STATUS)):
+        verdict = Verdict.FAILED
     if verdict is Verdict.SEND_LATER and reply is not None and reply.code == _CLOSING:
         verdict = Verdict.SESSION_LATER
     return Outcome(stage, verdict, reply)

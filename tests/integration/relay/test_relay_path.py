@@ -193,7 +193,7 @@ async def test_new_credentials_are_taken_up_without_losing_a_send(server: Server
     assert server.submissions() == {message_id(envelope): 1 for envelope in envelopes}
 
 
-async def test_a_delivery_is_known_within_a_tenth_of_a_second(server: Server) -> None:
+async def test_a_delivery_is_known_soon(server: Server) -> None:
     async with server.life():
         await server.enqueue(warm := make_envelope())
         await server.until_told(Kind.KIND_DELIVERED, warm)
@@ -204,4 +204,5 @@ async def test_a_delivery_is_known_within_a_tenth_of_a_second(server: Server) ->
             await server.enqueue(envelope)
             await server.until_told(Kind.KIND_DELIVERED, envelope)
             took.append(time.monotonic() - began)
-    assert sorted(took)[2] < 0.5
+    # A look at the log each 50 ms; the rest is for a busy machine.
+    assert sorted(took)[2] < 0.3

@@ -23,6 +23,8 @@ def test_the_policy_knows_every_stage_and_answer() -> None:
         (Stage.RCPT, Reply(450, "4.1.2 Recipient address rejected: Domain not found"), Verdict.SEND_LATER),
         (Stage.RCPT, Reply(421, "4.3.2 Closing"), Verdict.SESSION_LATER),
         (Stage.RCPT, Reply(550, "5.1.1 User unknown"), Verdict.BOUNCED),
+        (Stage.RCPT, Reply(554, "5.7.1 Relay access denied"), Verdict.FAILED),
+        (Stage.RCPT, Reply(550, "no"), Verdict.FAILED),
         (Stage.DATA, Reply(354, "End data"), Verdict.GO_ON),
         (Stage.DATA, Reply(250, "Ok"), Verdict.SESSION_LATER),
         (Stage.DATA, Reply(554, "5.5.1 Error: no valid recipients"), Verdict.FAILED),
