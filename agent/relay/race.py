@@ -21,8 +21,8 @@ async def race(*coroutines: Coroutine[None, None, None]) -> None:
 async def _end(tasks: Iterable["asyncio.Task[None]"]) -> None:
     """Cancel until all have ended.
 
-    Once is not enough: redis-py writes through `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes
-    as the write completes (python/cpython#86296).
+    Once is not always enough: `asyncio.wait_for` in Python 3.11 loses a cancellation that comes as what it waits for
+    completes (python/cpython#86296), and a reader that went on would hold everything up.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:
