@@ -79,7 +79,8 @@ async def connected(access: QueueAccess) -> AsyncIterator[QueueConnection]:
     try:
         async with asyncio.timeout(ANSWER):
             reader, writer = await asyncio.open_connection(host, int(port), ssl=_trusting(access.ca_pem))
-    except (OSError, TimeoutError) as error:
+    # ValueError: an access that nobody can use, such as one without an authority.
+    except (OSError, TimeoutError, ValueError) as error:
         raise QueueAway(repr(error)) from error
     try:
         connection = QueueConnection(reader, writer)

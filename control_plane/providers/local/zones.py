@@ -1,5 +1,6 @@
 """The local nameserver's zones, by PowerDNS's HTTP API (doc.powerdns.com/authoritative/http-api)."""
 
+import asyncio
 from http import HTTPStatus
 
 import httpx
@@ -12,6 +13,8 @@ REVERSE_ZONE = "77.10.in-addr.arpa."
 OWN_NAME = "ns1.local.example."
 #: Also how long a resolver may remember that a name is not there.
 TTL_SECONDS = 5
+#: Seconds between attempts.
+_PAUSES = (0.05, 0.1, 0.2, 0.4)
 _API = f"http://{NAMESERVER}:8081/api/v1/servers/localhost/zones"
 
 
@@ -25,6 +28,7 @@ class Zones:
 
     def __init__(self, api_key: str) -> None:
         self._headers = {"X-API-Key": api_key}
+        self._one_at_a_time = asyncio.Lock()
 
     async def ensure(self, name: str) -> None:
         """Make an empty zone if there is none of that name."""
@@ -48,6 +52,16 @@ class Zones:
         _check(await self._request("PATCH", f"{_API}/{REVERSE_ZONE}", {"rrsets": [change]}))
 
     async def _request(self, method: str, url: str, body: object) -> httpx.Response:
+        """Ask; again for a while when PowerDNS could not get at its database, which whoever publishes writes too."""
+        async with self._one_at_a_time:
+            for pause in _PAUSES:
+                answer = await self._ask(method, url, body)
+                if not answer.is_server_error:
+                    return answer
+                await asyncio.sleep(pause)
+            return await self._ask(method, url, body)
+
+    async def _ask(self, method: str, url: str, body: object) -> httpx.Response:
         try:
             async with httpx.AsyncClient(headers=self._headers, trust_env=False) as client:
                 return await client.request(method, url, json=body)
@@ -56,5 +70,7 @@ class Zones:
 
 
 def _check(response: httpx.Response) -> None:
+    if response.is_server_error:
+        raise ProviderBusy(f"the nameserver could not do {response.request.method}: {response.text}")
     if response.is_error:
         raise ProviderError(f"the nameserver refused {response.request.method}: {response.text}")
