@@ -63,6 +63,8 @@ def custom(name: str, value: str, field: str) -> str:
 
 def fold(name: str, value: str) -> str:
     """Return `name: value` with CRLF before words that would pass the preferred length; no word is broken."""
+    if len(name) + 2 + len(value) <= PREFERRED_LINE and value and value[-1] not in " \t":
+        return f"{name}: {value}"
     lines = [f"{name}:"]
     for word in _WORD.findall(f" {value}"):
         if len(lines[-1]) + len(word) > PREFERRED_LINE and lines[-1] != f"{name}:":
