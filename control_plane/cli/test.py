@@ -4,15 +4,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from control_plane.cli.output import FAILED, say
+from control_plane.cli.progress import terminal_progress
 from control_plane.cli.protos import stale
 from control_plane.errors import InvalidInput
 from control_plane.processes.places import CHECKOUT, HOME
+from control_plane.processes.progress import Progress
+from control_plane.providers.local.image import bake
+from control_plane.providers.local.recipes import BOOKWORM, TRIXIE
 
 SUITES = ("unit", "golden", "integration", "architecture", "flow")
 
@@ -41,6 +46,8 @@ def check_and_test(words: Words = None) -> None:
     """
     suite, arguments = split_words(words or [])
     failed = [] if suite else _failed_checks()
+    if suite in {None, "flow"}:
+        _bake_images()
     folders = [f"tests/{name}" for name in ([suite] if suite else SUITES)]
     if not _passes(["pytest", "-o", f"cache_dir={_CACHE / 'pytest'}", *folders, *arguments]):
         failed.append("pytest")
@@ -58,6 +65,17 @@ def split_words(words: list[str]) -> tuple[str | None, list[str]]:
     if words[0] not in SUITES:
         raise InvalidInput(f"there is no suite {words[0]!r}; there are {', '.join(SUITES)} and all")
     return words[0], words[1:]
+
+
+def _bake_images() -> None:
+    """Make the Debian images that the flow tests run on, where they are missing; this takes a minute for each, once."""
+    with terminal_progress() as progress:
+        for recipe in (BOOKWORM, TRIXIE):
+            bake(recipe, HOME / "images", partial(_tell_baking, progress, recipe.name))
+
+
+def _tell_baking(progress: Progress, name: str, line: str) -> None:
+    progress.detail(f"baking the image {name} (once): {line}")
 
 
 def _failed_checks() -> list[str]:

@@ -1,6 +1,6 @@
 """Run a Debian root's own mail daemons and verify them with the product's probe. Started by a test, as
 
-    unshare --net --mount --pid --fork --kill-child python -m tests.integration.mail_daemons ROOT
+    unshare --net --mount --pid --fork --kill-child python -m tests.flow.mail_daemons ROOT
 
 so that everything it starts, mounts and configures ends with it, and no packet leaves. Prints what the probe says;
 exits with 1 when it failed.

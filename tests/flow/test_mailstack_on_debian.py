@@ -72,7 +72,7 @@ class Root:
         return subprocess.run(
             [
                 *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"),
-                *(sys.executable, "-m", "tests.integration.mail_daemons", str(self.path)),
+                *(sys.executable, "-m", "tests.flow.mail_daemons", str(self.path)),
             ],
             check=False,
             stdin=subprocess.DEVNULL,
