@@ -10,7 +10,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from agent.journal import Refusal, SendState
-from agent.relay.submit import Reply
+from agent.relay.replies import Reply
 from protos.agent.v1.delivery_pb2 import RemoteReply
 
 

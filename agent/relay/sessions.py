@@ -87,6 +87,10 @@ class Submitter:
                 while job is not None:
                     job = await self._submit(session, job)
                 send = None if session.lost else await self._next_send()
+                if send is not None and not session.is_quiet:
+                    # Postfix closed it while it rested, as it may: that is no failure, and costs the send nothing.
+                    self._hand.offer(send, first=True)
+                    return
             await session.quit()
         finally:
             session.close()

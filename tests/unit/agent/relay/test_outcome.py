@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agent.journal import SendState
 from agent.relay.outcome import POLICY, Answer, Outcome, Stage, Verdict, judge, refusal
-from agent.relay.submit import Reply
+from agent.relay.replies import Reply
 
 QUEUED = Reply(250, "2.0.0 Ok: queued as 4jX4hz6SLnzCy")
 

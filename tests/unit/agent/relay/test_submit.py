@@ -1,30 +1,23 @@
 import asyncio
-from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.relay.submit import Reply, SmtpSession, envelope_commands, message_data
+from agent.relay.replies import Reply
+from agent.relay.submit import SmtpSession, envelope_commands, message_data
 
 
-class SilentWriter:
+class SilentTransport(asyncio.Transport):
     """Takes what is written."""
 
     def __init__(self) -> None:
+        super().__init__({"sockname": ("127.0.0.1", 40000)})
         self.written = b""
-        self.transport = self
         self.aborted = False
 
-    def get_extra_info(self, name: str) -> tuple[str, int]:
-        return ("127.0.0.1", 40000)
-
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
-
-    async def drain(self) -> None:
-        if self.aborted:
-            raise ConnectionResetError
 
     def close(self) -> None:
         self.aborted = True
@@ -32,11 +25,14 @@ class SilentWriter:
     abort = close
 
 
-def session(answers: bytes) -> tuple[SmtpSession, SilentWriter]:
-    reader, writer = asyncio.StreamReader(), SilentWriter()
-    reader.feed_data(answers)
-    reader.feed_eof()
-    return SmtpSession(reader, cast("Any", writer)), writer
+def session(*answers: bytes, ended: bool = True) -> tuple[SmtpSession, SilentTransport]:
+    smtp, transport = SmtpSession(), SilentTransport()
+    smtp.connection_made(transport)
+    for each in answers:
+        smtp.data_received(each)
+    if ended:
+        smtp.eof_received()
+    return smtp, transport
 
 
 async def test_replies_are_read_one_by_one() -> None:
@@ -67,9 +63,53 @@ async def test_a_lost_session_writes_nothing_and_answers_none() -> None:
 
 
 async def test_a_reply_that_takes_too_long_loses_the_session() -> None:
-    smtp = SmtpSession(asyncio.StreamReader(), cast("Any", SilentWriter()))
+    smtp, _ = session(ended=False)
+    # The alarm of an earlier, more patient wait must not hide this one.
+    smtp.data_received(b"250 ok\r\n")
+    waiting = asyncio.ensure_future(smtp.reply(60))
+    assert await waiting == Reply(250, "ok")
+    waiting = asyncio.ensure_future(smtp.reply(60))
+    await asyncio.sleep(0)
+    smtp.data_received(b"250 ok\r\n")
+    assert await waiting == Reply(250, "ok")
     assert await smtp.reply(0.01) is None
     assert smtp.lost
+
+
+@given(st.lists(st.integers(1, 9), max_size=12))
+async def test_replies_may_come_in_any_pieces(sizes: list[int]) -> None:
+    text = b"250-first\r\n250 second\r\n354 go on\r\n"
+    pieces = []
+    for size in sizes:
+        pieces.append(text[:size])
+        text = text[size:]
+    smtp, _ = session(*pieces, text)
+    assert [await smtp.reply(), await smtp.reply()] == [Reply(250, "first second"), Reply(354, "go on")]
+
+
+async def test_a_session_that_postfix_closes_while_it_rests_is_not_quiet() -> None:
+    smtp, _ = session(ended=False)
+    assert smtp.is_quiet
+    smtp.data_received(b"421 4.4.2 mail.example.test Error: timeout exceeded\r\n")
+    assert not smtp.is_quiet
+    assert not session()[0].is_quiet
+
+
+async def test_a_write_waits_while_postfix_does_not_read() -> None:
+    smtp, transport = session(ended=False)
+    smtp.pause_writing()
+    writing = asyncio.ensure_future(smtp.write(b"MAIL FROM:<a@b>\r\n"))
+    await asyncio.sleep(0)
+    assert not writing.done()
+    smtp.resume_writing()
+    await writing
+    assert transport.written == b"MAIL FROM:<a@b>\r\n"
+    smtp.pause_writing()
+    writing = asyncio.ensure_future(smtp.write(b"more"))
+    await asyncio.sleep(0)
+    smtp.connection_lost(None)
+    await writing
+    assert await smtp.reply() is None
 
 
 @pytest.mark.parametrize(
