@@ -1,0 +1,171 @@
+"""Strikes the faults. Each is undone when its call returns, also when it is cancelled; kept processes come back by themselves."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+import psutil
+from redis.asyncio import Redis
+
+from tests.faults.ground import Ground
+from tests.faults.plan import Blow, Fault
+
+_AGENT = "penguin-agent"
+_POSTFIX = "postfix@-"
+_NFT_TABLE = "inet faults"
+
+
+async def strike(ground: Ground, blow: Blow) -> None:
+    """Let a fault happen and end."""
+    await _STROKES[blow.fault](ground, blow.seconds)
+
+
+# ---------------------------------------------------------------- processes of the control plane
+
+
+async def _kill(name: str, ground: Ground, seconds: float) -> None:
+    ground.process(name).kill()
+
+
+async def _pause(name: str, ground: Ground, seconds: float) -> None:
+    async with _stopped(ground.process(name)):
+        await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def _stopped(process: psutil.Process) -> AsyncIterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
+async def _stop_postgres(ground: Ground, seconds: float) -> None:
+    # Immediate shutdown: no checkpoint, and the next start recovers from the WAL.
+    ground.daemon("postgres").send_signal(signal.SIGQUIT)
+
+
+async def _kill_backend(ground: Ground, seconds: float) -> None:
+    backends = [each for each in ground.daemon("postgres").children() if "penguin_" in " ".join(each.cmdline())]
+    if backends:
+        random.choice(backends).kill()  # noqa: S311 - whichever
+
+
+async def _kill_redis(ground: Ground, seconds: float) -> None:
+    ground.daemon("redis-server").kill()
+
+
+async def _flush_redis(ground: Ground, seconds: float) -> None:
+    async with Redis.from_url(ground.record.redis_url) as redis:
+        await redis.flushall()
+
+
+# ---------------------------------------------------------------- parts of the server
+
+
+async def _signal_unit(unit: str, name: str, ground: Ground) -> None:
+    await ground.inside("systemctl", "kill", "--kill-who=main", f"--signal={name}", unit, check=False)
+
+
+async def _kill_agent(ground: Ground, seconds: float) -> None:
+    await _signal_unit(_AGENT, "KILL", ground)
+
+
+async def _pause_agent(ground: Ground, seconds: float) -> None:
+    await _signal_unit(_AGENT, "STOP", ground)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await _signal_unit(_AGENT, "CONT", ground)
+
+
+async def _kill_root_half(ground: Ground, seconds: float) -> None:
+    raised = "UPDATE vps_servers SET desired_version = desired_version + 1 WHERE id = %s"
+    server_id = ground.sender.server["id"]
+    await ground.rows(raised, [server_id])
+    await ground.rows("SELECT pg_notify('desired_state', %s)", [server_id])
+    await asyncio.sleep(min(seconds, 1.0))
+    await _signal_unit("penguin-configure", "KILL", ground)
+
+
+async def _postfix_master(ground: Ground) -> str:
+    return (await ground.inside("cat", "/var/spool/postfix/pid/master.pid")).strip()
+
+
+async def _kill_postfix(ground: Ground, seconds: float) -> None:
+    await ground.inside("kill", "-KILL", await _postfix_master(ground), check=False)
+
+
+async def _pause_postfix(ground: Ground, seconds: float) -> None:
+    # Master alone: its children go on until they need it, as when the machine swaps.
+    master = await _postfix_master(ground)
+    await ground.inside("kill", "-STOP", master, check=False)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await ground.inside("kill", "-CONT", master, check=False)
+
+
+# ---------------------------------------------------------------- power and network
+
+
+async def _cut_power(ground: Ground, seconds: float) -> None:
+    await ground.provider.power_off(ground.server_name)
+    try:
+        await asyncio.sleep(seconds / 3)
+    finally:
+        await ground.provider.power_on(ground.server_name)
+
+
+async def _cut_network(ground: Ground, seconds: float) -> None:
+    await ground.provider.cut_network(ground.server_name)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await ground.provider.restore_network(ground.server_name)
+
+
+async def _drop(hook: str, ground: Ground, seconds: float) -> None:
+    """Drop what passes one way; what is on loopback goes on."""
+    table, _, name = _NFT_TABLE.partition(" ")
+    side = "iif" if hook == "input" else "oif"
+    rules = f"""table {table} {name} {{
+        chain drops {{ type filter hook {hook} priority 0; {side} != "lo" drop; }}
+    }}"""
+    await ground.inside("nft", "-f", "-", given=rules.encode())
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await ground.inside("nft", "delete", "table", table, name)
+
+
+_STROKES: Mapping[Fault, Callable[[Ground, float], Awaitable[None]]] = {
+    Fault.KILL_API: partial(_kill, "api"),
+    Fault.PAUSE_API: partial(_pause, "api"),
+    Fault.KILL_HUB: partial(_kill, "hub"),
+    Fault.PAUSE_HUB: partial(_pause, "hub"),
+    Fault.KILL_QUEUER: partial(_kill, "queuer"),
+    Fault.PAUSE_QUEUER: partial(_pause, "queuer"),
+    Fault.KILL_WORKER: partial(_kill, "worker"),
+    Fault.PAUSE_WORKER: partial(_pause, "worker"),
+    Fault.KILL_AGENT: _kill_agent,
+    Fault.PAUSE_AGENT: _pause_agent,
+    Fault.KILL_ROOT_HALF: _kill_root_half,
+    Fault.KILL_POSTFIX: _kill_postfix,
+    Fault.PAUSE_POSTFIX: _pause_postfix,
+    Fault.STOP_POSTGRES: _stop_postgres,
+    Fault.KILL_BACKEND: _kill_backend,
+    Fault.KILL_REDIS: _kill_redis,
+    Fault.FLUSH_REDIS: _flush_redis,
+    Fault.CUT_POWER: _cut_power,
+    Fault.CUT_NETWORK: _cut_network,
+    Fault.DEAFEN: partial(_drop, "input"),
+    Fault.MUTE: partial(_drop, "output"),
+}
+#: The faults that can be struck.
+STRIKABLE = tuple(_STROKES)

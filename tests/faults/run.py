@@ -1,0 +1,120 @@
+"""One run: the client sends while the faults of the plan strike; then all must end, and the checker judges."""
+
+import asyncio
+import contextlib
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psycopg
+
+from tests.faults.blows import strike
+from tests.faults.checker import FINAL, Copy, Facts, Row, Verdict, check
+from tests.faults.client import Client
+from tests.faults.ground import Ground
+from tests.faults.plan import Order, Plan
+
+#: Seconds from the last fault until every send must be final.
+PATIENCE = 120.0
+_LOOK = 0.25
+_FLUSH = 1.0
+#: Seconds given to copies that nobody asked for, after all is final.
+_AFTERMATH = 0.3
+
+_ROWS = """
+SELECT id::text, recipient, '<' || id || '@' || signing_domain || '>', state,
+       encode(sha256(substring(payload FROM position('\\x0d0a0d0a'::bytea IN payload) + 4)), 'hex')
+FROM messages WHERE starts_with(subject, %s)
+"""
+_OPEN = "SELECT count(*) FROM messages WHERE starts_with(subject, %s) AND NOT state = ANY(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to; seconds of wall clock."""
+
+    verdict: Verdict
+    seconds: float
+    #: Of them, from the end of the last fault until all was final.
+    settling_seconds: float
+    refused: int
+    unanswered: int
+
+
+async def run_plan(ground: Ground, plan: Plan) -> Outcome:
+    """Run a plan and judge."""
+    started = time.monotonic()
+    run = f"run-{secrets.token_hex(4)}"
+    before = journal_size(ground)
+    client = Client(ground.sender.client, ground.inbox_id, run)
+    await _send_under_blows(ground, plan, client)
+    ended = time.monotonic()
+    await until_final(ground, run, PATIENCE)
+    settled = time.monotonic()
+    await asyncio.sleep(_AFTERMATH)
+    facts = await gather_facts(ground, run, client.accepted, before)
+    return Outcome(check(facts), time.monotonic() - started, settled - ended, len(client.refused), client.repeated)
+
+
+async def _send_under_blows(ground: Ground, plan: Plan, client: Client) -> None:
+    reached = asyncio.Condition()
+    count = 0
+
+    async def strike_all() -> None:
+        for blow in plan.blows:
+            async with reached:
+                await reached.wait_for(lambda at=blow.at: count >= at)  # type: ignore[misc]
+            try:
+                await strike(ground, blow)
+            except (LookupError, psycopg.Error) as error:
+                # What is to be struck is down already.
+                print(f"seed {plan.seed}: no {blow.fault}: {error!r}", file=sys.stderr)
+
+    def progress(total: int) -> None:
+        nonlocal count
+        count = total
+        told.append(asyncio.ensure_future(_announce(reached)))
+
+    told: list[asyncio.Future[None]] = []
+    striking = asyncio.create_task(strike_all())
+    try:
+        await client.send_all(plan.orders, progress)
+        await striking
+    finally:
+        striking.cancel()
+        await asyncio.gather(striking, *told, return_exceptions=True)
+
+
+async def _announce(reached: asyncio.Condition) -> None:
+    async with reached:
+        reached.notify_all()
+
+
+async def until_final(ground: Ground, run: str, seconds: float) -> None:
+    """Wait until all sends of a run are final, at most so long; what Postfix has deferred is tried again at once."""
+    deadline = time.monotonic() + seconds
+    flushed = 0.0
+    while time.monotonic() < deadline:
+        if (await ground.rows(_OPEN, [f"{run} ", list(FINAL)]))[0][0] == 0:
+            return
+        if time.monotonic() - flushed > _FLUSH:
+            flushed = time.monotonic()
+            with contextlib.suppress(Exception):
+                await ground.inside("postqueue", "-f", check=False)
+        await asyncio.sleep(_LOOK)
+
+
+async def gather_facts(
+    ground: Ground, run: str, accepted: Mapping[str, Order], journal_from: int, withdrawn: frozenset[str] = frozenset()
+) -> Facts:
+    """Return everything known of a run."""
+    rows = [Row(*map(str, row)) for row in await ground.rows(_ROWS, [f"{run} "])]
+    copies: list[Copy] = ground.copies(journal_from)
+    return Facts(accepted, rows, copies, withdrawn)
+
+
+def journal_size(ground: Ground) -> int:
+    """Return where the sink's journal ends now."""
+    return ground.sink_journal.stat().st_size if ground.sink_journal.exists() else 0
