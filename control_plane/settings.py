@@ -6,7 +6,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -44,10 +44,19 @@ class Settings(BaseSettings):
     #: Seconds a lease lasts, and the clock tolerance added before a send is leased again.
     lease_seconds: int = 300
     lease_tolerance_seconds: int = 30
+    #: Seconds by which a server's clock may differ from ours; beyond that it is not leased to. Less than the tolerance
+    #: of leases, so that no server is leased to whose idea of a deadline is past that.
+    clock_tolerance_seconds: int = 10
     #: Envelopes that may wait in one server's streams; the rest stays in PostgreSQL.
     stream_depth: int = 1000
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
+
+    @model_validator(mode="after")
+    def _clocks_are_held_to_less_than_leases(self) -> "Settings":
+        if self.clock_tolerance_seconds >= self.lease_tolerance_seconds:
+            raise ValueError("clock_tolerance_seconds must be less than lease_tolerance_seconds")
+        return self
 
     @property
     def sealing_key_file(self) -> Path:

@@ -3,6 +3,8 @@ UPDATE messages m
 SET state = s.state,
     state_reason = s.reason,
     queue_id = s.queue_id,
+    -- Its server has a word for it after all.
+    silent_leases = 0,
     relayed_at = s.relayed_at,
     final_at = s.final_at
 FROM unnest(%(ids)s::uuid[], %(states)s::text[], %(reasons)s::text[], %(queue_ids)s::text[],

@@ -22,6 +22,7 @@ class State(enum.StrEnum):
     CANCELLED = "cancelled"
     SUPPRESSED = "suppressed"
     UNCERTAIN = "uncertain"
+    DEAD = "dead"
 
 
 #: What each state means, for people.
@@ -37,11 +38,12 @@ MEANING: Mapping[State, str] = MappingProxyType(
         State.CANCELLED: "It was withdrawn before Postfix had it.",
         State.SUPPRESSED: "Its recipient was suppressed when it was to be leased; nothing was sent.",
         State.UNCERTAIN: "It cannot be settled whether it was sent, and so it is not sent again.",
+        State.DEAD: "Its server took it several times and never told of it; an operator retries or drops it.",
     }
 )
 
-#: States that nothing leaves.
-FINAL = frozenset(State) - {State.ACCEPTED, State.QUEUED, State.RELAYED}
+#: States that no event leaves. An operator may retry what failed (queuer/dead_letters.py), since nothing was submitted.
+FINAL = frozenset(State) - {State.ACCEPTED, State.QUEUED, State.RELAYED, State.DEAD}
 
 
 class Kind(enum.StrEnum):
@@ -57,8 +59,8 @@ class Kind(enum.StrEnum):
     UNCERTAIN = "uncertain"
 
 
-#: From ACCEPTED only under the lease that the send had last: it ran out, its news came late, and no other was given.
-#: DELIVERED and its kin may overtake RELAYED on the way.
+#: From ACCEPTED and DEAD only under the lease that the send had last: it ran out, its news came late, and no other was
+#: given. DELIVERED and its kin may overtake RELAYED on the way.
 TRANSITIONS: Mapping[tuple[State, Kind], State] = MappingProxyType(
     {
         (State.QUEUED, Kind.RELAYED): State.RELAYED,
@@ -76,6 +78,13 @@ TRANSITIONS: Mapping[tuple[State, Kind], State] = MappingProxyType(
         (State.ACCEPTED, Kind.EXPIRED): State.EXPIRED,
         (State.ACCEPTED, Kind.FAILED): State.FAILED,
         (State.ACCEPTED, Kind.UNCERTAIN): State.UNCERTAIN,
+        (State.DEAD, Kind.RELAYED): State.RELAYED,
+        (State.DEAD, Kind.DEFERRED): State.DEAD,
+        (State.DEAD, Kind.DELIVERED): State.DELIVERED,
+        (State.DEAD, Kind.BOUNCED): State.BOUNCED,
+        (State.DEAD, Kind.EXPIRED): State.EXPIRED,
+        (State.DEAD, Kind.FAILED): State.FAILED,
+        (State.DEAD, Kind.UNCERTAIN): State.UNCERTAIN,
         (State.RELAYED, Kind.DEFERRED): State.RELAYED,
         (State.RELAYED, Kind.DELIVERED): State.DELIVERED,
         (State.RELAYED, Kind.BOUNCED): State.BOUNCED,

@@ -20,7 +20,12 @@ async def serve(settings: Settings) -> None:
     """Run one queuer until a signal ends it. Raises `UnsafeRole` for a database role that could see past policies."""
     database = Database(settings.system_database_url.get_secret_value())
     redis = connect(settings.redis_url.get_secret_value())
-    limits = Limits(settings.lease_seconds, settings.lease_tolerance_seconds, settings.stream_depth)
+    limits = Limits(
+        settings.lease_seconds,
+        settings.lease_tolerance_seconds,
+        settings.stream_depth,
+        settings.clock_tolerance_seconds,
+    )
     queuer = Queuer(database, redis, limits)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, queuer.stop)

@@ -4,11 +4,19 @@
 -- A send counts against its inbox's limit once for each UTC day on which it is leased. The counter's row is locked by
 -- the upsert and compared with the limit once more there, so two queuers cannot overrun it: the one that comes second
 -- leases nothing of that inbox, and comes again.
-WITH RECURSIVE room AS MATERIALIZED (
+WITH RECURSIVE paused AS MATERIALIZED (
+    SELECT p.tenant_id, p.vps_id, p.inbox_id, p.priority FROM pauses p WHERE p.resumed_at IS NULL
+),
+room AS MATERIALIZED (
     SELECT r.vps_id, r.priority, r.room
     FROM unnest(%(vps_ids)s::uuid[], %(priorities)s::smallint[], %(rooms)s::integer[]) AS r (vps_id, priority, room)
     JOIN vps_servers v ON v.id = r.vps_id AND v.status = 'ready' AND v.banned_at IS NULL
+     AND coalesce(abs(v.clock_offset_ms) <= 1000 * %(clock_tolerance_seconds)s::bigint, true)
     JOIN tenants t ON t.id = v.tenant_id AND t.state = 'active'
+    -- A pause is of a server, of a priority, or, with neither, of the whole tenant.
+    WHERE NOT EXISTS (SELECT FROM paused p
+                      WHERE p.inbox_id IS NULL AND coalesce(p.tenant_id = v.tenant_id, true)
+                        AND coalesce(p.vps_id = r.vps_id, p.priority = r.priority, true))
 ),
 -- The first waiting send of each inbox, by jumping through idx_messages_waiting from inbox to inbox.
 head AS (
@@ -46,6 +54,7 @@ sender AS (
     LEFT JOIN inbox_daily_sends d
            ON d.tenant_id = head.tenant_id AND d.inbox_id = head.inbox_id AND d.day = (now() AT TIME ZONE 'UTC')::date
     WHERE head.send_at <= now()
+      AND NOT EXISTS (SELECT FROM paused p WHERE p.tenant_id = head.tenant_id AND p.inbox_id = head.inbox_id)
       AND (i.daily_send_limit > coalesce(d.claimed, 0) OR head.queued_at >= date_trunc('day', now(), 'UTC'))
 ),
 due AS (

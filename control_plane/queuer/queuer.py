@@ -12,6 +12,8 @@ moment later; nothing is leased before Redis has answered.
 import asyncio
 import contextlib
 import logging
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,12 +22,19 @@ from redis.exceptions import OutOfMemoryError
 
 from control_plane.clock import Clock, utc_now
 from control_plane.queuer.access import revoke_others
-from control_plane.queuer.allot import allot
+from control_plane.queuer.allot import Line, allot
 from control_plane.queuer.leased_send import LeasedSend
 from control_plane.queuer.refill import Refill
 from control_plane.queuer.repeat import Attempts, repeat
-from control_plane.queuer.statements import claim, reclaim, servers, waiting_lines
-from control_plane.queuer.streams import look, write
+from control_plane.queuer.statements import (
+    CLOCK_TOLERANCE_SECONDS,
+    claim,
+    reclaim,
+    servers,
+    servers_with_expired_leases,
+    waiting_lines,
+)
+from control_plane.queuer.streams import QUEUE_AWAY, gone_before, look, write
 from db.notifications import listen
 from db.session import Database
 
@@ -50,6 +59,7 @@ class Limits:
     lease_seconds: int
     lease_tolerance_seconds: int
     stream_depth: int
+    clock_tolerance_seconds: int = CLOCK_TOLERANCE_SECONDS
 
 
 @dataclass(slots=True)
@@ -88,19 +98,23 @@ class Queuer:
     async def round(self) -> float:
         """Lease and write once; return the seconds until the next round unless it is woken."""
         await self._write_again()
-        lines = await waiting_lines(self.database)
+        lines = await waiting_lines(self.database, self.limits.clock_tolerance_seconds)
         depths = await look(self.redis, sorted({line.vps_id for line in lines}))
         ready = [line for line in lines if depths[line.vps_id].whole]
         lengths = {vps_id: depth.lengths for vps_id, depth in depths.items()}
         rooms = allot(ready, lengths, self.limits.stream_depth, _BATCH)
-        leased = await claim(self.database, rooms, self.limits.lease_seconds) if rooms else []
+        leased = await self._claim(rooms) if rooms else []
         self._unwritten = leased
         await self._write_again()
         return self._pause(leased=len(leased), is_full=len(rooms) < len(lines))
 
     async def take_back(self) -> float:
         """Take back leases that ran out, and return the seconds until the next time."""
-        count = await reclaim(self.database, self.limits.lease_tolerance_seconds)
+        tolerance = self.limits.lease_tolerance_seconds
+        expired = await servers_with_expired_leases(self.database, tolerance)
+        if not expired:
+            return _RECLAIM_SECONDS
+        count = await reclaim(self.database, tolerance, await self._gone_before(expired))
         if count:
             _log.warning("took back %d leases that ran out", count)
             self._woken.set()
@@ -110,6 +124,17 @@ class Queuer:
         """Take the queue away from servers that are gone or banned, and return the seconds until the next time."""
         await revoke_others(self.redis, partial(servers, self.database))
         return _REVOKE_SECONDS
+
+    async def _claim(self, rooms: Mapping[Line, int]) -> list[LeasedSend]:
+        limits = self.limits
+        return await claim(self.database, rooms, limits.lease_seconds, limits.clock_tolerance_seconds)
+
+    async def _gone_before(self, vps_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[str, ...]]:
+        """Return what the servers have taken from their streams, as far as Redis can tell."""
+        try:
+            return await gone_before(self.redis, vps_ids)
+        except QUEUE_AWAY:
+            return {}
 
     async def _rounds(self) -> None:
         attempts = Attempts("queueing")

@@ -4,15 +4,19 @@ They run in autocommit on psycopg itself: one round trip, no lock held while the
 binary. They are planned anew each time, since a plan made for an empty table is ruinous for a full one.
 """
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
 from control_plane.queuer.allot import Line
+from control_plane.queuer.keys import PRIORITIES
 from control_plane.queuer.leased_send import LeasedSend
 from db.session import Database
 
@@ -21,6 +25,7 @@ _WAITING = _SQL.joinpath("waiting.sql").read_bytes()
 _CLAIM = _SQL.joinpath("claim.sql").read_bytes()
 _REFILL = _SQL.joinpath("refill.sql").read_bytes()
 _STALE = _SQL.joinpath("stale.sql").read_bytes()
+_EXPIRED = _SQL.joinpath("expired.sql").read_bytes()
 _RECLAIM = _SQL.joinpath("reclaim.sql").read_bytes()
 #: Servers whose agents read their streams, or are about to.
 _SERVERS = b"SELECT id FROM vps_servers WHERE status IN ('provisioning', 'ready') AND banned_at IS NULL"
@@ -30,7 +35,14 @@ MOST_BYTES = 16 * 1024 * 1024
 #: Messages may have 10 MB each.
 _REFILL_PAGE = 50
 _RECLAIM_PAGE = 500
-_BEFORE_ALL = uuid.UUID(int=0)
+#: Silent leases after which a send is a dead letter.
+MOST_SILENT_LEASES = 5
+#: A server whose clock differs from ours by more is not leased to, unless the settings say otherwise.
+CLOCK_TOLERANCE_SECONDS = 10
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_FIRST_ID = uuid.UUID(int=0)
+
+_log = logging.getLogger(__name__)
 
 
 async def servers(database: Database) -> list[uuid.UUID]:
@@ -38,18 +50,25 @@ async def servers(database: Database) -> list[uuid.UUID]:
     return [row["id"] for row in await _fetch(database, _SERVERS, {})]
 
 
-async def waiting_lines(database: Database) -> list[Line]:
-    """Return which lines have waiting sends, due or not, at servers that may be leased to."""
-    return [Line(row["vps_id"], row["priority"]) for row in await _fetch(database, _WAITING, {})]
+async def waiting_lines(database: Database, clock_tolerance_seconds: int = CLOCK_TOLERANCE_SECONDS) -> list[Line]:
+    """Return which lines have waiting sends, due or not, that may be leased: nothing paused, the server well."""
+    rows = await _fetch(database, _WAITING, {"clock_tolerance_seconds": clock_tolerance_seconds})
+    return [Line(row["vps_id"], row["priority"]) for row in rows]
 
 
-async def claim(database: Database, rooms: Mapping[Line, int], lease_seconds: int) -> list[LeasedSend]:
+async def claim(
+    database: Database,
+    rooms: Mapping[Line, int],
+    lease_seconds: int,
+    clock_tolerance_seconds: int = CLOCK_TOLERANCE_SECONDS,
+) -> list[LeasedSend]:
     """Lease sends and return them, committed, in the order in which they are to be taken."""
     parameters = {
         "vps_ids": [line.vps_id for line in rooms],
         "priorities": [line.priority for line in rooms],
         "rooms": list(rooms.values()),
         "lease_seconds": lease_seconds,
+        "clock_tolerance_seconds": clock_tolerance_seconds,
         "most_bytes": MOST_BYTES,
     }
     rows = await _fetch(database, _CLAIM, parameters)
@@ -57,9 +76,26 @@ async def claim(database: Database, rooms: Mapping[Line, int], lease_seconds: in
     return [LeasedSend(**row) for row in rows]
 
 
-async def leased_sends(database: Database, vps_id: uuid.UUID, after: uuid.UUID = _BEFORE_ALL) -> Sequence[LeasedSend]:
-    """Return the next page of a server's leased sends by id; an empty one comes after the last."""
-    parameters = {"vps_id": vps_id, "after": after, "page": _REFILL_PAGE}
+async def leased_sends(
+    database: Database,
+    vps_id: uuid.UUID,
+    after: LeasedSend | None = None,
+    *,
+    gone_before: Sequence[str] = ("infinity",) * len(PRIORITIES),
+    seconds: float = 0.0,
+) -> Sequence[LeasedSend]:
+    """Return the next page of a server's leased sends by deadline; an empty one comes after the last.
+
+    Only those leased so many seconds ago with a deadline before `gone_before` of their priority (timestamptz as text).
+    """
+    parameters = {
+        "vps_id": vps_id,
+        "after_deadline": after.lease_deadline if after else _EPOCH,
+        "after": after.id if after else _FIRST_ID,
+        "gone_before": list(gone_before),
+        "seconds": seconds,
+        "page": _REFILL_PAGE,
+    }
     return [LeasedSend(**row) for row in await _fetch(database, _REFILL, parameters)]
 
 
@@ -68,10 +104,36 @@ async def stale_servers(database: Database, seconds: float) -> list[uuid.UUID]:
     return [row["id"] for row in await _fetch(database, _STALE, {"seconds": seconds})]
 
 
-async def reclaim(database: Database, tolerance_seconds: int) -> int:
-    """Take back leases that ran out longer ago than the tolerance, and return how many."""
-    parameters = {"tolerance_seconds": tolerance_seconds, "page": _RECLAIM_PAGE}
-    return len(await _fetch(database, _RECLAIM, parameters))
+async def servers_with_expired_leases(database: Database, tolerance_seconds: int) -> list[uuid.UUID]:
+    """Return servers with leases that ran out longer ago than the tolerance."""
+    return [row["id"] for row in await _fetch(database, _EXPIRED, {"tolerance_seconds": tolerance_seconds})]
+
+
+async def reclaim(
+    database: Database, tolerance_seconds: int, gone_before: Mapping[uuid.UUID, Sequence[str]] = MappingProxyType({})
+) -> int:
+    """Take back leases that ran out longer ago than the tolerance, and return how many.
+
+    `gone_before` tells what the servers have taken from their streams, by priority; without it no lease counts as
+    silent.
+    """
+    known = [
+        (vps_id, priority, deadline)
+        for vps_id, all_of in gone_before.items()
+        for priority, deadline in enumerate(all_of)
+    ]
+    parameters = {
+        "vps_ids": [vps_id for vps_id, _, _ in known],
+        "priorities": [priority for _, priority, _ in known],
+        "gone_before": [deadline for _, _, deadline in known],
+        "tolerance_seconds": tolerance_seconds,
+        "most_silent": MOST_SILENT_LEASES,
+        "page": _RECLAIM_PAGE,
+    }
+    rows = await _fetch(database, _RECLAIM, parameters)
+    if dead := sum(row["kind"] == "dead" for row in rows):
+        _log.error("%d sends are dead letters: their servers took them and never told of them", dead)
+    return len(rows)
 
 
 async def _fetch(database: Database, statement: bytes, parameters: Mapping[str, Any]) -> list[DictRow]:

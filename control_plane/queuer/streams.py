@@ -1,8 +1,9 @@
 """The streams in Redis: how full they are, whether Redis forgot them, and writing to them."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from control_plane.queuer import keys
 from control_plane.queuer.leased_send import LeasedSend
+from protos.queue.v1.envelope_pb2 import Envelope
 
 #: Redis is away, full, or refuses: all mean "later".
 QUEUE_AWAY = (RedisError, OSError)
@@ -40,6 +42,30 @@ async def look(redis: Redis, vps_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, De
     width = 1 + len(keys.PRIORITIES)
     rows = [answers[start : start + width] for start in range(0, len(answers), width)]
     return {vps_id: Depths(bool(row[0]), tuple(row[1:])) for vps_id, row in zip(vps_ids, rows, strict=True)}
+
+
+async def gone_before(redis: Redis, vps_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[str, ...]]:
+    """Return, by priority, the lease deadline of what stands first in each server's streams, as a timestamptz.
+
+    What was leased earlier has left its stream, or never came there. For an empty stream it is 'infinity'; a server
+    whose streams are not whole is left out.
+    """
+    pipeline = redis.pipeline(transaction=False)
+    for vps_id in vps_ids:
+        pipeline.exists(keys.epoch(vps_id))
+        for name in keys.streams(vps_id):
+            pipeline.xrange(name, count=1)
+    answers = await pipeline.execute()
+    width = 1 + len(keys.PRIORITIES)
+    rows = [answers[start : start + width] for start in range(0, len(answers), width)]
+    return {vps_id: tuple(map(_deadline, row[1:])) for vps_id, row in zip(vps_ids, rows, strict=True) if row[0]}
+
+
+def _deadline(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> str:
+    if not entries:
+        return "infinity"
+    envelope = Envelope.FromString(entries[0][1][keys.FIELD.encode()])
+    return datetime.fromtimestamp(envelope.lease_deadline_ms / 1000, UTC).isoformat()
 
 
 async def make_groups(redis: Redis, vps_id: uuid.UUID) -> None:

@@ -19,4 +19,8 @@ WITH RECURSIVE line AS (
 SELECT line.vps_id, line.priority
 FROM line
 JOIN vps_servers v ON v.id = line.vps_id AND v.status = 'ready' AND v.banned_at IS NULL
+ AND coalesce(abs(v.clock_offset_ms) <= 1000 * %(clock_tolerance_seconds)s::bigint, true)
 JOIN tenants t ON t.id = v.tenant_id AND t.state = 'active'
+WHERE NOT EXISTS (SELECT FROM pauses p
+                  WHERE p.resumed_at IS NULL AND p.inbox_id IS NULL AND coalesce(p.tenant_id = v.tenant_id, true)
+                    AND coalesce(p.vps_id = line.vps_id, p.priority = line.priority, true))

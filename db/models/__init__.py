@@ -2,6 +2,7 @@ from db.models.base import Base
 from db.models.inboxes import DkimKeyRow, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
 from db.models.pipelines import PipelineRun, PipelineStep
+from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
 from db.models.tenancy import ApiKeyRow, Tenant, Workspace
 
@@ -21,6 +22,7 @@ __all__ = [
     "JoinToken",
     "Message",
     "MessageEvent",
+    "Pause",
     "PipelineRun",
     "PipelineStep",
     "Suppression",

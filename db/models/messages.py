@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import Date, ForeignKeyConstraint, Index, SmallInteger, String, Text, text
+from sqlalchemy import ARRAY, Date, ForeignKeyConstraint, Index, SmallInteger, String, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, CreatedAt, TenantId
@@ -15,7 +15,7 @@ def _of_message() -> ForeignKeyConstraint:
 
 
 class Message(Base):
-    """One send: one message to one recipient."""
+    """One send: one message to one recipient; `resend_of` is the uncertain one that it sends again."""
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -35,6 +35,18 @@ class Message(Base):
         ),
         Index("idx_messages_leased", "vps_id", "lease_deadline", postgresql_where=text("state = 'queued'")),
         Index("idx_messages_inbox", "tenant_id", "inbox_id", "id"),
+        ForeignKeyConstraint(
+            ["tenant_id", "resend_of"], ["messages.tenant_id", "messages.id"], ondelete="SET NULL (resend_of)"
+        ),
+        Index(
+            "idx_messages_resend_of",
+            "tenant_id",
+            "resend_of",
+            unique=True,
+            postgresql_where=text("resend_of IS NOT NULL"),
+        ),
+        Index("idx_messages_dead", "vps_id", "id", postgresql_where=text("state = 'dead'")),
+        Index("idx_messages_relayed", "vps_id", "relayed_at", postgresql_where=text("state = 'relayed'")),
     )
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
@@ -54,11 +66,13 @@ class Message(Base):
     lease_token: Mapped[uuid.UUID | None] = mapped_column(deferred=True)
     lease_deadline: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     leases: Mapped[int] = mapped_column(server_default=text("0"))
+    silent_leases: Mapped[int] = mapped_column(server_default=text("0"), deferred=True)
     queue_id: Mapped[str | None] = mapped_column(String(64))
     accepted_at: Mapped[CreatedAt]
     queued_at: Mapped[dt.datetime | None]
     relayed_at: Mapped[dt.datetime | None]
     final_at: Mapped[dt.datetime | None]
+    resend_of: Mapped[uuid.UUID | None]
 
 
 class MessageEvent(Base):
@@ -79,7 +93,10 @@ class MessageEvent(Base):
 
 
 class IdempotencyKey(Base):
-    """A key that a client chose for a request, and the send that the request made."""
+    """A key that a client chose for a request, and the send that the request made, or a batch's whole answer.
+
+    `message_ids` has one for each message of the batch, None where `problems` says, under its place, why there is none.
+    """
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (_of_message(),)
@@ -87,7 +104,9 @@ class IdempotencyKey(Base):
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     request_sha256: Mapped[bytes]
-    message_id: Mapped[uuid.UUID]
+    message_id: Mapped[uuid.UUID | None]
+    message_ids: Mapped[list[uuid.UUID | None] | None] = mapped_column(ARRAY(Uuid))
+    problems: Mapped[dict[str, Any] | None]
     created_at: Mapped[CreatedAt]
 
 

@@ -54,6 +54,8 @@ class VpsServer(Base):
     last_seen_at: Mapped[dt.datetime | None]
     link_session: Mapped[uuid.UUID | None]
     banned_at: Mapped[dt.datetime | None]
+    clock_offset_ms: Mapped[int | None] = mapped_column(BigInteger)
+    clock_measured_at: Mapped[dt.datetime | None]
     created_at: Mapped[CreatedAt]
 
 

@@ -81,6 +81,13 @@ async def test_what_is_not_due_waits(system_database: Database, inbox: SomeInbox
         "UPDATE vps_servers SET banned_at = now()",
         "UPDATE inboxes SET status = 'pending_dns'",
         "UPDATE inboxes SET daily_send_limit = 0",
+        "UPDATE vps_servers SET clock_offset_ms = 10001",
+        "UPDATE vps_servers SET clock_offset_ms = -10001",
+        "INSERT INTO pauses (tenant_id) SELECT id FROM tenants",
+        "INSERT INTO pauses (tenant_id, vps_id) SELECT tenant_id, id FROM vps_servers",
+        "INSERT INTO pauses (tenant_id, inbox_id) SELECT tenant_id, id FROM inboxes",
+        "INSERT INTO pauses (tenant_id, priority) SELECT id, 1 FROM tenants",
+        "INSERT INTO pauses (priority, by_operator) VALUES (1, true)",
     ],
 )
 async def test_nothing_is_leased_while_tenant_server_or_inbox_may_not_send(
@@ -89,8 +96,36 @@ async def test_nothing_is_leased_while_tenant_server_or_inbox_may_not_send(
     ids = await make_sends(system_database, inbox, 2)
     await execute(system_database, change)
 
+    if "inbox" not in change:
+        assert await waiting_lines(system_database) == []
     assert await claim_ids(system_database, room(inbox, 10)) == []
     assert await states_of(system_database, ids) == ["accepted"] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE vps_servers SET clock_offset_ms = -9999",
+        "INSERT INTO pauses (tenant_id, resumed_at) SELECT id, now() FROM tenants",
+        "INSERT INTO pauses (tenant_id) SELECT id FROM tenants WHERE name = 'Walrus Mail'",
+        "INSERT INTO pauses (tenant_id, priority) SELECT id, 1 FROM tenants WHERE name = 'Walrus Mail'",
+        "INSERT INTO pauses (tenant_id, vps_id) SELECT tenant_id, id FROM vps_servers WHERE hostname <> :hostname",
+        "INSERT INTO pauses (tenant_id, inbox_id) SELECT tenant_id, id FROM inboxes WHERE id <> :inbox",
+        "INSERT INTO pauses (priority, by_operator) VALUES (0, true)",
+    ],
+)
+async def test_what_is_held_back_elsewhere_or_no_more_is_not_in_the_way(
+    system_database: Database, inbox: SomeInbox, other_tenant: SomeTenant, change: str
+) -> None:
+    other_server = await make_server(system_database, inbox.tenant)
+    await make_inbox(system_database, inbox.tenant, other_server)
+    ids = await make_sends(system_database, inbox, 2)
+    hostname = await scalar(system_database, "SELECT hostname FROM vps_servers WHERE id = :id", id=inbox.vps_id)
+    parameters = {name: value for name, value in (("hostname", hostname), ("inbox", inbox.id)) if f":{name}" in change}
+    await execute(system_database, change, **parameters)
+
+    assert await waiting_lines(system_database) == [Line(inbox.vps_id, 1)]
+    assert await claim_ids(system_database, room(inbox, 10)) == ids
 
 
 async def test_a_suppressed_recipient_ends_the_send_with_an_event_and_costs_no_allowance(
@@ -178,6 +213,7 @@ async def test_a_queuer_that_counted_at_the_same_moment_leaves_nothing_of_the_li
         "priorities": [0],
         "rooms": [8],
         "lease_seconds": LEASE,
+        "clock_tolerance_seconds": statements.CLOCK_TOLERANCE_SECONDS,
         "most_bytes": statements.MOST_BYTES,
     }
     async with await psycopg.AsyncConnection.connect(database.url("penguin_system")) as first:
@@ -235,3 +271,79 @@ async def test_waiting_lines_are_those_of_servers_that_may_be_leased_to(
     await make_sends(system_database, await make_inbox(system_database, other_tenant, elsewhere), 1)
 
     assert await waiting_lines(system_database) == [Line(inbox.vps_id, 0), Line(inbox.vps_id, 2)]
+
+
+async def expire_leases(database: Database) -> None:
+    await execute(
+        database,
+        "UPDATE messages SET lease_deadline = now() - interval '31 s', queued_at = now() - interval '331 s'"
+        " WHERE state = 'queued'",
+    )
+
+
+async def lease_in_vain(database: Database, inbox: SomeInbox, *, taken_before: str) -> None:
+    """Lease, and let the lease run out without word from the server, which was linked."""
+    await execute(database, "UPDATE vps_servers SET last_seen_at = now()")
+    await claim(database, room(inbox, 10), LEASE)
+    await expire_leases(database)
+    gone_before = {inbox.vps_id: ("infinity", taken_before, "infinity")}
+    assert await reclaim(database, 30, gone_before) == 1
+
+
+async def test_a_send_that_its_linked_server_took_five_times_without_a_word_is_a_dead_letter(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    ids = await make_sends(system_database, inbox, 1)
+    for _ in range(statements.MOST_SILENT_LEASES - 1):
+        await lease_in_vain(system_database, inbox, taken_before="infinity")
+        assert await states_of(system_database, ids) == ["accepted"]
+
+    await lease_in_vain(system_database, inbox, taken_before="infinity")
+
+    assert await states_of(system_database, ids) == ["dead"]
+    why = "its server took it 5 times and never told of it"
+    assert await scalar(system_database, "SELECT state_reason FROM messages") == why
+    event = "SELECT detail ->> 'detail' FROM message_events WHERE kind = 'dead'"
+    assert await scalar(system_database, event) == why
+    assert await claim_ids(system_database, room(inbox, 10)) == []
+
+
+async def test_a_send_that_was_not_taken_or_whose_server_was_not_linked_is_leased_for_ever(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    ids = await make_sends(system_database, inbox, 1)
+    for _ in range(statements.MOST_SILENT_LEASES + 1):
+        await lease_in_vain(system_database, inbox, taken_before="2000-01-01T00:00:00+00:00")
+    for _ in range(statements.MOST_SILENT_LEASES + 1):
+        await claim(system_database, room(inbox, 10), LEASE)
+        await expire_leases(system_database)
+        await execute(system_database, "UPDATE vps_servers SET last_seen_at = now() - interval '1 hour'")
+        await reclaim(system_database, 30, {inbox.vps_id: ("infinity",) * 3})
+
+    assert await states_of(system_database, ids) == ["accepted"]
+    assert await scalar(system_database, "SELECT silent_leases FROM messages") == 0
+
+
+async def test_a_server_whose_clock_is_behind_keeps_its_leases_for_as_much_longer(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    ids = await make_sends(system_database, inbox, 1)
+    await claim(system_database, room(inbox, 10), LEASE)
+    await expire_leases(system_database)
+    await execute(system_database, "UPDATE vps_servers SET clock_offset_ms = -5000")
+    assert await reclaim(system_database, 30) == 0
+    await execute(system_database, "UPDATE vps_servers SET clock_offset_ms = 5000")
+    assert await reclaim(system_database, 30) == 1
+    assert await states_of(system_database, ids) == ["accepted"]
+
+
+async def test_what_was_leased_to_a_server_that_is_gone_ends_as_uncertain(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    ids = await make_sends(system_database, inbox, 1)
+    await claim(system_database, room(inbox, 10), LEASE)
+    await expire_leases(system_database)
+    await execute(system_database, "UPDATE vps_servers SET status = 'deleted'")
+    assert await reclaim(system_database, 30) == 1
+    assert await states_of(system_database, ids) == ["uncertain"]
+    assert await scalar(system_database, "SELECT state_reason FROM messages") == "its server was removed"

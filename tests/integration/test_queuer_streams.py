@@ -14,9 +14,11 @@ from sqlalchemy import text
 
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.queuer import access, keys
+from control_plane.queuer.allot import Line
 from control_plane.queuer.queuer import Limits, Queuer
 from control_plane.queuer.refill import Refill
-from control_plane.queuer.streams import connect
+from control_plane.queuer.statements import claim
+from control_plane.queuer.streams import connect, write
 from db.session import Database
 from protos.agent.v1.link_pb2 import QueueAccess
 from protos.queue.v1.envelope_pb2 import Envelope
@@ -202,6 +204,59 @@ async def test_an_envelope_that_a_dead_queuer_never_wrote_is_written_once_the_st
     now = 61.0
     await refill.look_at_all()
     assert await take(redis, inbox.vps_id) == ids
+
+
+async def test_an_envelope_that_a_dead_queuer_never_wrote_is_written_when_later_ones_stand_first(
+    system_database: Database, redis: Redis, inbox: SomeInbox
+) -> None:
+    [lost] = await make_sends(system_database, inbox, 1)
+    refill = Refill(system_database, redis)
+    await refill.look_at_all()
+    await claim(system_database, {Line(inbox.vps_id, 1): 1}, LIMITS.lease_seconds)
+    async with system_database.system() as session:
+        await session.execute(
+            text("UPDATE messages SET queued_at = now() - interval '20 s', lease_deadline = now() + interval '280 s'")
+        )
+    later = await make_sends(system_database, inbox, 2)
+    await Queuer(system_database, redis, LIMITS).round()
+
+    await refill.look_at_all()
+    await refill.look_at_all()
+
+    assert await take(redis, inbox.vps_id) == [*later, lost]
+
+
+async def test_what_stands_in_the_stream_is_not_written_twice(
+    system_database: Database, redis: Redis, inbox: SomeInbox
+) -> None:
+    ids = await make_sends(system_database, inbox, 3)
+    refill = Refill(system_database, redis)
+    await refill.look_at_all()
+    await Queuer(system_database, redis, LIMITS).round()
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE messages SET queued_at = now() - interval '20 s'"))
+
+    await refill.look_at_all()
+
+    assert await take(redis, inbox.vps_id) == ids
+
+
+async def test_a_lease_that_runs_out_counts_as_silent_only_when_its_envelope_was_taken(
+    system_database: Database, redis: Redis, inbox: SomeInbox
+) -> None:
+    await make_sends(system_database, inbox, 2)
+    await Refill(system_database, redis).look_at_all()
+    queuer = Queuer(system_database, redis, LIMITS)
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE vps_servers SET last_seen_at = now() + interval '1 s'"))
+    for is_taken in (False, True):
+        # Past its deadline and the tolerance from the start.
+        await write(redis, await claim(system_database, {Line(inbox.vps_id, 1): 2}, lease_seconds=-31))
+        if is_taken:
+            await redis.delete(*keys.streams(inbox.vps_id))
+        await queuer.take_back()
+        async with system_database.system() as session:
+            assert await session.scalar(text("SELECT sum(silent_leases) FROM messages")) == 2 * is_taken
 
 
 async def test_while_redis_is_away_nothing_is_leased_and_after_it_comes_back_all_goes_on(
