@@ -22,6 +22,7 @@ _COLUMNS = (
     "state",
     "mail server",
     "reachable",
+    "clock",
     "agent",
     "waiting",
     "in Redis",
@@ -73,6 +74,7 @@ def _row(server: FleetServer) -> tuple[str, ...]:
     age = _age(health.received_at)
     return (
         *(health.hostname, str(health.tenant_id), health.status, mail, "yes" if health.reachable else "no"),
+        "-" if health.clock_offset_ms is None else f"{health.clock_offset_ms / 1000:+.1f} s",
         *(health.agent_version or "-", str(server.waiting), str(server.queued)),
         *(
             "-" if health.postfix_queue is None else str(health.postfix_queue),

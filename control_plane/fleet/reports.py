@@ -26,7 +26,10 @@ _KEEP_REPORT = text(
 # The link is written with each report: another hub, starting, may have cleared it as its own.
 _SEEN = text(
     "UPDATE vps_servers SET last_seen_at = now(), link_session = :link, agent_version = :agent_version,"
-    " ssl_certificate_expires = coalesce(:certificate_expires, ssl_certificate_expires) WHERE id = :vps"
+    " ssl_certificate_expires = coalesce(:certificate_expires, ssl_certificate_expires),"
+    " clock_offset_ms = coalesce(CAST(:clock_offset_ms AS bigint), clock_offset_ms),"
+    " clock_measured_at = CASE WHEN CAST(:clock_offset_ms AS bigint) IS NULL THEN clock_measured_at ELSE now() END"
+    " WHERE id = :vps"
 )
 # A result for a version older than the one that runs is news of the past.
 _KEEP_RESULT = text(
@@ -38,8 +41,14 @@ _KEEP_RESULT = text(
 _NOTIFY = text("SELECT pg_notify('configuration_applied', :vps)")
 
 
-async def record_report(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID, report: HealthReport) -> None:
-    """Keep the newest health report of a server, which came over this link.
+async def record_report(
+    session: AsyncSession,
+    vps_id: uuid.UUID,
+    link: uuid.UUID,
+    report: HealthReport,
+    clock_offset_ms: int | None = None,
+) -> None:
+    """Keep the newest health report of a server, which came over this link, and its clock's offset if it is known.
 
     Raises `InvalidInput` when the report holds what no server can mean.
     """
@@ -50,6 +59,7 @@ async def record_report(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUI
         "link": link,
         "agent_version": report.agent_version[:100] or None,
         "certificate_expires": _first_expiry(report),
+        "clock_offset_ms": clock_offset_ms,
     }
     await session.execute(_SEEN, seen)
 

@@ -19,7 +19,8 @@ SILENCE = timedelta(seconds=45)
 
 _SERVERS = (
     "SELECT v.id, v.tenant_id, v.hostname, v.status, v.mail_server_status, v.agent_version, v.desired_version,"
-    " v.applied_version, v.last_seen_at, v.link_session, r.reported_at, r.received_at, r.report::text AS report"
+    " v.applied_version, v.last_seen_at, v.link_session, v.clock_offset_ms, v.clock_measured_at, r.reported_at,"
+    " r.received_at, r.report::text AS report"
     " FROM vps_servers v LEFT JOIN vps_reports r ON r.tenant_id = v.tenant_id AND r.vps_id = v.id"
 )
 _ONE = text(_SERVERS + " WHERE v.id = :vps")
@@ -46,6 +47,9 @@ class ServerHealth:
     #: Whether it holds a link and was heard of within `SILENCE`.
     reachable: bool
     last_seen_at: datetime | None
+    #: The server's clock less ours in milliseconds, and when it was last measured.
+    clock_offset_ms: int | None
+    clock_measured_at: datetime | None
     #: By the server's clock, and by ours.
     reported_at: datetime | None
     received_at: datetime | None
@@ -106,6 +110,8 @@ def _health(row: Row[Any], now: datetime) -> ServerHealth:
         applied_version=row.applied_version,
         reachable=is_reachable(row.link_session, row.last_seen_at, now),
         last_seen_at=row.last_seen_at,
+        clock_offset_ms=row.clock_offset_ms,
+        clock_measured_at=row.clock_measured_at,
         reported_at=row.reported_at,
         received_at=row.received_at,
         report=parse_report(row.report) if row.report else None,

@@ -17,6 +17,7 @@ from control_plane.clock import Clock, utc_now
 from control_plane.delivery.apply import apply_events
 from control_plane.enrolment.admission import admit
 from control_plane.errors import Conflict, InvalidInput, Unavailable
+from control_plane.fleet.clock_offset import ClockOffset
 from control_plane.fleet.desired import desired_version, load_desired_state
 from control_plane.fleet.links import close_link, open_link
 from control_plane.fleet.reports import record_configuration_result, record_report
@@ -59,6 +60,7 @@ class Conversation:
         #: The newest desired state that the agent has, or was sent.
         self._sent_version = 0
         self._needs_queue_access = asyncio.Event()
+        self._clock_offset = ClockOffset()
 
     async def open(self, hello: Hello) -> None:
         """Record the link and welcome the agent. Raises one of `DATABASE_AWAY`."""
@@ -125,7 +127,8 @@ class Conversation:
     async def _hear(self, message: AgentMessage) -> None:
         match message.WhichOneof("body"):
             case "health":
-                await _through_outages(lambda: self._keep_report(message.health))
+                offset_ms = self._clock_offset.measure(message.health.at_ms, self._resources.clock())
+                await _through_outages(lambda: self._keep_report(message.health, offset_ms))
             case "configuration_result":
                 await _through_outages(lambda: self._keep_result(message.configuration_result))
             case "delivery_events":
@@ -135,11 +138,11 @@ class Conversation:
             case _:
                 raise InvalidInput("the link is open; there is nothing in this message that the hub knows")
 
-    async def _keep_report(self, report: HealthReport) -> None:
+    async def _keep_report(self, report: HealthReport, clock_offset_ms: int | None) -> None:
         caller = self._session.caller
         async with self._resources.database.system() as database:
             await admit(database, caller.identity, caller.serial)
-            await record_report(database, self._session.vps_id, self._session.id, report)
+            await record_report(database, self._session.vps_id, self._session.id, report, clock_offset_ms)
 
     async def _keep_result(self, result: ConfigurationResult) -> None:
         async with self._resources.database.system() as database:

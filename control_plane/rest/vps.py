@@ -75,10 +75,19 @@ class ReportView(BaseModel):
     health: dict[str, Any]
 
 
+class ClockView(BaseModel):
+    """A server's clock: in seconds, ahead of ours when positive. One out of tolerance is given nothing to send."""
+
+    offset_seconds: float
+    measured_at: dt.datetime
+    in_tolerance: bool
+
+
 class ServerDetail(ServerView):
     """A server with its health and the run that made or removes it."""
 
     reachable: bool
+    clock: ClockView | None
     last_report: ReportView | None
     provisioning: RunView | None
 
@@ -130,6 +139,7 @@ async def get_server(vps_id: uuid.UUID, request: Request, access: _Reading) -> S
     return ServerDetail(
         **ServerView.model_validate(server).model_dump(),
         reachable=health is not None and health.reachable,
+        clock=_clock(health, parts_of(request).settings.clock_tolerance_seconds),
         last_report=_report(health),
         provisioning=await load_last_run(access.session, access.scope, vps_id),
     )
@@ -149,6 +159,15 @@ async def _load(session: AsyncSession, scope: TenantScope, vps_id: uuid.UUID) ->
     if server is None:
         raise NotFound("There is no such server.")
     return server
+
+
+def _clock(health: ServerHealth | None, tolerance_seconds: int) -> ClockView | None:
+    if health is None or health.clock_offset_ms is None or health.clock_measured_at is None:
+        return None
+    offset = health.clock_offset_ms / 1000
+    return ClockView(
+        offset_seconds=offset, measured_at=health.clock_measured_at, in_tolerance=abs(offset) <= tolerance_seconds
+    )
 
 
 def _report(health: ServerHealth | None) -> ReportView | None:

@@ -166,6 +166,22 @@ async def test_the_newest_report_is_kept_with_the_first_expiry_of_its_certificat
     assert await server_row(system_database, "ssl_certificate_expires") == (datetime.fromtimestamp(1_900_000_000, UTC),)
 
 
+async def test_the_clocks_offset_is_kept_until_it_is_measured_anew(
+    system_database: Database, vps_id: uuid.UUID
+) -> None:
+    async with system_database.system() as session:
+        await record_report(session, vps_id, LINK, HealthReport(at_ms=1))
+        health = await server_health(session, vps_id)
+        assert health is not None
+        assert (health.clock_offset_ms, health.clock_measured_at) == (None, None)
+        await record_report(session, vps_id, LINK, HealthReport(at_ms=1), -1500)
+        await record_report(session, vps_id, LINK, HealthReport(at_ms=1))
+        health = await server_health(session, vps_id)
+    assert health is not None
+    assert health.clock_offset_ms == -1500
+    assert health.clock_measured_at is not None
+
+
 @pytest.mark.parametrize("report", [HealthReport(at_ms=2**62), HealthReport(agent_version="\0")])
 async def test_a_report_that_means_nothing_is_refused(
     system_database: Database, vps_id: uuid.UUID, report: HealthReport

@@ -1,4 +1,5 @@
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -173,6 +174,11 @@ async def test_a_report_is_kept_and_the_server_is_reachable_while_it_is_linked(
         assert health.reachable
         assert (health.agent_version, health.postfix_queue) == ("1.1", 3)
         assert health.report == report
+        assert health.clock_offset_ms is None
+        await link.send(AgentMessage(health=HealthReport(at_ms=time.time_ns() // 1_000_000 + 60_000)))
+        await link.send(AgentMessage(delivery_events=DeliveryEvents()))
+        await link.receive("events_confirmed")
+        assert await scalar(hub, "SELECT clock_offset_ms BETWEEN 50000 AND 60000 FROM vps_servers")
         expires = await scalar(hub, "SELECT ssl_certificate_expires FROM vps_servers")
         assert expires == datetime.fromtimestamp(2_000_000_000, UTC)
 

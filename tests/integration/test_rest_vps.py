@@ -91,7 +91,7 @@ async def test_a_server_shows_its_steps_and_that_nobody_has_heard_of_it(
                 {"run": run.id, "tenant": tenant.id, "position": position, "name": name, "state": state, "at": moment},
             )
     body = (await rest_client.get(f"vps/{vps_id}")).json()
-    assert (body["reachable"], body["last_report"]) == (False, None)
+    assert (body["reachable"], body["clock"], body["last_report"]) == (False, None, None)
     assert body["provisioning"]["kind"] == "vps.provision"
     assert [(step["name"], step["state"]) for step in body["provisioning"]["steps"]] == [
         ("create_server", "done"),
@@ -107,7 +107,10 @@ async def test_a_server_that_reports_is_reachable_and_shows_its_report(
     report = MessageToJson(HealthReport(at_ms=1, host=Host(load_1m=0.5)), preserving_proto_field_name=True)
     async with system_database.system() as session:
         await session.execute(
-            text("UPDATE vps_servers SET link_session = gen_random_uuid(), last_seen_at = now() WHERE id = :id"),
+            text(
+                "UPDATE vps_servers SET link_session = gen_random_uuid(), last_seen_at = now(),"
+                " clock_offset_ms = 12345, clock_measured_at = now() WHERE id = :id"
+            ),
             {"id": vps_id},
         )
         await session.execute(
@@ -119,6 +122,7 @@ async def test_a_server_that_reports_is_reachable_and_shows_its_report(
         )
     body = (await rest_client.get(f"vps/{vps_id}")).json()
     assert body["reachable"] is True
+    assert (body["clock"]["offset_seconds"], body["clock"]["in_tolerance"]) == (12.345, False)
     assert body["ip_address"] == "10.77.1.1"
     assert body["last_report"]["health"]["host"]["load_1m"] == 0.5
 

@@ -114,6 +114,8 @@ def server(**changes: object) -> FleetServer:
         "applied_version": 3,
         "reachable": True,
         "last_seen_at": now,
+        "clock_offset_ms": -1200,
+        "clock_measured_at": now,
         "reported_at": now,
         "received_at": now - timedelta(seconds=7),
         "report": report,
@@ -136,7 +138,8 @@ def test_the_fleet_is_a_line_for_each_server(
     heading, one, other = capsys.readouterr().out.splitlines()
     assert heading.split()[:3] == ["server", "tenant", "state"]
     assert one.split() == [
-        *("mx1.penguin.example", str(TENANT), "ready", "running", "yes", "0.1.0", "4", "5", "3", "7", "s", "ago")
+        *("mx1.penguin.example", str(TENANT), "ready", "running", "yes", "-1.2", "s", "0.1.0"),
+        *("4", "5", "3", "7", "s", "ago"),
     ]
     assert "running (2 of 3)" in other
     assert " no " in other
@@ -145,8 +148,8 @@ def test_the_fleet_is_a_line_for_each_server(
 def test_a_server_that_never_reported_has_no_age(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show(monkeypatch, server(agent_version=None, received_at=None, report=None))
-    assert capsys.readouterr().out.splitlines()[1].split()[-5:] == ["-", "4", "5", "-", "-"]
+    show(monkeypatch, server(agent_version=None, clock_offset_ms=None, received_at=None, report=None))
+    assert capsys.readouterr().out.splitlines()[1].split()[-6:] == ["-", "-", "4", "5", "-", "-"]
 
 
 def test_the_fleet_as_json_has_the_queue_and_the_age(
