@@ -16,7 +16,7 @@ from agent.journal.facts import (
     Verdict,
 )
 from agent.journal.records import Refusal
-from agent.journal.sends import SendRow, defer, end, find_in_postfix, link, relay, unlink
+from agent.journal.sends import SendRow, defer, end_row, find_in_postfix, link, relay, unlink
 from agent.journal.states import SendState
 from protos.agent.v1.delivery_pb2 import RemoteReply
 
@@ -66,7 +66,7 @@ def _apply(connection: sqlite3.Connection, fact: Fact) -> None:
 def _in_postfix(connection: sqlite3.Connection, queue_id: str, at_ms: int) -> SendRow | None:
     """Return the send under this queue id, relayed by now: a line about it in the queue proves acceptance."""
     row = find_in_postfix(connection, queue_id)
-    if row is not None and relay(connection, row.send_id, queue_id, at_ms):
+    if row is not None and row.state is not SendState.RELAYED and relay(connection, row.send_id, queue_id, at_ms):
         return find_in_postfix(connection, queue_id)
     return row
 
@@ -84,9 +84,9 @@ def _attempted(connection: sqlite3.Connection, fact: Attempt) -> None:
     )
     match fact.verdict:
         case Verdict.SENT:
-            end(connection, row.send_id, Refusal(SendState.DELIVERED, "", reply), fact.at_ms)
+            end_row(connection, row, Refusal(SendState.DELIVERED, "", reply), fact.at_ms)
         case Verdict.BOUNCED:
-            end(connection, row.send_id, Refusal(SendState.BOUNCED, "", reply), fact.at_ms)
+            end_row(connection, row, Refusal(SendState.BOUNCED, "", reply), fact.at_ms)
         case Verdict.DEFERRED:
             defer(connection, row, reply, fact.at_ms)
 
@@ -94,4 +94,4 @@ def _attempted(connection: sqlite3.Connection, fact: Attempt) -> None:
 def _over(connection: sqlite3.Connection, fact: GaveUp | Removed, outcome: Refusal) -> None:
     row = _in_postfix(connection, fact.queue_id, fact.at_ms)
     if row is not None:
-        end(connection, row.send_id, outcome, fact.at_ms)
+        end_row(connection, row, outcome, fact.at_ms)

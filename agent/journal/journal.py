@@ -68,8 +68,14 @@ class Journal:
 
     async def relayed(self, send_id: bytes, queue_id: str) -> bool:
         """Note that Postfix accepted the send under this queue id; False when that was known."""
+        return (await self.relayed_all([(send_id, queue_id)]))[0]
+
+    async def relayed_all(self, accepted: Sequence[tuple[bytes, str]]) -> list[bool]:
+        """Note the same of many: each send's id and queue id."""
         now = self._now_ms()
-        return await self._telling(lambda connection: sends.relay(connection, send_id, queue_id, now))
+        return await self._telling(
+            lambda connection: [sends.relay(connection, send_id, queue_id, now) for send_id, queue_id in accepted]
+        )
 
     async def end(self, send_id: bytes, refusal: Refusal) -> bool:
         """End a send that will not be relayed; False when its state does not allow that (any more)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agent.journal.errors import JournalCorrupt
 from agent.journal.records import Refusal, Taken
 from agent.journal.spool import Subject, add_event, make_event, parse_event, told_again
-from agent.journal.states import TRANSITIONS, Arrival, Known, SendState, on_arrival
+from agent.journal.states import IN_HAND, TRANSITIONS, Arrival, Known, SendState, on_arrival, sources
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
 
 _BY_SEND_ID = """
@@ -27,6 +27,19 @@ VALUES (?, 'intent', ?, ?, ?, ?)
 _RESTART = """
 UPDATE sends SET state = 'intent', priority = ?, queue_id = NULL, outcome = NULL, changed_ms = ? WHERE id = ?
 """
+
+
+def _changes_to(target: SendState, also: str = "") -> str:
+    """Return the statement that changes a state as the table allows it, in one look at the row."""
+    allowed = ", ".join(f"'{state.value}'" for state in sorted(sources(target)))
+    return (
+        f"UPDATE sends SET state = '{target.value}', changed_ms = ?{also}"  # noqa: S608 - of our own names only
+        f" WHERE send_id = ? AND state IN ({allowed})"
+    )
+
+
+_BEGIN = _changes_to(SendState.SUBMITTING)
+_RELAY = _changes_to(SendState.RELAYED, ", queue_id = ?, relayed_ms = ?, outcome = NULL") + " RETURNING id, lease_token"
 
 #: The event that a final state is told by.
 _FINAL_KIND = {
@@ -81,7 +94,7 @@ def take(connection: sqlite3.Connection, taken: Taken, now_ms: int) -> Arrival:
 
 def begin_submission(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> bool:
     """Mark a send as on its way to Postfix; False when it is not in hand, and then it must not go."""
-    return _move(connection, find_send(connection, send_id), SendState.SUBMITTING, now_ms)
+    return connection.execute(_BEGIN, (now_ms, send_id)).rowcount == 1
 
 
 def take_back(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> bool:
@@ -95,27 +108,33 @@ def take_back(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> bo
 
 def relay(connection: sqlite3.Connection, send_id: bytes, queue_id: str, at_ms: int) -> bool:
     """Note that Postfix has the send. False when that was known, or the send was not on its way."""
-    row = find_send(connection, send_id)
-    if row is None or not _move(connection, row, SendState.RELAYED, at_ms):
-        return False
-    connection.execute(
-        "UPDATE sends SET queue_id = ?, relayed_ms = ?, outcome = NULL WHERE id = ?", (queue_id, at_ms, row.id)
-    )
-    _drop_envelope(connection, row.id)
-    subject = Subject(row.send_id, row.lease_token, queue_id)
-    add_event(connection, make_event(subject, DeliveryEvent.KIND_RELAYED, at_ms))
-    return True
+    moved = connection.execute(_RELAY, (at_ms, queue_id, at_ms, send_id)).fetchall()
+    for row_id, lease_token in moved:
+        _drop_envelope(connection, row_id)
+        subject = Subject(send_id, lease_token, queue_id)
+        add_event(connection, make_event(subject, DeliveryEvent.KIND_RELAYED, at_ms))
+    return bool(moved)
 
 
 def end(connection: sqlite3.Connection, send_id: bytes, refusal: Refusal, at_ms: int) -> bool:
     """End a send in a final state; False when its state does not allow that (any more)."""
     row = find_send(connection, send_id)
-    if row is None or not _move(connection, row, refusal.state, at_ms):
+    return row is not None and end_row(connection, row, refusal, at_ms)
+
+
+def end_row(connection: sqlite3.Connection, row: SendRow, refusal: Refusal, at_ms: int) -> bool:
+    """End the send of a row that was read in this transaction; False when its state does not allow that."""
+    if refusal.state not in TRANSITIONS[row.state]:
         return False
-    _drop_envelope(connection, row.id)
     event = make_event(_subject(row), _FINAL_KIND[refusal.state], at_ms, reply=refusal.reply, detail=refusal.detail)
-    connection.execute("UPDATE sends SET outcome = ? WHERE id = ?", (event.SerializeToString(), row.id))
-    add_event(connection, event)
+    content = event.SerializeToString()
+    connection.execute(
+        "UPDATE sends SET state = ?, changed_ms = ?, outcome = ? WHERE id = ?",
+        (refusal.state.value, at_ms, content, row.id),
+    )
+    if row.state in IN_HAND:
+        _drop_envelope(connection, row.id)
+    add_event(connection, event, content)
     return True
 
 

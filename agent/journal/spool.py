@@ -50,11 +50,11 @@ def told_again(event: DeliveryEvent, lease_token: bytes) -> DeliveryEvent:
     return again
 
 
-def add_event(connection: sqlite3.Connection, event: DeliveryEvent) -> None:
-    """Spool `event`."""
+def add_event(connection: sqlite3.Connection, event: DeliveryEvent, content: bytes = b"") -> None:
+    """Spool `event`; `content` is its bytes, where they have been made already."""
     connection.execute(
         "INSERT INTO events (event_id, send_id, event) VALUES (?, ?, ?)",
-        (event.event_id, event.send_id, event.SerializeToString()),
+        (event.event_id, event.send_id, content or event.SerializeToString()),
     )
 
 

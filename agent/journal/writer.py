@@ -4,10 +4,12 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from agent.journal.errors import JournalError, JournalUnavailable
+from agent.journal.pace import Pace
 
 T = TypeVar("T")
 
@@ -47,6 +49,7 @@ class Writer:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._pace = Pace()
         self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -90,6 +93,8 @@ class Writer:
         """Wait for a job and return it with those already there; none once closed."""
         group: list[_Job[object]] = []
         job = self._jobs.get()
+        # More may come together while commits follow each other fast.
+        time.sleep(self._pace.next_after(time.monotonic()))
         while job is not None:
             group.append(job)
             if len(group) == MAX_GROUP or self._jobs.empty():

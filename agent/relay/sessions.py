@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from agent.journal import Journal, NowMs, Refusal, SendState
+from agent.relay.accepted import AcceptedSends
 from agent.relay.delays import delay_after
 from agent.relay.envelopes import refuse, terminated
 from agent.relay.hand import Hand, Send
@@ -56,7 +57,9 @@ class Submitter:
         self._hand = hand
         self._keys = keys
         self._settler = settler
+        self._accepted = AcceptedSends(journal, hand)
         self._tasks = tasks
+        tasks.create_task(self._accepted.run())
         self._host = host
         self._port = port
         self._now_ms = now_ms
@@ -139,10 +142,9 @@ class Submitter:
         elif following is not None and outcome.verdict in _SESSION_GOES_ON:
             await session.write(following.commands)
         self._note(session, outcome)
-        self._tasks.create_task(self._conclude(job.send, outcome, session.local_port))
+        self._conclude(job.send, outcome, session.local_port)
         if following is not None and session.lost:
-            lost = judge(Stage.SESSION, None)
-            self._tasks.create_task(self._conclude(following.send, lost, session.local_port))
+            self._conclude(following.send, judge(Stage.SESSION, None), session.local_port)
             return None
         return following
 
@@ -164,12 +166,14 @@ class Submitter:
         if session.lost:
             self._failures += 1
 
-    async def _conclude(self, send: Send, outcome: Outcome, local_port: int) -> None:
+    def _conclude(self, send: Send, outcome: Outcome, local_port: int) -> None:
+        if outcome.verdict is Verdict.RELAYED and outcome.reply is not None and outcome.reply.queue_id is not None:
+            self._accepted.add(send, outcome.reply.queue_id)
+        else:
+            self._tasks.create_task(self._conclude_other(send, outcome, local_port))
+
+    async def _conclude_other(self, send: Send, outcome: Outcome, local_port: int) -> None:
         match outcome.verdict:
-            case Verdict.RELAYED if outcome.reply is not None and outcome.reply.queue_id is not None:
-                queue_id = outcome.reply.queue_id
-                await persist(partial(self._journal.relayed, send.envelope.send_id, queue_id))
-                self._hand.release(send)
             case Verdict.BOUNCED | Verdict.FAILED:
                 await self._end(send, refusal(outcome, send.envelope.recipient))
             case Verdict.TOO_LATE:
