@@ -1,28 +1,87 @@
-"""Cancel sends that nobody has taken yet."""
+"""Cancel sends that nobody has taken yet.
+
+Only a send that was never leased is surely unsent. One that is waiting again after a lease may have been submitted by
+a server that then fell silent: its news can come late, and to call it cancelled meanwhile would be a lie.
+"""
 
 import uuid
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.errors import Conflict, NotFound
 from control_plane.tenancy.scope import TenantScope
 
-_CANCEL = text("""
+# The update takes the row's lock and looks at the state under it, as the claim does: one of the two comes first, and
+# the other then finds the send not waiting any more.
+_CANCEL_ONE = text("""
 WITH cancelled AS (
     UPDATE messages SET state = 'cancelled', state_reason = :reason, final_at = now()
-    WHERE tenant_id = :tenant_id AND inbox_id = :inbox_id AND state = 'accepted'
+    WHERE tenant_id = :tenant_id AND id = :id AND state = 'accepted' AND leases = 0
     RETURNING id
+)
+INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
+SELECT :tenant_id, id, gen_random_uuid(), 'cancelled', now(), true,
+    jsonb_build_object('detail', CAST(:reason AS text))
+FROM cancelled
+RETURNING message_id
+""")
+
+_STATE = text("SELECT state FROM messages WHERE tenant_id = :tenant_id AND id = :id")
+
+# After a lease, the server's own word that the lease ran out before it submitted anything settles it; silence does not.
+_END_ALL = text("""
+WITH waiting AS (
+    SELECT m.id, m.leases = 0 OR coalesce((
+        SELECT e.kind = 'lease_expired' FROM message_events e
+        WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.applied
+          AND e.kind IN ('lease_expired', 'requeued')
+        ORDER BY e.recorded_at DESC
+        LIMIT 1
+    ), false) AS unsent
+    FROM messages m
+    WHERE m.tenant_id = :tenant_id AND m.inbox_id = :inbox_id AND m.state = 'accepted'
+    FOR NO KEY UPDATE
+), ended AS (
+    UPDATE messages m
+    SET state = CASE WHEN waiting.unsent THEN 'cancelled' ELSE 'uncertain' END,
+        state_reason = :reason || CASE WHEN waiting.unsent THEN '' ELSE ' Its server had been silent about it.' END,
+        final_at = now()
+    FROM waiting
+    WHERE m.tenant_id = :tenant_id AND m.id = waiting.id
+    RETURNING m.id, m.state, m.state_reason
 ), recorded AS (
     INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT :tenant_id, id, gen_random_uuid(), 'cancelled', now(), true,
-        jsonb_build_object('detail', CAST(:reason AS text))
-    FROM cancelled
+    SELECT :tenant_id, id, gen_random_uuid(), state, now(), true, jsonb_build_object('detail', state_reason)
+    FROM ended
 )
-SELECT count(*) FROM cancelled
+SELECT count(*) FROM ended
 """)
 
 
+async def cancel_send(session: AsyncSession, scope: TenantScope, message_id: uuid.UUID) -> None:
+    """Cancel one send; raise `NotFound`, or `Conflict` when Postfix may have it or it has come to its end."""
+    key = {"tenant_id": scope.tenant_id, "id": message_id}
+    if (await session.execute(_CANCEL_ONE, {**key, "reason": "Cancelled on request."})).one_or_none() is not None:
+        return
+    state: str | None = await session.scalar(_STATE, key)
+    if state is None:
+        raise NotFound("There is no such message.")
+    raise Conflict(f"The message cannot be cancelled: {_WHY.get(state, f'it is {state}, which is final.')}")
+
+
+_WHY = {
+    "accepted": "it is accepted and waits again after its server had taken it, so it may have been sent.",
+    "queued": "it is queued, and its server may be handing it to Postfix now.",
+    "relayed": "it is relayed: Postfix has it.",
+    "dead": "it is dead: its server took it and never told what became of it.",
+}
+
+
 async def cancel_waiting_sends(session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, reason: str) -> int:
-    """Cancel the inbox's sends that are not leased; return how many there were."""
-    cancelled = await session.scalar(_CANCEL, {"tenant_id": scope.tenant_id, "inbox_id": inbox_id, "reason": reason})
-    return int(cancelled or 0)
+    """End the inbox's sends that are not leased, with a sentence for the reason; return how many there were.
+
+    Those that are surely unsent are cancelled. Nobody will lease the others again to find out: they are uncertain.
+    """
+    ended = await session.scalar(_END_ALL, {"tenant_id": scope.tenant_id, "inbox_id": inbox_id, "reason": reason})
+    return int(ended or 0)

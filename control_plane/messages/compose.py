@@ -65,6 +65,22 @@ def compose(draft: Draft, send_id: uuid.UUID, date: dt.datetime) -> bytes:
     return message
 
 
+def renamed(message: bytes, send_id: uuid.UUID, sender_domain: str, date: dt.datetime) -> bytes:
+    """Return a composed message with another send's Message-ID and another date, and else the same bytes."""
+    head, separator, body = message.partition(b"\r\n\r\n")
+    lines = [_renamed_line(line, send_id, sender_domain, date) for line in head.split(b"\r\n")]
+    return b"\r\n".join(lines) + separator + body
+
+
+def _renamed_line(line: bytes, send_id: uuid.UUID, sender_domain: str, date: dt.datetime) -> bytes:
+    # `compose` writes both fields on one line each, and lets nobody else write them.
+    if line.startswith(b"Date: "):
+        return f"Date: {format_datetime(date)}".encode("ascii")
+    if line.startswith(b"Message-ID: "):
+        return f"Message-ID: {message_id(send_id, sender_domain)}".encode("ascii")
+    return line
+
+
 def _custom_fields(headers: tuple[tuple[str, str], ...]) -> list[str]:
     seen: set[str] = set()
     fields = []

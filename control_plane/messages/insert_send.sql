@@ -17,10 +17,10 @@ WITH sender AS MATERIALIZED (
 ), accepted AS (
     INSERT INTO messages (
         tenant_id, id, workspace_id, inbox_id, vps_id, priority, envelope_sender, recipient, signing_domain, subject,
-        payload, send_at
+        payload, send_at, resend_of
     )
     SELECT tenant_id, %(id)s, %(workspace_id)s, id, %(vps_id)s, %(priority)s, %(envelope_sender)s, %(recipient)s,
-        %(signing_domain)s, %(subject)s, %(payload)s, %(send_at)s
+        %(signing_domain)s, %(subject)s, %(payload)s, %(send_at)s, %(resend_of)s::uuid
     FROM sender
     WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING accepted_at, send_at

@@ -97,11 +97,12 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     found = error.errors()
     if any(part["loc"][0] == "path" for part in found):
         return _of(request, NotFound("There is no such thing."))
-    parts = [ProblemPart(pointer=_pointer(part["loc"]), detail=str(part["msg"])) for part in found]
+    parts = [ProblemPart(pointer=pointer(part["loc"]), detail=str(part["msg"])) for part in found]
     return _of(request, InvalidInput("The request is not valid; errors says where."), parts)
 
 
-def _pointer(location: Sequence[str | int]) -> str:
+def pointer(location: Sequence[str | int]) -> str:
+    """Return pydantic's location, which begins with "body", as a JSON pointer; of a parameter, its name."""
     where, *path = location
     if where != "body":
         return "/".join(map(str, location))

@@ -15,9 +15,10 @@ from sqlalchemy import text
 from starlette.types import Message, Receive, Scope, Send
 
 from control_plane.inboxes.change import begin_removal
-from control_plane.messages.accept import SendRequest, accept_send
+from control_plane.messages.accept import accept_send
 from control_plane.messages.cancel import cancel_waiting_sends
 from control_plane.messages.compose import MAX_MESSAGE
+from control_plane.messages.send_request import SendRequest
 from control_plane.rest.body_limit import MAX_BODY
 from control_plane.tenancy.permissions import EVERYTHING
 from control_plane.tenancy.scope import TenantScope

@@ -93,8 +93,10 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/inboxes/{inbox_id}": ["delete", "get", "patch"],
         "/api/v1/inboxes/{inbox_id}/dns-records": ["get"],
         "/api/v1/inboxes/{inbox_id}/dns-records/verify": ["post"],
-        "/api/v1/inboxes/{inbox_id}/messages": ["post"],
-        "/api/v1/messages/{message_id}": ["get"],
+        "/api/v1/inboxes/{inbox_id}/messages": ["get", "post"],
+        "/api/v1/inboxes/{inbox_id}/messages:batch": ["post"],
+        "/api/v1/messages/{message_id}": ["delete", "get"],
+        "/api/v1/messages/{message_id}/resend": ["post"],
     }
 
 
@@ -113,6 +115,7 @@ async def test_each_route_of_the_api_asks_for_a_key(rest_app: FastAPI, tenant: S
         "/api/v1/workspaces/{workspace_id}/inboxes": {"email_address": "a@b.example"},
         "/api/v1/inboxes/{inbox_id}": {"warmup_enabled": True},
         "/api/v1/inboxes/{inbox_id}/messages": HELLO,
+        "/api/v1/inboxes/{inbox_id}/messages:batch": {"messages": [HELLO]},
     }
     async with client_of(rest_app, None) as client:
         paths = (await client.get(OPENAPI)).json()["paths"]

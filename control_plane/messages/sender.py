@@ -1,0 +1,77 @@
+"""The inbox that sends leave from, and what an idempotency key already stands for: one look-up for both."""
+
+import datetime as dt
+import uuid
+from pathlib import Path
+from typing import Any, NamedTuple, Never
+
+from psycopg.rows import namedtuple_row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import Conflict, IdempotencyKeyReused, NotFound
+from control_plane.messages.compose import message_id
+from control_plane.messages.send_request import AcceptedSend, Idempotency
+from control_plane.tenancy.scope import TenantScope
+from db.session import driver_connection
+
+_FIND_SENDER = Path(__file__).with_name("find_sender.sql").read_text(encoding="utf-8")
+
+
+class Sender(NamedTuple):
+    """A row of find_sender.sql; what comes after `now` is None but for a key that was used before."""
+
+    inbox_id: uuid.UUID
+    workspace_id: uuid.UUID
+    vps_id: uuid.UUID | None
+    email_address: str
+    display_name: str | None
+    status: str
+    now: dt.datetime
+    request_sha256: bytes | None
+    message_id: uuid.UUID | None
+    message_ids: list[uuid.UUID | None] | None
+    problems: dict[str, Any] | None
+    accepted_at: dt.datetime | None
+    send_at: dt.datetime | None
+
+    @property
+    def domain(self) -> str:
+        """The domain that sends are signed with."""
+        return self.email_address.rpartition("@")[2]
+
+    def require_server(self) -> uuid.UUID:
+        """Return the server that sends leave from; raise `Conflict` when the inbox is not ready."""
+        if self.status != "ready" or self.vps_id is None:
+            raise Conflict(f"The inbox cannot send yet or no longer: its status is {self.status}.")
+        return self.vps_id
+
+    def refuse_changed(self) -> Never:
+        """Raise the `Conflict` that kept sends out of an inbox that was ready a moment before."""
+        self.require_server()
+        raise Conflict("The inbox changed meanwhile; try again.")
+
+    def repeats(self, idempotency: Idempotency | None) -> bool:
+        """Tell whether this very request was answered before; raise `IdempotencyKeyReused` when it was another."""
+        if idempotency is None or self.request_sha256 is None:
+            return False
+        if self.request_sha256 != idempotency.request_sha256:
+            raise IdempotencyKeyReused("The idempotency key was used for another request; choose a new one.")
+        return True
+
+    def repeated(self, idempotency: Idempotency | None) -> AcceptedSend | None:
+        """Return the send that the same request made before, if it did."""
+        if not self.repeats(idempotency) or not self.message_id or not self.accepted_at or not self.send_at:
+            return None
+        return AcceptedSend(self.message_id, message_id(self.message_id, self.domain), self.accepted_at, self.send_at)
+
+
+async def find_sender(
+    session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, idempotency: Idempotency | None
+) -> Sender:
+    """Return the tenant's inbox with what the key stands for; raise `NotFound`."""
+    cursor = (await driver_connection(session)).cursor(row_factory=namedtuple_row)
+    parameters = {"tenant_id": scope.tenant_id, "inbox_id": inbox_id, "key": idempotency.key if idempotency else None}
+    found: Any = await (await cursor.execute(_FIND_SENDER, parameters)).fetchone()
+    if found is None:
+        raise NotFound("There is no such inbox.")
+    return Sender(*found)
