@@ -39,6 +39,8 @@ UNIT_DIR = Path("/etc/systemd/system")
 SYSUSERS_DIR = Path("/etc/sysusers.d")
 UNITS = ("penguin-agent.service", "penguin-configure.service", "penguin-configure.socket")
 SYSUSERS = "penguin-agent.sysusers.conf"
+#: What is added to units of the distribution, and where.
+DROP_INS = {"postfix-restart.conf": Path("postfix@.service.d/penguin.conf")}
 AGENT_USER = "penguin-agent"
 #: Commands of a release and the modules whose `main` they call.
 LAUNCHERS = {"penguin-agent": "agent.__main__", "penguin-configure": "agent.configuration.root_half"}
@@ -259,6 +261,7 @@ def install_units(release: Path) -> bool:
     if _copy_if_changed(source / SYSUSERS, SYSUSERS_DIR / "penguin-agent.conf"):
         run(["systemd-sysusers", str(SYSUSERS_DIR / "penguin-agent.conf")])
     changed = [_copy_if_changed(source / unit, UNIT_DIR / unit) for unit in UNITS]
+    changed += [_copy_if_changed(source / name, UNIT_DIR / place) for name, place in DROP_INS.items()]
     return any(changed)
 
 

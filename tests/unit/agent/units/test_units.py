@@ -8,6 +8,7 @@ import pytest
 from agent.settings import Settings
 from agent.units import bootstrap
 from agent.uplink.reasons import EXIT_BANNED, EXIT_NOT_ENROLLED
+from mailstack.layout import POSTFIX_QUEUE
 
 FOLDER = Path(bootstrap.__file__).parent
 HARDENING = {
@@ -60,4 +61,12 @@ def test_only_the_agents_group_reaches_the_root_half() -> None:
 def test_the_bootstrap_installs_every_unit_there_is() -> None:
     units = {path.name for path in FOLDER.iterdir() if path.suffix in {".service", ".socket"}}
     assert units == set(bootstrap.UNITS)
-    assert (FOLDER / bootstrap.SYSUSERS).is_file()
+    additions = {path.name for path in FOLDER.iterdir() if path.suffix == ".conf"}
+    assert additions == {bootstrap.SYSUSERS, *bootstrap.DROP_INS}
+
+
+def test_postfix_is_started_again_however_often_its_master_dies() -> None:
+    unit = read("postfix-restart.conf")
+    assert unit["Service"]["Restart"] == "always"
+    assert unit["Service"]["PIDFile"] == f"{POSTFIX_QUEUE}/pid/master.pid"
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
