@@ -19,7 +19,9 @@ from control_plane.processes.progress import Progress
 from control_plane.providers.local.image import bake
 from control_plane.providers.local.recipes import BOOKWORM, TRIXIE
 
-SUITES = ("unit", "golden", "integration", "architecture", "flow")
+#: Alone it is no pytest suite but the harness, with options of its own; among all suites pytest runs a few seeds of it.
+_FAULTS = "faults"
+SUITES = ("unit", "golden", "integration", "architecture", "flow", _FAULTS)
 
 #: A file to check that does not end in .py.
 _SCRIPT = "penguin"
@@ -35,16 +37,22 @@ _CHECKS = (
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SUITE] [PYTEST ARGS]", help=f"{', '.join(SUITES)} or all (the default); then pytest's."),
+    typer.Argument(
+        metavar="[SUITE] [ARGS]",
+        help=f"{', '.join(SUITES)} or all (the default); then pytest's arguments, for {_FAULTS} those of its harness.",
+    ),
 ]
 
 
 def check_and_test(words: Words = None) -> None:
     """Check and test. Without a suite: linter, formatter, types, import contracts, generated code, then all suites.
 
-    With a suite, that one alone. Other words go to pytest, as in `penguin test unit -k relay`.
+    With a suite, that one alone. Other words go to pytest, as in `penguin test unit -k relay`, or to the harness, as in
+    `penguin test faults --seeds 20 --messages 500 --json`.
     """
     suite, arguments = split_words(words or [])
+    if suite == _FAULTS:
+        sys.exit(0 if _passes(["python", "-m", "tests.faults", *arguments]) else FAILED)
     failed = [] if suite else _failed_checks()
     if suite in {None, "flow"}:
         _bake_images()

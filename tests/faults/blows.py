@@ -1,15 +1,11 @@
-"""Strikes the faults. Each is undone when its call returns, also when it is cancelled; kept processes come back by themselves."""
+"""Strikes the faults. Each is undone when its call returns, also when cancelled; what is killed comes back itself."""
 
 import asyncio
-import os
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-
-import psutil
-from redis.asyncio import Redis
 
 from tests.faults.ground import Ground
 from tests.faults.plan import Blow, Fault
@@ -32,12 +28,14 @@ async def _kill(name: str, ground: Ground, seconds: float) -> None:
 
 
 async def _pause(name: str, ground: Ground, seconds: float) -> None:
-    async with _stopped(ground.process(name)):
+    async with paused_process(ground, name):
         await asyncio.sleep(seconds)
 
 
 @asynccontextmanager
-async def _stopped(process: psutil.Process) -> AsyncIterator[None]:
+async def paused_process(ground: Ground, name: str) -> AsyncIterator[None]:
+    """Stop a process of the control plane while the block runs."""
+    process = ground.process(name)
     process.suspend()
     try:
         yield
@@ -61,8 +59,7 @@ async def _kill_redis(ground: Ground, seconds: float) -> None:
 
 
 async def _flush_redis(ground: Ground, seconds: float) -> None:
-    async with Redis.from_url(ground.record.redis_url) as redis:
-        await redis.flushall()
+    await ground.flush_redis()
 
 
 # ---------------------------------------------------------------- parts of the server
@@ -77,11 +74,25 @@ async def _kill_agent(ground: Ground, seconds: float) -> None:
 
 
 async def _pause_agent(ground: Ground, seconds: float) -> None:
+    async with paused_agent(ground):
+        await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def paused_agent(ground: Ground) -> AsyncIterator[None]:
+    """Stop the agent while the block runs."""
     await _signal_unit(_AGENT, "STOP", ground)
     try:
-        await asyncio.sleep(seconds)
+        yield
     finally:
         await _signal_unit(_AGENT, "CONT", ground)
+
+
+async def agent_killed_while_paused(ground: Ground, seconds: float) -> None:
+    """Stop the agent, and kill it so many seconds later: what others do meanwhile it never learns."""
+    await _signal_unit(_AGENT, "STOP", ground)
+    await asyncio.sleep(seconds)
+    await _signal_unit(_AGENT, "KILL", ground)
 
 
 async def _kill_root_half(ground: Ground, seconds: float) -> None:
@@ -167,5 +178,5 @@ _STROKES: Mapping[Fault, Callable[[Ground, float], Awaitable[None]]] = {
     Fault.DEAFEN: partial(_drop, "input"),
     Fault.MUTE: partial(_drop, "output"),
 }
-#: The faults that can be struck.
+
 STRIKABLE = tuple(_STROKES)

@@ -70,12 +70,20 @@ class Verdict:
         """Whether the guarantee was kept."""
         return not (self.lost or self.repeated or self.ghost or self.lied or self.stuck)
 
+    def wrong(self) -> dict[str, tuple[str, ...]]:
+        """Return the ids by kind."""
+        kinds = ("lost", "repeated", "ghost", "lied", "stuck", "uncertain", "ambiguous")
+        return {kind: getattr(self, kind) for kind in kinds}
+
     def counts(self) -> dict[str, int]:
         """Return each kind's number."""
-        kinds = ("lost", "repeated", "ghost", "lied", "stuck", "uncertain", "ambiguous")
         return {"accepted": self.accepted, "delivered": self.delivered} | {
-            kind: len(getattr(self, kind)) for kind in kinds
+            kind: len(ids) for kind, ids in self.wrong().items()
         }
+
+    def summary(self) -> str:
+        """Return the numbers that are not 0, in words."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.counts().items() if count) or "nothing"
 
 
 @dataclass(slots=True)

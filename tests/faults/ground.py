@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from redis.asyncio import Redis
 
 from control_plane.embedded.installation_record import InstallationRecord
 from control_plane.processes import child
@@ -83,6 +84,18 @@ class Ground:
             if f"control_plane.processes.{module}" in _words(each):
                 return each
         raise LookupError(module)
+
+    def runs(self, module: str, other_than: int) -> bool:
+        """Whether a process runs that module, and not the one of this pid."""
+        try:
+            return self.process(module).pid != other_than
+        except LookupError:
+            return False
+
+    async def flush_redis(self) -> None:
+        """Make Redis forget everything."""
+        async with Redis.from_url(self.record.redis_url) as redis:
+            await redis.flushall()
 
     def daemon(self, name: str) -> psutil.Process:
         """Return PostgreSQL's or Redis' first process; raise `LookupError` when it does not run now."""

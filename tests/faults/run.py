@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psycopg
 
 from tests.faults.blows import strike
-from tests.faults.checker import FINAL, Copy, Facts, Row, Verdict, check
+from tests.faults.checker import FINAL, Facts, Row, Verdict, check
 from tests.faults.client import Client
 from tests.faults.ground import Ground
 from tests.faults.plan import Order, Plan
@@ -27,6 +27,11 @@ _ROWS = """
 SELECT id::text, recipient, '<' || id || '@' || signing_domain || '>', state,
        encode(sha256(substring(payload FROM position('\\x0d0a0d0a'::bytea IN payload) + 4)), 'hex')
 FROM messages WHERE starts_with(subject, %s)
+"""
+#: Of these Message-IDs, those of other runs: what they left may still come.
+_OTHERS = """
+SELECT '<' || id || '@' || signing_domain || '>' FROM messages
+WHERE id::text = ANY(%s) AND NOT starts_with(subject, %s)
 """
 _OPEN = "SELECT count(*) FROM messages WHERE starts_with(subject, %s) AND NOT state = ANY(%s)"
 
@@ -111,8 +116,11 @@ async def gather_facts(
 ) -> Facts:
     """Return everything known of a run."""
     rows = [Row(*map(str, row)) for row in await ground.rows(_ROWS, [f"{run} "])]
-    copies: list[Copy] = ground.copies(journal_from)
-    return Facts(accepted, rows, copies, withdrawn)
+    copies = ground.copies(journal_from)
+    strange = {copy.message_id for copy in copies} - {row.message_id for row in rows}
+    ids = [message_id.strip("<").partition("@")[0] for message_id in strange]
+    others = {str(message_id) for (message_id,) in await ground.rows(_OTHERS, [ids, f"{run} "])}
+    return Facts(accepted, rows, [copy for copy in copies if copy.message_id not in others], withdrawn)
 
 
 def journal_size(ground: Ground) -> int:

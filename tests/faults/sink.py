@@ -46,7 +46,8 @@ class Sink:
         """Serve one client until either side hangs up."""
         try:
             await _Session(self, reader, writer).run()
-        except (OSError, EOFError):
+        except (OSError, EOFError, asyncio.CancelledError):
+            # The client is gone, or all ends.
             pass
         finally:
             writer.transport.abort()

@@ -178,9 +178,10 @@ def test_an_empty_fleet_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["all", "-x"], None, ["-x"]),
         (["-k", "relay"], None, ["-k", "relay"]),
         (["unit", "-k", "relay"], "unit", ["-k", "relay"]),
+        (["faults", "--seeds", "20"], "faults", ["--seeds", "20"]),
     ],
 )
-def test_the_first_word_is_the_suite_and_the_others_are_pytests(
+def test_the_first_word_is_the_suite_and_the_others_are_its_arguments(
     words: list[str], suite: str | None, rest: list[str]
 ) -> None:
     assert split_words(words) == (suite, rest)
