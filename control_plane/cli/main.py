@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from control_plane.cli.bench import bench
 from control_plane.cli.demo import run_demo
 from control_plane.cli.fleet import fleet
 from control_plane.cli.installation import NoInstallation
@@ -36,6 +37,7 @@ app.add_typer(tenant_commands, name="tenant")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)
+app.command()(bench)
 app.command()(lock)
 app.command()(protos)
 

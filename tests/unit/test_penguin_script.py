@@ -60,10 +60,12 @@ def test_each_command_of_the_tables_exists(script: ModuleType) -> None:
         (["test"], "test all"),
         (["test", "-k", "relay"], "test all"),
         (["test", "unit", "-k", "relay"], "test unit"),
+        (["bench", "relay", "--rounds", "1"], "bench relay"),
+        (["bench", "--help"], "bench"),
         (["fleet", "--json"], "fleet"),
     ],
 )
-def test_a_test_run_is_named_with_its_suite(script: ModuleType, arguments: list[str], name: str) -> None:
+def test_test_and_bench_are_named_with_what_they_run(script: ModuleType, arguments: list[str], name: str) -> None:
     assert script.command_name(arguments) == name
 
 

@@ -1,0 +1,33 @@
+"""`bench`: measure a part of the product beside its limits and its peers (tests/bench)."""
+
+import subprocess
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from control_plane.cli.output import Json
+from control_plane.processes.places import CHECKOUT
+
+
+class Bench(StrEnum):
+    """What can be measured."""
+
+    QUEUE = "queue"
+    ACCEPT = "accept"
+    BACKLOG = "backlog"
+    INJECT = "inject"
+    POSTFIX = "postfix"
+    RELAY = "relay"
+    LATENCY = "latency"
+
+
+Rounds = Annotated[int, typer.Option(min=1, max=50, help="How often each thing is measured, in turn.")]
+
+
+def bench(name: Bench, rounds: Rounds = 5, as_json: Json = False) -> None:
+    """Measure a thing, its limit and its peers in turn, in one run, and print their ratios."""
+    command = [sys.executable, "-m", "tests.bench", name.value, "--rounds", str(rounds)]
+    done = subprocess.run([*command, *(["--json"] if as_json else [])], cwd=CHECKOUT, check=False)
+    sys.exit(done.returncode)
