@@ -35,6 +35,7 @@ from control_plane.queuer.statements import (
     waiting_lines,
 )
 from control_plane.queuer.streams import QUEUE_AWAY, gone_before, look, write
+from control_plane.queuer.sweep import Sweep
 from db.notifications import listen
 from db.session import Database
 
@@ -79,12 +80,14 @@ class Queuer:
     async def run(self) -> None:
         """Work until `stop`; the round in hand is finished."""
         refill = Refill(self.database, self.redis)
+        sweep = Sweep(self.database, self.limits.clock_tolerance_seconds)
         async with asyncio.TaskGroup() as group:
             beside = [
                 group.create_task(listen(self.database, (CHANNEL,), lambda _payload: self._woken.set())),
                 group.create_task(repeat("refilling", refill.look_at_all)),
                 group.create_task(repeat("taking back leases", self.take_back)),
                 group.create_task(repeat("revoking access", self.revoke)),
+                group.create_task(repeat("sweeping", sweep.look_at_all)),
             ]
             await self._rounds()
             for task in beside:

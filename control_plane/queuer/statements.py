@@ -27,6 +27,8 @@ _REFILL = _SQL.joinpath("refill.sql").read_bytes()
 _STALE = _SQL.joinpath("stale.sql").read_bytes()
 _EXPIRED = _SQL.joinpath("expired.sql").read_bytes()
 _RECLAIM = _SQL.joinpath("reclaim.sql").read_bytes()
+_SWEEP_HOMELESS = _SQL.joinpath("sweep_homeless.sql").read_bytes()
+_SWEEP_RELAYED = _SQL.joinpath("sweep_relayed.sql").read_bytes()
 #: Servers whose agents read their streams, or are about to.
 _SERVERS = b"SELECT id FROM vps_servers WHERE status IN ('provisioning', 'ready') AND banned_at IS NULL"
 
@@ -134,6 +136,16 @@ async def reclaim(
     if dead := sum(row["kind"] == "dead" for row in rows):
         _log.error("%d sends are dead letters: their servers took them and never told of them", dead)
     return len(rows)
+
+
+async def end_homeless(database: Database) -> int:
+    """End sends that wait at removed inboxes and servers, so many at a time, and return how many."""
+    return len(await _fetch(database, _SWEEP_HOMELESS, {"page": _RECLAIM_PAGE}))
+
+
+async def end_silent(database: Database, seconds: float) -> int:
+    """End sends that Postfix has had for so many seconds, or had when its server was removed; return how many."""
+    return len(await _fetch(database, _SWEEP_RELAYED, {"seconds": seconds, "page": _RECLAIM_PAGE}))
 
 
 async def _fetch(database: Database, statement: bytes, parameters: Mapping[str, Any]) -> list[DictRow]:
