@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from control_plane.errors import InvalidInput, TooLarge
 from control_plane.inboxes.addresses import parse_address
-from control_plane.messages.compose import MAX_MESSAGE, Draft, compose
+from control_plane.messages.compose import MAX_MESSAGE, Draft, compose, renamed
 
 SEND_ID = uuid.UUID("01934d3a-7f10-7a2b-8c3d-4e5f60718293")
 DATE = dt.datetime(2026, 11, 21, 9, 30, tzinfo=dt.UTC)
@@ -236,6 +236,17 @@ def test_any_reply_to_is_taken_whole_or_refused(value: str) -> None:
 
 def test_the_date_is_the_moment_given() -> None:
     assert parsedate_to_datetime(str(read(composed())["Date"])) == DATE
+
+
+@given(text=BODY, subject=HEADER, headers=st.just(()) | st.just((("X-Date", "Date: x"), ("X-Message-ID", "y"))))
+@example(text="Date: x\r\nMessage-ID: y\r\n\r\nDate: x", subject="Date: x", headers=())
+def test_a_renamed_message_is_as_if_composed_for_the_other_send(
+    text: str, subject: str, headers: tuple[tuple[str, str], ...]
+) -> None:
+    draft = Draft(parse_address("sales@example.org", "/from"), "", parse_address("anna@example.net", "/to"), subject,
+                  text, None, headers)  # fmt: skip
+    other, later = uuid.UUID(int=7), DATE + dt.timedelta(days=400)
+    assert renamed(compose(draft, SEND_ID, DATE), other, "example.org", later) == compose(draft, other, later)
 
 
 def test_a_message_over_the_limit_is_refused() -> None:

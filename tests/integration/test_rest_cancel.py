@@ -1,0 +1,184 @@
+import asyncio
+import uuid
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from control_plane.messages.cancel import cancel_send, cancel_waiting_sends
+from control_plane.queuer.allot import Line
+from control_plane.queuer.statements import claim
+from control_plane.tenancy.permissions import EVERYTHING
+from control_plane.tenancy.scope import TenantScope
+from db.session import Database
+from tests.integration.database import SomeTenant
+from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server, states_of
+from tests.integration.rest import problem
+
+HELLO = {"to": "anna@example.net", "subject": "Hello", "text": "Hello Anna\n"}
+
+
+@pytest.fixture
+async def inbox(system_database: Database, tenant: SomeTenant) -> SomeInbox:
+    return await make_inbox(system_database, tenant, await make_server(system_database, tenant))
+
+
+async def lease(database: Database, inbox: SomeInbox, count: int = 100) -> list[uuid.UUID]:
+    return [send.id for send in await claim(database, {Line(inbox.vps_id, 1): count}, 300)]
+
+
+async def put(database: Database, send_id: uuid.UUID, state: str, *, leases: int = 1) -> None:
+    async with database.system() as session:
+        await session.execute(
+            text(
+                "UPDATE messages SET state = :state, leases = :leases, lease_token = gen_random_uuid(),"
+                " lease_deadline = now() WHERE id = :id"
+            ),
+            {"id": send_id, "state": state, "leases": leases},
+        )
+
+
+async def tell(database: Database, inbox: SomeInbox, send_id: uuid.UUID, kind: str) -> None:
+    async with database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied)"
+                " VALUES (:tenant, :id, gen_random_uuid(), :kind, now(), true)"
+            ),
+            {"tenant": inbox.tenant.id, "id": send_id, "kind": kind},
+        )
+
+
+async def until_blocked(database: Database) -> None:
+    """Return when somebody waits for a lock that another holds."""
+    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0")
+    while True:
+        async with database.system() as session:
+            if await session.scalar(blocked):
+                return
+
+
+async def test_a_message_that_was_never_leased_is_cancelled_and_never_claimed(
+    rest_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+) -> None:
+    accepted = (await rest_client.post(f"inboxes/{inbox.id}/messages", json=HELLO)).json()
+    answer = await rest_client.delete(f"messages/{accepted['id']}")
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert (body["state"], body["state_reason"]) == ("cancelled", "Cancelled on request.")
+    assert body["final_at"] is not None
+    assert [moment["kind"] for moment in body["timeline"]] == ["accepted", "cancelled"]
+    assert (await rest_client.get(f"messages/{accepted['id']}")).json() == body
+    assert await lease(system_database, inbox) == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["queued", "relayed", "delivered", "bounced", "expired", "failed", "cancelled", "suppressed", "uncertain", "dead"],
+)
+async def test_a_message_in_any_other_state_is_left_as_it_is(
+    rest_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox, state: str
+) -> None:
+    (send_id,) = await make_sends(system_database, inbox, 1)
+    await put(system_database, send_id, state)
+    body = problem(await rest_client.delete(f"messages/{send_id}"), 409, "conflict")
+    assert state in body["detail"]
+    assert await states_of(system_database, [send_id]) == [state]
+
+
+async def test_a_message_that_waits_again_after_a_lease_may_have_been_sent(
+    rest_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+) -> None:
+    (send_id,) = await make_sends(system_database, inbox, 1)
+    await put(system_database, send_id, "accepted", leases=1)
+    body = problem(await rest_client.delete(f"messages/{send_id}"), 409, "conflict")
+    assert "accepted" in body["detail"]
+    assert "may have been sent" in body["detail"]
+    assert await states_of(system_database, [send_id]) == ["accepted"]
+
+
+async def test_a_message_is_cancelled_once(rest_client: httpx.AsyncClient, inbox: SomeInbox) -> None:
+    accepted = (await rest_client.post(f"inboxes/{inbox.id}/messages", json=HELLO)).json()
+    answers = await asyncio.gather(*(rest_client.delete(f"messages/{accepted['id']}") for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    kinds = [moment["kind"] for moment in (await rest_client.get(f"messages/{accepted['id']}")).json()["timeline"]]
+    assert kinds == ["accepted", "cancelled"]
+
+
+async def test_the_message_of_another_tenant_is_not_there(
+    other_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+) -> None:
+    (send_id,) = await make_sends(system_database, inbox, 1)
+    foreign = problem(await other_client.delete(f"messages/{send_id}"), 404, "not-found")
+    unknown = problem(await other_client.delete(f"messages/{uuid.uuid4()}"), 404, "not-found")
+    assert foreign["detail"] == unknown["detail"]
+    assert await states_of(system_database, [send_id]) == ["accepted"]
+
+
+async def test_a_claim_passes_by_what_is_being_cancelled(
+    api_database: Database, system_database: Database, inbox: SomeInbox
+) -> None:
+    ids = await make_sends(system_database, inbox, 2)
+    async with api_database.tenant(inbox.tenant.id) as session:
+        await cancel_send(session, TenantScope(inbox.tenant.id, EVERYTHING), ids[0])
+        assert await lease(system_database, inbox) == [ids[1]]
+    assert await lease(system_database, inbox) == []
+    assert await states_of(system_database, ids) == ["cancelled", "queued"]
+
+
+async def test_a_cancellation_that_meets_a_claim_waits_and_comes_too_late(
+    rest_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+) -> None:
+    (send_id,) = await make_sends(system_database, inbox, 1)
+    async with system_database.system() as session:
+        await session.execute(
+            text(
+                "UPDATE messages SET state = 'queued', leases = 1, lease_token = gen_random_uuid(),"
+                " lease_deadline = now() WHERE id = :id"
+            ),
+            {"id": send_id},
+        )
+        cancelling = asyncio.create_task(rest_client.delete(f"messages/{send_id}"))
+        await until_blocked(system_database)
+    assert "queued" in problem(await cancelling, 409, "conflict")["detail"]
+    assert await states_of(system_database, [send_id]) == ["queued"]
+
+
+async def test_claims_and_cancellations_at_once_never_both_have_a_message(
+    rest_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+) -> None:
+    ids = await make_sends(system_database, inbox, 60)
+    leased: list[uuid.UUID] = []
+
+    async def queuer() -> None:
+        for _ in range(8):
+            leased.extend(await lease(system_database, inbox, 5))
+
+    async def tenant() -> set[uuid.UUID]:
+        answers = [(send_id, await rest_client.delete(f"messages/{send_id}")) for send_id in ids[::2]]
+        return {send_id for send_id, answer in answers if answer.status_code == 200}
+
+    _, cancelled, _ = await asyncio.gather(queuer(), tenant(), queuer())
+    leased.extend(await lease(system_database, inbox))
+    assert len(leased) == len(set(leased))
+    assert set(leased) == set(ids) - cancelled
+    states = dict(zip(ids, await states_of(system_database, ids), strict=True))
+    assert {send_id for send_id, state in states.items() if state == "cancelled"} == cancelled
+
+
+async def test_when_an_inbox_goes_what_may_have_been_sent_is_not_called_cancelled(
+    api_database: Database, system_database: Database, inbox: SomeInbox
+) -> None:
+    never_leased, unsent, silent, silent_later = ids = await make_sends(system_database, inbox, 4)
+    for send_id in (unsent, silent, silent_later):
+        await put(system_database, send_id, "accepted", leases=2)
+    await tell(system_database, inbox, unsent, "requeued")
+    await tell(system_database, inbox, unsent, "lease_expired")
+    await tell(system_database, inbox, silent, "requeued")
+    await tell(system_database, inbox, silent_later, "lease_expired")
+    await tell(system_database, inbox, silent_later, "requeued")
+    async with api_database.tenant(inbox.tenant.id) as session:
+        scope = TenantScope(inbox.tenant.id, EVERYTHING)
+        assert await cancel_waiting_sends(session, scope, inbox.id, "The inbox was removed.") == 4
+    assert await states_of(system_database, ids) == ["cancelled", "cancelled", "uncertain", "uncertain"]
+    assert never_leased == ids[0]
