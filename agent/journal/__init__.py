@@ -12,7 +12,7 @@ DIAGNOSTICS: `JournalUnavailable` (disk full, I/O error: try again), `JournalCor
 BUGS: rests on the disk's honesty about fsync.
 """
 
-from agent.journal.clock import NowMs, wall_ms
+from agent.journal.clock import BootClock, NowMs, wall_ms
 from agent.journal.errors import JournalCorrupt, JournalError, JournalUnavailable
 from agent.journal.journal import Journal
 from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled, Taken
@@ -20,6 +20,7 @@ from agent.journal.states import Arrival, SendState
 
 __all__ = [
     "Arrival",
+    "BootClock",
     "Counts",
     "Journal",
     "JournalCorrupt",

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agent.journal import hearing, sends, settling, spool
-from agent.journal.clock import NowMs, wall_ms
+from agent.journal.clock import BootClock, NowMs, this_boot, wall_ms
 from agent.journal.facts import Fact, LogCursor, Marker
-from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled, Taken
+from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled, Taken, TakenAt
 from agent.journal.schema import connect
 from agent.journal.states import Arrival
 from agent.journal.writer import Operation, T, Writer
@@ -20,9 +20,11 @@ class Journal:
     Every method raises JournalUnavailable when nothing was written and it may be tried again (disk full).
     """
 
-    def __init__(self, writer: Writer, now_ms: NowMs = wall_ms) -> None:
+    def __init__(self, writer: Writer, now_ms: NowMs = wall_ms, boot: BootClock | None = None) -> None:
         self._writer = writer
         self._now_ms = now_ms
+        #: By which leases are held beside the wall clock; of this boot unless told.
+        self.boot = boot or this_boot()
         #: Set whenever events may have been added; cleared by whoever drains them.
         self.events_added = asyncio.Event()
         #: Set whenever the mail log is about to say something of ours; cleared by whoever then looks out for it.
@@ -47,8 +49,8 @@ class Journal:
 
     async def take(self, taken: Sequence[Taken]) -> list[Arrival]:
         """Journal envelopes that have come from Redis, and say what each was."""
-        now = self._now_ms()
-        return await self._telling(lambda connection: [sends.take(connection, each, now) for each in taken])
+        at = TakenAt(self._now_ms(), self.boot)
+        return await self._telling(lambda connection: [sends.take(connection, each, at) for each in taken])
 
     async def set_aside(self, malformed: Malformed) -> None:
         """Keep and count a stream entry that is no envelope."""
@@ -91,7 +93,7 @@ class Journal:
             JournalCorrupt: an envelope cannot be read back.
 
         """
-        return await self._writer.submit(settling.open_sends)
+        return await self._writer.submit(lambda connection: settling.open_sends(connection, self.boot.boot_id))
 
     async def settle(self, send_ids: Sequence[bytes]) -> list[Settled]:
         """Say what is known of cut submissions; see `settling.settle` for when this may be asked."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from agent.journal.clock import BootClock
 from agent.journal.states import SendState
 from protos.agent.v1.delivery_pb2 import RemoteReply
 from protos.queue.v1.envelope_pb2 import Envelope
@@ -26,6 +27,14 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenAt:
+    """When envelopes were taken, by both clocks."""
+
+    wall_ms: int
+    boot: BootClock
+
+
+@dataclass(frozen=True, slots=True)
 class Malformed:
     """A stream entry that is no envelope."""
 
@@ -42,6 +51,8 @@ class OpenSend:
     envelope: Envelope
     priority: int
     state: SendState
+    #: When its lease ends by the boot clock; None when it was taken in another boot.
+    boot_deadline_ms: int | None
 
 
 class Settled(Enum):

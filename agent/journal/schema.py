@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.journal.errors import JournalCorrupt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: "PnAJ": tells an agent's journal from any other SQLite file.
 _APPLICATION_ID = 0x506E414A
 
@@ -20,6 +20,9 @@ CREATE TABLE sends (
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 2),
     lease_token BLOB NOT NULL CHECK (length(lease_token) = 16),
     lease_deadline_ms INTEGER NOT NULL,
+    -- The same by the clock of the boot in which it was taken: setting the wall clock lengthens no lease.
+    boot_id TEXT NOT NULL DEFAULT '',
+    boot_deadline_ms INTEGER NOT NULL DEFAULT 0,
     -- While submitting: the id under which Postfix has begun it. From relayed on: the id under which it has it.
     queue_id TEXT,
     relayed_ms INTEGER,
@@ -72,6 +75,14 @@ CREATE TABLE numbers (
 INSERT INTO numbers VALUES ('malformed_envelopes', 0), ('malformed_log_lines', 0), ('log_hole_ms', 0);
 """
 
+#: From each older version to the next.
+_UPGRADES = {
+    1: """
+ALTER TABLE sends ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE sends ADD COLUMN boot_deadline_ms INTEGER NOT NULL DEFAULT 0;
+""",
+}
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the journal at `path`, made when it is missing. It may be used from one thread at a time.
@@ -110,6 +121,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         _create(connection)
     elif kind != _APPLICATION_ID:
         raise JournalCorrupt(f"{path} is no journal of this agent")
+    elif version in _UPGRADES:
+        _upgrade(connection, version)
     elif version != SCHEMA_VERSION:
         raise JournalCorrupt(f"{path} has schema version {version}; this agent knows version {SCHEMA_VERSION}")
 
@@ -121,3 +134,8 @@ def _create(connection: sqlite3.Connection) -> None:
         f"PRAGMA user_version = {SCHEMA_VERSION};"
         "COMMIT;"
     )
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    for each in range(version, SCHEMA_VERSION):
+        connection.executescript(f"BEGIN IMMEDIATE;{_UPGRADES[each]}PRAGMA user_version = {each + 1};COMMIT;")

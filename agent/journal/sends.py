@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from agent.journal.errors import JournalCorrupt
-from agent.journal.records import Refusal, Taken
+from agent.journal.records import Refusal, Taken, TakenAt
 from agent.journal.spool import Subject, add_event, make_event, parse_event, told_again
 from agent.journal.states import IN_HAND, TRANSITIONS, Arrival, Known, SendState, on_arrival, sources
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
@@ -21,8 +21,8 @@ SELECT id, send_id, state, lease_token, lease_deadline_ms, queue_id, relayed_ms,
 FROM sends WHERE queue_id = ? AND state IN ('submitting', 'relayed', 'uncertain')
 """
 _INSERT = """
-INSERT INTO sends (send_id, state, priority, lease_token, lease_deadline_ms, changed_ms)
-VALUES (?, 'intent', ?, ?, ?, ?)
+INSERT INTO sends (send_id, state, priority, lease_token, lease_deadline_ms, boot_id, boot_deadline_ms, changed_ms)
+VALUES (?, 'intent', ?, ?, ?, ?, ?, ?)
 """
 _RESTART = """
 UPDATE sends SET state = 'intent', priority = ?, queue_id = NULL, outcome = NULL, changed_ms = ? WHERE id = ?
@@ -77,7 +77,7 @@ def find_in_postfix(connection: sqlite3.Connection, queue_id: str) -> SendRow | 
     return _read(connection.execute(_IN_POSTFIX, (queue_id,)))
 
 
-def take(connection: sqlite3.Connection, taken: Taken, now_ms: int) -> Arrival:
+def take(connection: sqlite3.Connection, taken: Taken, at: TakenAt) -> Arrival:
     """Journal an envelope that has come from Redis, and say what it was."""
     envelope = taken.envelope
     row = find_send(connection, envelope.send_id)
@@ -86,9 +86,9 @@ def take(connection: sqlite3.Connection, taken: Taken, now_ms: int) -> Arrival:
     if arrival is Arrival.DROP:
         return arrival
     if row is None:
-        _insert(connection, taken, now_ms)
+        _insert(connection, taken, at)
     else:
-        _renew(connection, row, taken, arrival, now_ms)
+        _renew(connection, row, taken, arrival, at)
     return arrival
 
 
@@ -172,27 +172,33 @@ def _subject(row: SendRow) -> Subject:
     return Subject(row.send_id, row.lease_token, row.queue_id or "" if row.relayed_ms is not None else "")
 
 
-def _insert(connection: sqlite3.Connection, taken: Taken, now_ms: int) -> None:
+def _insert(connection: sqlite3.Connection, taken: Taken, at: TakenAt) -> None:
     envelope = taken.envelope
-    row = (envelope.send_id, taken.priority, envelope.lease_token, envelope.lease_deadline_ms, now_ms)
+    row = (envelope.send_id, taken.priority, *_lease(taken, at), at.wall_ms)
     row_id = connection.execute(_INSERT, row).lastrowid
     if row_id is None:
         raise JournalCorrupt("SQLite gave a new row no id")
     _keep_envelope(connection, row_id, taken)
 
 
-def _renew(connection: sqlite3.Connection, row: SendRow, taken: Taken, arrival: Arrival, now_ms: int) -> None:
+def _renew(connection: sqlite3.Connection, row: SendRow, taken: Taken, arrival: Arrival, at: TakenAt) -> None:
     """Put a known send under its new lease."""
     connection.execute(
-        "UPDATE sends SET lease_token = ?, lease_deadline_ms = ? WHERE id = ?",
-        (taken.envelope.lease_token, taken.envelope.lease_deadline_ms, row.id),
+        "UPDATE sends SET lease_token = ?, lease_deadline_ms = ?, boot_id = ?, boot_deadline_ms = ? WHERE id = ?",
+        (*_lease(taken, at), row.id),
     )
     if arrival is Arrival.REPEAT:
         _tell_again(connection, row, taken.envelope.lease_token)
         return
     _keep_envelope(connection, row.id, taken)
     if arrival is not Arrival.ADOPT:
-        connection.execute(_RESTART, (taken.priority, now_ms, row.id))
+        connection.execute(_RESTART, (taken.priority, at.wall_ms, row.id))
+
+
+def _lease(taken: Taken, at: TakenAt) -> tuple[bytes, int, str, int]:
+    """Return a lease as it stands in a row, by both clocks."""
+    deadline = taken.envelope.lease_deadline_ms
+    return (taken.envelope.lease_token, deadline, at.boot.boot_id, at.boot.deadline(deadline, at.wall_ms))
 
 
 def _keep_envelope(connection: sqlite3.Connection, row_id: int, taken: Taken) -> None:

@@ -20,7 +20,7 @@ MALFORMED_KEPT = 1000
 MALFORMED_BYTES = 64 * 1024
 
 _IN_HAND = """
-SELECT sends.state, sends.priority, envelopes.envelope
+SELECT sends.state, sends.priority, envelopes.envelope, iif(sends.boot_id = ?, sends.boot_deadline_ms, NULL)
 FROM sends JOIN envelopes USING (id)
 WHERE sends.state IN ('intent', 'submitting')
 ORDER BY sends.priority, sends.id
@@ -37,15 +37,18 @@ INSERT INTO malformed (stream, entry_id, at_ms, reason, content) VALUES (?, ?, ?
 _SILENT = "SELECT send_id FROM sends WHERE state = 'relayed' AND changed_ms < ? LIMIT ?"
 
 
-def open_sends(connection: sqlite3.Connection) -> list[OpenSend]:
+def open_sends(connection: sqlite3.Connection, boot_id: str) -> list[OpenSend]:
     """Return what was in hand when the journal was last closed, high priority first.
 
     Raises:
         JournalCorrupt: an envelope cannot be read back.
 
     """
-    rows = connection.execute(_IN_HAND).fetchall()
-    return [OpenSend(_parse_envelope(content), priority, SendState(state)) for state, priority, content in rows]
+    rows = connection.execute(_IN_HAND, (boot_id,)).fetchall()
+    return [
+        OpenSend(_parse_envelope(content), priority, SendState(state), boot_deadline_ms)
+        for state, priority, content, boot_deadline_ms in rows
+    ]
 
 
 def settle(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> Settled:

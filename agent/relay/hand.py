@@ -22,8 +22,23 @@ class Send:
 
     envelope: Envelope
     priority: int
+    #: When its lease ends by the boot clock, which nobody can set; None when that is not known.
+    boot_deadline_ms: int | None = None
     #: How often Postfix has said no for now.
     refusals: int = 0
+
+    def is_overdue(self, now: "Moment") -> bool:
+        """Whether its lease has run out by either clock."""
+        by_boot = self.boot_deadline_ms is not None and self.boot_deadline_ms <= now.boot_ms
+        return by_boot or self.envelope.lease_deadline_ms <= now.wall_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The present by both clocks."""
+
+    wall_ms: int
+    boot_ms: int
 
 
 class Hand:
@@ -52,10 +67,11 @@ class Hand:
             queue.append(send)
         self._hand_out()
 
-    def renew(self, envelope: Envelope) -> None:
+    def renew(self, envelope: Envelope, boot_deadline_ms: int | None) -> None:
         """Put a send in hand under its new lease."""
         if send := self._sends.get(envelope.send_id):
             send.envelope = envelope
+            send.boot_deadline_ms = boot_deadline_ms
 
     def release(self, send: Send) -> None:
         """Be done with a send."""
@@ -95,12 +111,12 @@ class Hand:
         self._turn += 1
         return self._waiting[priority].popleft()
 
-    def take_overdue(self, now_ms: int) -> list[Send]:
+    def take_overdue(self, now: Moment) -> list[Send]:
         """Return the waiting sends whose lease has run out; they no longer wait."""
         overdue: list[Send] = []
         for priority, queue in enumerate(self._waiting):
-            overdue += (send for send in queue if send.envelope.lease_deadline_ms <= now_ms)
-            self._waiting[priority] = deque(send for send in queue if send.envelope.lease_deadline_ms > now_ms)
+            overdue += (send for send in queue if send.is_overdue(now))
+            self._waiting[priority] = deque(send for send in queue if not send.is_overdue(now))
         return overdue
 
     def _hand_out(self) -> None:

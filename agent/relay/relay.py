@@ -17,7 +17,7 @@ from functools import partial
 
 from agent.journal import Journal, NowMs, SendState, wall_ms
 from agent.relay.connections import clients_of
-from agent.relay.hand import Hand, Send
+from agent.relay.hand import Hand, Moment, Send
 from agent.relay.keyring import KeyRing
 from agent.relay.patience import persist
 from agent.relay.sessions import LEASE_EXPIRED, Submitter
@@ -58,7 +58,7 @@ class Relay:
         self._now_ms = now_ms
         self._hand = Hand()
         self._keys = KeyRing(applied)
-        self._taker = Taker(journal, self._hand, queue_access, request_queue_access)
+        self._taker = Taker(journal, self._hand, queue_access, request_queue_access, now_ms)
         self._settler = Settler(journal, self._hand, INJECTION_HOST, injection_port)
 
     @property
@@ -91,7 +91,7 @@ class Relay:
         """Go on with what was in hand, before any session of this life is open."""
         cut: list[Send] = []
         for found in await persist(self._journal.open_sends):
-            send = Send(found.envelope, found.priority)
+            send = Send(found.envelope, found.priority, found.boot_deadline_ms)
             self._hand.hold(send)
             if found.state is SendState.SUBMITTING:
                 cut.append(send)
@@ -104,7 +104,7 @@ class Relay:
         """End what waits beyond its lease even while Postfix is away."""
         while True:
             await asyncio.sleep(_OVERDUE_LOOK)
-            for send in self._hand.take_overdue(self._now_ms()):
+            for send in self._hand.take_overdue(Moment(self._now_ms(), self._journal.boot.now_ms())):
                 await persist(partial(self._journal.end, send.envelope.send_id, LEASE_EXPIRED))
                 self._hand.release(send)
 

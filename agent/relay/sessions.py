@@ -12,7 +12,7 @@ from agent.journal import Journal, NowMs, Refusal, SendState
 from agent.relay.accepted import AcceptedSends
 from agent.relay.delays import delay_after
 from agent.relay.envelopes import refuse, terminated
-from agent.relay.hand import Hand, Send
+from agent.relay.hand import Hand, Moment, Send
 from agent.relay.keyring import KeyRing
 from agent.relay.outcome import Outcome, Stage, Verdict, judge, refusal
 from agent.relay.patience import persist
@@ -198,7 +198,7 @@ class Submitter:
         self._hand.release(send)
 
     def _overdue(self, send: Send) -> bool:
-        return send.envelope.lease_deadline_ms <= self._now_ms()
+        return send.is_overdue(Moment(self._now_ms(), self._journal.boot.now_ms()))
 
 
 async def _ask(session: SmtpSession) -> Outcome:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from agent.journal import Arrival, Journal, Malformed, Taken
+from agent.journal import Arrival, Journal, Malformed, NowMs, Taken
 from agent.relay.delays import delay_after
 from agent.relay.envelopes import NotAnEnvelope, read_entry
 from agent.relay.hand import Hand, Send
@@ -49,11 +49,13 @@ class Taker:
         hand: Hand,
         access: Latest[QueueAccess],
         request_access: Callable[[], None],
+        now_ms: NowMs,
     ) -> None:
         self._journal = journal
         self._hand = hand
         self._access = access
         self._request_access = request_access
+        self._now_ms = now_ms
         self.connected = False
 
     async def run(self) -> None:
@@ -116,14 +118,16 @@ class Taker:
                     taken.append(Taken(read_entry(fields), priority))
             except NotAnEnvelope as fault:
                 await self._set_aside(stream, entry_id, fields or {}, str(fault))
+        now_ms = self._now_ms()
+        deadlines = [self._journal.boot.deadline(each.envelope.lease_deadline_ms, now_ms) for each in taken]
         arrivals = await persist(partial(self._journal.take, taken))
-        for each, arrival in zip(taken, arrivals, strict=True):
+        for each, arrival, deadline in zip(taken, arrivals, deadlines, strict=True):
             if arrival is Arrival.TAKE:
-                send = Send(each.envelope, priority)
+                send = Send(each.envelope, priority, deadline)
                 self._hand.hold(send)
                 self._hand.offer(send)
             elif arrival in {Arrival.REPLACE, Arrival.ADOPT}:
-                self._hand.renew(each.envelope)
+                self._hand.renew(each.envelope, deadline)
 
     async def _set_aside(self, stream: str, entry_id: bytes, fields: Mapping[bytes, bytes], reason: str) -> None:
         _log.error("set aside entry %s of %s: %s", entry_id.decode(), stream, reason)

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from redis.asyncio import Redis
 
-from agent.journal import Journal
+from agent.journal import Journal, NowMs, wall_ms
+from agent.journal.clock import this_boot
 from agent.journal.schema import connect
 from agent.journal.writer import Writer, _Job
 from agent.maillog.follow import MailLog
@@ -129,6 +130,9 @@ class Server:
         self.applied: Latest[DesiredState] = Latest()
         self.applied.set(desired_state())
         self.access_requests = 0
+        #: The server's clocks; a test may set the one and let time pass by the other.
+        self.wall: NowMs = wall_ms
+        self.boot = this_boot()
         self.journal_path = directory / "journal.sqlite3"
         self.mail_log = postfix.log
         self._endpoint = endpoint
@@ -147,6 +151,10 @@ class Server:
         for envelope in envelopes:
             await self.redis.xadd(keys.stream(self.vps_id, priority), {keys.FIELD: envelope.SerializeToString()})
 
+    def now_ms(self) -> int:
+        """The server's wall clock."""
+        return self.wall()
+
     def hide_log(self) -> Path:
         """Let Postfix write its log to where the agent does not look; return that place."""
         self.postfix.log = self.mail_log.with_name("hidden.log")
@@ -159,8 +167,15 @@ class Server:
     async def life(self, dies_at: int | None = None, *, after: bool = False) -> AsyncIterator[Life]:
         """The agent, until the end of the block; whoever sees `died` should leave it."""
         writer = MortalWriter(self.journal_path, dies_at, after=after)
-        journal = Journal(writer)
-        relay = Relay(journal, self.access, self.applied, self._request_access, injection_port=self.postfix.port)
+        journal = Journal(writer, self.now_ms, self.boot)
+        relay = Relay(
+            journal,
+            self.access,
+            self.applied,
+            self._request_access,
+            injection_port=self.postfix.port,
+            now_ms=self.now_ms,
+        )
         mail_log = MailLog(journal, self.mail_log)
         task = asyncio.ensure_future(_all(relay.run(), mail_log.run(), self._drain(journal)))
         try:

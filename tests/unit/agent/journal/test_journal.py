@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ import pytest_asyncio
 
 from agent.journal import (
     Arrival,
+    BootClock,
     Journal,
     JournalCorrupt,
     JournalError,
@@ -110,7 +112,7 @@ def test_another_schema_version_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as other:
         other.execute("PRAGMA user_version = 99")
     other.close()
-    with pytest.raises(JournalCorrupt, match="has schema version 99; this agent knows version 1"):
+    with pytest.raises(JournalCorrupt, match="has schema version 99; this agent knows version 2"):
         connect(path)
 
 
@@ -437,3 +439,38 @@ async def test_malformed_entries_are_counted_once_and_kept_in_bounds(journal: Jo
         kept, longest = other.execute("SELECT count(*), max(length(content)) FROM malformed").fetchone()
     other.close()
     assert (kept, longest) == (MALFORMED_KEPT, 64 * 1024)
+
+
+async def test_a_lease_is_held_by_the_boot_clock_across_a_restart(path: Path, now: Now) -> None:
+    boot = BootClock("this boot", lambda: 5_000)
+    envelope = make_envelope()
+    journal = Journal(Writer(connect(path)), now, boot)
+    await take(journal, envelope)
+    now.ms -= 3_600_000
+    (found,) = await journal.open_sends()
+    remaining = envelope.lease_deadline_ms - (now.ms + 3_600_000)
+    assert found.boot_deadline_ms == 5_000 + remaining
+    journal.close()
+    journal = Journal(Writer(connect(path)), now, BootClock("another boot", lambda: 0))
+    (found,) = await journal.open_sends()
+    assert found.boot_deadline_ms is None
+    await take(journal, leased_again(envelope))
+    (found,) = await journal.open_sends()
+    assert found.boot_deadline_ms is not None
+    journal.close()
+
+
+async def test_a_journal_of_the_first_version_is_brought_up_to_date(path: Path, now: Now) -> None:
+    with contextlib.closing(connect(path)) as old:
+        old.executescript(
+            "ALTER TABLE sends DROP COLUMN boot_id; ALTER TABLE sends DROP COLUMN boot_deadline_ms;"
+            "PRAGMA user_version = 1;"
+            "INSERT INTO sends (send_id, state, priority, lease_token, lease_deadline_ms, changed_ms)"
+            " VALUES (zeroblob(16), 'intent', 1, zeroblob(16), 5, 1);"
+            "INSERT INTO envelopes VALUES (1, x'');"
+        )
+    journal = Journal(Writer(connect(path)), now)
+    (found,) = await journal.open_sends()
+    assert found.boot_deadline_ms is None
+    await take(journal, make_envelope())
+    journal.close()

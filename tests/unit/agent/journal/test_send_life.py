@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent.journal import Refusal, SendState, Settled, hearing, sends, settling, spool
+from agent.journal import BootClock, Refusal, SendState, Settled, hearing, sends, settling, spool
 from agent.journal.facts import Abandoned, Accepted, Attempt, HasMessageId, LogCursor, Removed, Verdict
+from agent.journal.records import TakenAt
 from agent.journal.schema import _TABLES
 from agent.journal.states import FINAL, IN_HAND
 from protos.agent.v1.delivery_pb2 import DeliveryEvent
@@ -48,17 +49,21 @@ class SendLife(RuleBasedStateMachine):
         return self.leases[0].send_id
 
     @property
+    def taken_at(self) -> TakenAt:
+        return TakenAt(self.now, BootClock("this boot", lambda: self.now))
+
+    @property
     def row(self) -> sends.SendRow:
         row = sends.find_send(self.connection, self.send_id)
         assert row is not None
         return row
 
     def take_new(self) -> None:
-        sends.take(self.connection, taken(self.leases[-1]), self.now)
+        sends.take(self.connection, taken(self.leases[-1]), self.taken_at)
 
     @rule(number=st.integers(0, 5))
     def envelope_comes_again(self, number: int) -> None:
-        sends.take(self.connection, taken(self.leases[number % len(self.leases)]), self.now)
+        sends.take(self.connection, taken(self.leases[number % len(self.leases)]), self.taken_at)
 
     @rule()
     def leased_again(self) -> None:

@@ -2,8 +2,10 @@ import asyncio
 import uuid
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agent.relay.hand import MOST_OF_EACH, Hand, Send
+from agent.relay.hand import MOST_OF_EACH, Hand, Moment, Send
 from agent.relay.priorities import HIGH, LOW, NORMAL
 from protos.queue.v1.envelope_pb2 import Envelope
 
@@ -77,16 +79,16 @@ async def test_each_priority_has_room_of_its_own() -> None:
 async def test_a_new_lease_reaches_a_send_wherever_it_is() -> None:
     hand = Hand()
     put(hand, send := make_send())
-    hand.renew(again := Envelope(send_id=send.envelope.send_id, lease_deadline_ms=2000))
+    hand.renew(again := Envelope(send_id=send.envelope.send_id, lease_deadline_ms=2000), None)
     assert send.envelope is again
-    hand.renew(Envelope(send_id=b"unknown"))
+    hand.renew(Envelope(send_id=b"unknown"), None)
 
 
 def test_what_is_overdue_no_longer_waits() -> None:
     hand = Hand()
     late, fine = make_send(deadline_ms=10), make_send(deadline_ms=20)
     put(hand, late, fine)
-    assert hand.take_overdue(10) == [late]
+    assert hand.take_overdue(Moment(10, 0)) == [late]
     assert hand.take_if_waiting() is fine
 
 
@@ -98,6 +100,12 @@ async def test_a_send_that_was_taken_anew_is_not_released_by_its_old_life() -> N
     new = Send(old.envelope, old.priority)
     put(hand, new)
     hand.release(old)
-    hand.renew(again := Envelope(send_id=old.envelope.send_id))
+    hand.renew(again := Envelope(send_id=old.envelope.send_id), None)
     assert new.envelope is again
     assert await hand.room(NORMAL) == MOST_OF_EACH - 1
+
+
+@given(st.integers(1, 2**40), st.integers(1, 2**40), st.integers(0, 2**41), st.integers(0, 2**41))
+def test_a_lease_ends_by_whichever_clock_is_there_first(wall: int, boot: int, wall_now: int, boot_now: int) -> None:
+    send = Send(Envelope(lease_deadline_ms=wall), NORMAL, boot)
+    assert send.is_overdue(Moment(wall_now, boot_now)) == (wall_now >= wall or boot_now >= boot)
