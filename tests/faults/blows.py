@@ -13,6 +13,12 @@ from tests.faults.plan import Blow, Fault
 _AGENT = "penguin-agent"
 _POSTFIX = "postfix@-"
 _NFT_TABLE = "inet faults"
+_CLOCK = "/run/faults-clock"
+#: By how many times its duration a clock is off: from a few seconds up to ten leases.
+_CLOCK_JUMP = 50
+_STATE = "/var/lib/penguin-agent"
+_SMALL = "/run/faults-disk"
+_ROOM_KIB = 6 * 1024
 
 
 async def strike(ground: Ground, blow: Blow) -> None:
@@ -155,6 +161,47 @@ async def _drop(hook: str, ground: Ground, seconds: float) -> None:
         await ground.inside("nft", "delete", "table", table, name)
 
 
+# ---------------------------------------------------------------- clock and disk
+
+
+async def _set_clock(direction: int, ground: Ground, seconds: float) -> None:
+    """Set the agent's wall clock ahead or behind by more than a lease, and back."""
+    offset = direction * _CLOCK_JUMP * seconds
+    await ground.inside("tee", _CLOCK, given=f"{offset:.3f}".encode())
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await ground.inside("rm", "-f", _CLOCK)
+
+
+async def _fill_disk(ground: Ground, seconds: float) -> None:
+    """Move the agent's state to a disk that is nearly full, fill it, make room, and move it back."""
+    async with _small_disk(ground):
+        await ground.inside("dd", "if=/dev/zero", f"of={_STATE}/filler", "bs=4k", check=False)
+        await asyncio.sleep(seconds)
+        await ground.inside("rm", f"{_STATE}/filler")
+
+
+@asynccontextmanager
+async def _small_disk(ground: Ground) -> AsyncIterator[None]:
+    await ground.inside("systemctl", "stop", _AGENT)
+    used = int((await ground.inside("du", "-sk", _STATE)).split()[0])
+    await ground.inside("mkdir", "-p", _SMALL)
+    await ground.inside("mount", "-t", "tmpfs", "-o", f"mode=0700,size={used + _ROOM_KIB}k", "faults", _SMALL)
+    await ground.inside("cp", "-aT", _STATE, _SMALL)
+    await ground.inside("mount", "--bind", _SMALL, _STATE)
+    await ground.inside("systemctl", "start", "--no-block", _AGENT)
+    try:
+        yield
+    finally:
+        await ground.inside("systemctl", "stop", _AGENT)
+        await ground.inside("umount", _STATE)
+        await ground.inside("find", _STATE, "-mindepth", "1", "-delete")
+        await ground.inside("cp", "-aT", _SMALL, _STATE)
+        await ground.inside("umount", _SMALL)
+        await ground.inside("systemctl", "start", "--no-block", _AGENT)
+
+
 _STROKES: Mapping[Fault, Callable[[Ground, float], Awaitable[None]]] = {
     Fault.KILL_API: partial(_kill, "api"),
     Fault.PAUSE_API: partial(_pause, "api"),
@@ -177,6 +224,9 @@ _STROKES: Mapping[Fault, Callable[[Ground, float], Awaitable[None]]] = {
     Fault.CUT_NETWORK: _cut_network,
     Fault.DEAFEN: partial(_drop, "input"),
     Fault.MUTE: partial(_drop, "output"),
+    Fault.CLOCK_AHEAD: partial(_set_clock, 1),
+    Fault.CLOCK_BEHIND: partial(_set_clock, -1),
+    Fault.FILL_DISK: _fill_disk,
 }
 
 STRIKABLE = tuple(_STROKES)

@@ -38,6 +38,7 @@ TOLERANCE_SECONDS = 3
 CLOCK_TOLERANCE_SECONDS = 2
 _DAILY_LIMIT = 1_000_000
 MUTANTS = Path(__file__).parent / "mutants"
+_SITE = "/opt/penguin-agent/current/lib/python3.11/site-packages"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,17 @@ class Ground:
         if check and process.returncode:
             raise RuntimeError(f"{command} ended with {process.returncode}: {err.decode()}")
         return out.decode()
+
+    async def install_in_agent(self, module: str, then: str = "") -> None:
+        """Have the agent import a module of `mutants/` when it starts, and start it again."""
+        await self.inside("tee", f"{_SITE}/{module}.py", given=(MUTANTS / f"{module}.py").read_bytes())
+        await self.inside("tee", f"{_SITE}/{module}.pth", given=f"import {module}; {then}\n".encode())
+        await self.inside("systemctl", "restart", "penguin-agent")
+
+    async def remove_from_agent(self, module: str) -> None:
+        """Undo that."""
+        await self.inside("rm", f"{_SITE}/{module}.pth", f"{_SITE}/{module}.py")
+        await self.inside("systemctl", "restart", "penguin-agent")
 
     def process(self, module: str) -> psutil.Process:
         """Return the control plane's process that runs a module; raise `LookupError` when it does not run now."""
@@ -148,6 +160,7 @@ async def standing_ground() -> AsyncIterator[Ground]:
             await call(sender.client, "PATCH", f"/inboxes/{sender.inbox['id']}", {"daily_send_limit": _DAILY_LIMIT})
             places = Places(state, World(state).id, HOME / "wheelhouse", HOME / "images")
             ground = Ground(installation.record, state, sender, LocalProvider(places.cloud_socket))
+            await ground.install_in_agent("faults_clock")
             async with _sink(ground):
                 yield ground
             await sender.client.aclose()

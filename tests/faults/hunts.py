@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from tests.faults.blows import agent_killed_while_paused, paused_agent, paused_process
 from tests.faults.checker import Facts, Verdict, check
 from tests.faults.client import Client
-from tests.faults.ground import MUTANTS, Ground
+from tests.faults.ground import Ground
 from tests.faults.plan import targeted
 from tests.faults.run import gather_facts, journal_size, until_final
 
-_SITE = "/opt/penguin-agent/current/lib/python3.11/site-packages"
 _LOOK = 0.05
 _PATIENCE = 60.0
 #: Seconds that a send may stand still: more than a lease and what follows it.
@@ -137,16 +136,11 @@ async def _suppress(hunt: Hunt) -> None:
 
 @asynccontextmanager
 async def _mutant_agent(ground: Ground, name: str) -> AsyncIterator[None]:
-    copy = (MUTANTS / "faults_mutants.py").read_bytes()
-    await ground.inside("tee", f"{_SITE}/faults_mutants.py", given=copy)
-    switch = f"import faults_mutants; faults_mutants.become({name!r})\n".encode()
-    await ground.inside("tee", f"{_SITE}/faults_mutants.pth", given=switch)
-    await ground.inside("systemctl", "restart", "penguin-agent")
+    await ground.install_in_agent("faults_mutants", f"faults_mutants.become({name!r})")
     try:
         yield
     finally:
-        await ground.inside("rm", f"{_SITE}/faults_mutants.pth", f"{_SITE}/faults_mutants.py")
-        await ground.inside("systemctl", "restart", "penguin-agent")
+        await ground.remove_from_agent("faults_mutants")
 
 
 @asynccontextmanager
