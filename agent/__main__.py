@@ -29,6 +29,7 @@ from agent.health import problems
 from agent.journal import Journal, JournalUnavailable
 from agent.maillog.follow import MailLog
 from agent.metrics.certificates import CertificateWatch
+from agent.metrics.postfix_queue import queued_among
 from agent.metrics.report import Reporter
 from agent.relay.relay import Relay
 from agent.settings import Settings
@@ -70,7 +71,9 @@ async def run(settings: Settings, version: str) -> None:
     journal = Journal.open(settings.state_dir / "journal.sqlite3")
     uplink = Uplink(settings, journal, version)
     configurator = Configurator(uplink.desired_state, uplink.send, settings.state_dir, settings.configure_socket)
-    relay = Relay(journal, uplink.queue_access, configurator.applied, uplink.request_queue_access)
+    relay = Relay(
+        journal, uplink.queue_access, configurator.applied, uplink.request_queue_access, queued_among=queued_among
+    )
     certificates = CertificateWatch()
     reporter = Reporter(
         partial(_publish, uplink),

@@ -102,6 +102,10 @@ class Journal:
             lambda connection: [settling.settle(connection, send_id, now) for send_id in send_ids]
         )
 
+    async def begun_as(self, send_ids: Sequence[bytes]) -> dict[bytes, str]:
+        """Return the queue id under which Postfix has begun each of these that are being submitted, where it did."""
+        return await self._writer.submit(lambda connection: sends.begun_as(connection, send_ids))
+
     async def forget_old(self) -> int:
         """Do one round of housekeeping; returns 0 when nothing is left to do."""
         now = self._now_ms()

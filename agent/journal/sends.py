@@ -4,6 +4,7 @@ Nothing outside this module writes a send's state, and nothing in it changes a s
 """
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.journal.errors import JournalCorrupt
@@ -150,6 +151,12 @@ def link(connection: sqlite3.Connection, send_id: bytes, queue_id: str) -> None:
         " WHERE send_id = ? AND (state = 'submitting' OR (state = 'uncertain' AND relayed_ms IS NULL))",
         (queue_id, send_id),
     )
+
+
+def begun_as(connection: sqlite3.Connection, send_ids: Iterable[bytes]) -> dict[bytes, str]:
+    """Return the queue id under which Postfix has begun each of these that are being submitted, where it did."""
+    rows = [find_send(connection, send_id) for send_id in send_ids]
+    return {row.send_id: row.queue_id for row in rows if row and row.state is SendState.SUBMITTING and row.queue_id}
 
 
 def unlink(connection: sqlite3.Connection, queue_id: str) -> None:

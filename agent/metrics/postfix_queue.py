@@ -7,6 +7,7 @@ agent may not gain rights by a set-gid program, so its unit is in the group post
 import asyncio
 import json
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from agent.metrics.command import CommandFailed, output_of
@@ -40,6 +41,31 @@ class Tally:
         """Return the counts; `now` is in seconds since the epoch."""
         oldest = 0.0 if self.oldest_arrival is None else max(0.0, now - self.oldest_arrival)
         return PostfixQueue(oldest_seconds=oldest, **self.counts)
+
+
+async def queued_among(queue_ids: Collection[str]) -> frozenset[str] | None:
+    """Return which of these Postfix has in its queue; None when it cannot say.
+
+    A message that is not whole yet is not listed: showq passes over files that cleanup has not finished.
+    """
+    wanted, found = frozenset(queue_ids), set()
+    try:
+        async with asyncio.timeout(TIMEOUT), output_of("postqueue", "-j") as lines:
+            async for line in lines:
+                if (queue_id := queue_id_of(line)) in wanted:
+                    found.add(queue_id)
+    except (CommandFailed, TimeoutError, ValueError):
+        return None
+    return frozenset(found)
+
+
+def queue_id_of(line: bytes) -> str:
+    """Return the queue id that a line of `postqueue -j` tells of; empty when it is cut or strange."""
+    try:
+        queue_id = json.loads(line)["queue_id"]
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return queue_id if isinstance(queue_id, str) else ""
 
 
 async def read_postfix_queue() -> PostfixQueue | None:

@@ -21,7 +21,7 @@ from agent.relay.hand import Hand, Moment, Send
 from agent.relay.keyring import KeyRing
 from agent.relay.patience import persist
 from agent.relay.sessions import LEASE_EXPIRED, Submitter
-from agent.relay.settle import Settler
+from agent.relay.settle import QueuedAmong, Settler
 from agent.relay.taking import Taker
 from agent.uplink.latest import Latest
 from protos.agent.v1.configuration_pb2 import DesiredState
@@ -41,7 +41,10 @@ _log = logging.getLogger(__name__)
 
 
 class Relay:
-    """Wires the parts of the relay; `applied` is the configuration that is applied, with its keys."""
+    """Wires the parts of the relay.
+
+    `applied` is the configuration that is applied, with its keys; `queued_among` asks Postfix for its queue.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Relay:
         applied: Latest[DesiredState],
         request_queue_access: Callable[[], None],
         *,
+        queued_among: QueuedAmong,
         injection_port: int = INJECTION_PORT,
         now_ms: NowMs = wall_ms,
     ) -> None:
@@ -59,7 +63,7 @@ class Relay:
         self._hand = Hand()
         self._keys = KeyRing(applied)
         self._taker = Taker(journal, self._hand, queue_access, request_queue_access, now_ms)
-        self._settler = Settler(journal, self._hand, INJECTION_HOST, injection_port)
+        self._settler = Settler(journal, self._hand, INJECTION_HOST, injection_port, queued_among)
 
     @property
     def redis_connected(self) -> bool:

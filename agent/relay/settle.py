@@ -7,13 +7,15 @@ command; log lines keep their order, so all that the session logged lies before 
 
 Then the journal tells: Postfix logs the Message-ID before it answers for a message, so a send whose id the log does
 not have was not taken and is in hand again. A send that Postfix began and did not finish by the log is given a while,
-since the queue manager logs acceptance on its own; what is not known by then is uncertain, and not sent again.
+since the queue manager logs acceptance on its own. What is still open then may wait for the queue manager, whose active
+queue can be full for long: a message that Postfix lists in its queue is one that it took. What it does not list is
+uncertain, and not sent again.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
 from agent.journal import Journal, Refusal, SendState, Settled
@@ -31,9 +33,15 @@ _MARKER_TRIES = 6
 #: Seconds for the queue manager to log what it has.
 _GRACE = 30
 _LOOK = 0.1
+#: How often Postfix is asked for its queue, should it not answer, and the seconds in between.
+_LISTINGS = 10
+_LISTING_PAUSE = 1.0
 _LOG_SILENT = "The mail log does not show whether Postfix took it."
-_LEFT_OPEN = "Postfix began it, and the mail log does not say whether it took it."
+_LEFT_OPEN = "Postfix began it, and neither its queue nor the mail log says whether it took it."
 _HOLE = "The part of the mail log that would say whether Postfix took it is missing."
+
+#: Returns which of these queue ids Postfix has in its queue; None when it cannot say.
+QueuedAmong = Callable[[Collection[str]], Awaitable[frozenset[str] | None]]
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +49,12 @@ _log = logging.getLogger(__name__)
 class Settler:
     """Settles sends of `hand` against the Postfix at `host`:`port`."""
 
-    def __init__(self, journal: Journal, hand: Hand, host: str, port: int) -> None:
+    def __init__(self, journal: Journal, hand: Hand, host: str, port: int, queued_among: QueuedAmong) -> None:
         self._journal = journal
         self._hand = hand
         self._host = host
         self._port = port
+        self._queued_among = queued_among
 
     async def settle(self, sends: Sequence[Send], client_ports: Collection[int]) -> None:
         """Settle sends that were submitted over sessions from these local ports."""
@@ -59,7 +68,7 @@ class Settler:
             if not sends:
                 return
             await asyncio.sleep(1)
-        await self._give_up(sends, _LEFT_OPEN)
+        await self._give_up(await self._look_in_queue(sends), _LEFT_OPEN)
 
     async def _sessions_over(self, client_ports: Collection[int]) -> None:
         while clients_of(self._port).intersection(client_ports):  # noqa: ASYNC110 - the kernel does not tell
@@ -118,6 +127,29 @@ class Settler:
                 case Settled.UNKNOWABLE:
                     await self._give_up([send], _HOLE)
         return open_still
+
+    async def _look_in_queue(self, sends: Sequence[Send]) -> list[Send]:
+        """Take note of what Postfix has in its queue; return what it does not have there."""
+        begun = await persist(partial(self._journal.begun_as, [send.envelope.send_id for send in sends]))
+        queued = await self._queued(frozenset(begun.values()))
+        left = []
+        for send in sends:
+            queue_id = begun.get(send.envelope.send_id, "")
+            if queue_id in queued:
+                await persist(partial(self._journal.relayed, send.envelope.send_id, queue_id))
+                self._hand.release(send)
+            else:
+                left.append(send)
+        # The log may have told of these meanwhile.
+        return await self._ask(left)
+
+    async def _queued(self, queue_ids: frozenset[str]) -> frozenset[str]:
+        for _ in range(_LISTINGS):
+            if (queued := await self._queued_among(queue_ids)) is not None:
+                return queued
+            await asyncio.sleep(_LISTING_PAUSE)
+        _log.warning("Postfix does not list its queue")
+        return frozenset()
 
     async def _give_up(self, sends: Sequence[Send], why: str) -> None:
         for send in sends:

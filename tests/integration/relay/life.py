@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -130,6 +130,8 @@ class Server:
         self.applied: Latest[DesiredState] = Latest()
         self.applied.set(desired_state())
         self.access_requests = 0
+        self.queue: frozenset[str] | None = frozenset()
+        self.listings = 0
         #: The server's clocks; a test may set the one and let time pass by the other.
         self.wall: NowMs = wall_ms
         self.boot = this_boot()
@@ -155,6 +157,11 @@ class Server:
         """The server's wall clock."""
         return self.wall()
 
+    async def queued_among(self, queue_ids: Collection[str]) -> frozenset[str] | None:
+        """What Postfix says of its queue; `queue` is what it has there, None while it does not answer."""
+        self.listings += 1
+        return None if self.queue is None else self.queue.intersection(queue_ids)
+
     def hide_log(self) -> Path:
         """Let Postfix write its log to where the agent does not look; return that place."""
         self.postfix.log = self.mail_log.with_name("hidden.log")
@@ -173,6 +180,7 @@ class Server:
             self.access,
             self.applied,
             self._request_access,
+            queued_among=self.queued_among,
             injection_port=self.postfix.port,
             now_ms=self.now_ms,
         )

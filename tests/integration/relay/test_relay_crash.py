@@ -110,6 +110,28 @@ async def test_a_send_that_postfix_began_and_no_log_line_settles_is_uncertain(
     assert server.kinds(again) == ["uncertain", "relayed", "delivered"]
 
 
+async def test_a_send_that_waits_for_the_queue_manager_is_relayed_and_not_uncertain(
+    server: Server, postfix: FakePostfix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "_GRACE", 1)
+    monkeypatch.setattr(settle, "_LISTING_PAUSE", 0.05)
+    envelope = make_envelope()
+    postfix.cut = lambda: Cut.BEFORE_REPLY
+    postfix.delivers = False
+    server.queue = None
+    async with server.life():
+        await server.enqueue(envelope)
+        async with asyncio.timeout(PATIENCE):
+            while server.listings < 2:  # noqa: ASYNC110 - nobody announces a listing
+                await asyncio.sleep(0.02)
+        server.queue = frozenset({postfix.accepted[0].queue_id})
+        await server.until_told(Kind.KIND_RELAYED, envelope)
+        postfix.deliver(postfix.accepted[0])
+        await server.until_told(Kind.KIND_DELIVERED, envelope)
+    assert server.kinds(envelope) == ["relayed", "delivered"]
+    assert len(postfix.accepted) == 1
+
+
 async def test_what_a_hole_in_the_log_hides_is_uncertain(server: Server, postfix: FakePostfix) -> None:
     earlier, envelope = make_envelope(), make_envelope(1)
     async with server.life():

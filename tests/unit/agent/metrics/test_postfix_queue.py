@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.metrics.postfix_queue import Tally
+from agent.metrics.postfix_queue import Tally, queue_id_of
 
 NOW = 1_800_000_000.0
 #: As Postfix 3.7 writes it.
@@ -60,3 +60,14 @@ def test_the_oldest_message_counts(arrivals: list[int]) -> None:
     for arrival in arrivals:
         tally.add(entry("deferred", arrival))
     assert tally.result(NOW).oldest_seconds == NOW - min(arrivals)
+
+
+def test_a_line_tells_its_queue_id() -> None:
+    assert queue_id_of(LINE) == "4Y2kRz6QZ1z9vKq"
+
+
+@given(st.binary())
+def test_a_line_that_is_cut_or_strange_tells_none(line: bytes) -> None:
+    assert queue_id_of(line) == ""
+    assert queue_id_of(LINE[:40]) == ""
+    assert queue_id_of(b'{"queue_id": 7}') == ""
