@@ -27,12 +27,14 @@ class Report:
     """What the runs came to."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    struck: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
     mutants: dict[str, bool] = field(default_factory=dict)
 
     def add(self, plan: Plan, outcome: Outcome) -> None:
         """Count a run, and keep what is needed to look into one that failed."""
         self.counts.update({"runs": 1, **outcome.verdict.counts()})
+        self.struck.update(outcome.struck)
         if not outcome.verdict.holds or outcome.refused:
             found = {"seed": plan.seed, "messages": len(plan.orders), "refused": outcome.refused}
             self.failures.append(found | {"faults": _blows(plan), "verdict": outcome.verdict.wrong()})
@@ -44,7 +46,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the one object."""
-        return {**self.counts, "mutants": self.mutants, "failures": self.failures}
+        return {**self.counts, "mutants": self.mutants, "faults": self.struck, "failures": self.failures}
 
 
 def main() -> int:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
+from redis.asyncio import Redis
+
 from tests.faults.ground import Ground
 from tests.faults.plan import Blow, Fault
 
@@ -62,6 +64,16 @@ async def _kill_backend(ground: Ground, seconds: float) -> None:
 
 async def _kill_redis(ground: Ground, seconds: float) -> None:
     ground.daemon("redis-server").kill()
+
+
+async def _fill_redis(ground: Ground, seconds: float) -> None:
+    async with Redis.from_url(ground.record.redis_url) as redis:
+        before = str((await redis.config_get("maxmemory"))["maxmemory"])
+        await redis.config_set("maxmemory", 1)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await redis.config_set("maxmemory", before)
 
 
 async def _flush_redis(ground: Ground, seconds: float) -> None:
@@ -137,6 +149,7 @@ async def _cut_power(ground: Ground, seconds: float) -> None:
         await asyncio.sleep(seconds / 3)
     finally:
         await ground.provider.power_on(ground.server_name)
+        await ground.until_booted()
 
 
 async def _cut_network(ground: Ground, seconds: float) -> None:
@@ -220,6 +233,7 @@ _STROKES: Mapping[Fault, Callable[[Ground, float], Awaitable[None]]] = {
     Fault.KILL_BACKEND: _kill_backend,
     Fault.KILL_REDIS: _kill_redis,
     Fault.FLUSH_REDIS: _flush_redis,
+    Fault.FILL_REDIS: _fill_redis,
     Fault.CUT_POWER: _cut_power,
     Fault.CUT_NETWORK: _cut_network,
     Fault.DEAFEN: partial(_drop, "input"),

@@ -1,6 +1,7 @@
 """A careful client: asks the API to send, writes down what it accepted, and repeats what it has no clear answer to."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -41,11 +42,13 @@ class Client:
         await asyncio.gather(*(send_some() for _ in range(_AT_ONCE)))
 
     async def _send(self, order: Order) -> None:
-        async with asyncio.timeout(_PATIENCE):
-            while (answer := await self._ask(order)) is None or answer.is_server_error:
-                self.repeated += 1
-                await asyncio.sleep(_PAUSE)
-        if answer.is_success:
+        deadline = time.monotonic() + _PATIENCE
+        while (answer := await self._ask(order)) is None or answer.is_server_error:
+            self.repeated += 1
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_PAUSE)
+        if answer is not None and answer.is_success:
             self.accepted[answer.json()["id"]] = order
         else:
             self.refused.append(order)

@@ -25,6 +25,7 @@ from control_plane.embedded.installation_record import InstallationRecord
 from control_plane.processes import child
 from control_plane.processes.all import Installation
 from control_plane.processes.places import HOME, Places, state_dir
+from control_plane.providers.base import ProviderError
 from control_plane.providers.local.machine import machine_shell
 from control_plane.providers.local.nameserver import nameserver_api_key
 from control_plane.providers.local.provider import LocalProvider
@@ -78,6 +79,18 @@ class Ground:
         if check and process.returncode:
             raise RuntimeError(f"{command} ended with {process.returncode}: {err.decode()}")
         return out.decode()
+
+    async def until_booted(self) -> None:
+        """Wait until the server has started its services."""
+        async with asyncio.timeout(60):
+            while (await self._system_state()).strip() not in {"running", "degraded"}:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.1)
+
+    async def _system_state(self) -> str:
+        try:
+            return await self.inside("systemctl", "is-system-running", check=False)
+        except ProviderError:
+            return ""
 
     async def install_in_agent(self, module: str, then: str = "") -> None:
         """Have the agent import a module of `mutants/` when it starts, and start it again."""

@@ -48,6 +48,8 @@ class Fault(StrEnum):
     KILL_BACKEND = "kill backend"
     KILL_REDIS = "kill redis"
     FLUSH_REDIS = "flush redis"
+    #: It refuses whatever takes memory.
+    FILL_REDIS = "fill redis"
     CUT_POWER = "cut power"
     CUT_NETWORK = "cut network"
     #: The server sends, and nothing reaches it.

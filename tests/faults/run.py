@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 import secrets
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import psycopg
+import psutil
+from redis.exceptions import RedisError
 
+from control_plane.providers.base import ProviderError
 from tests.faults.blows import strike
 from tests.faults.checker import FINAL, Facts, Row, Verdict, check
 from tests.faults.client import Client
 from tests.faults.ground import Ground
-from tests.faults.plan import Order, Plan
+from tests.faults.plan import Fault, Order, Plan
 
 #: Seconds from the last fault until every send must be final.
 PATIENCE = 120.0
@@ -46,6 +47,8 @@ class Outcome:
     settling_seconds: float
     refused: int
     unanswered: int
+    #: The faults that struck; one whose victim is down already does not.
+    struck: tuple[Fault, ...]
 
 
 async def run_plan(ground: Ground, plan: Plan) -> Outcome:
@@ -54,47 +57,46 @@ async def run_plan(ground: Ground, plan: Plan) -> Outcome:
     run = f"run-{secrets.token_hex(4)}"
     before = journal_size(ground)
     client = Client(ground.sender.client, ground.inbox_id, run)
-    await _send_under_blows(ground, plan, client)
+    struck = await _send_under_blows(ground, plan, client)
     ended = time.monotonic()
     await until_final(ground, run, PATIENCE)
     settled = time.monotonic()
     await asyncio.sleep(_AFTERMATH)
     facts = await gather_facts(ground, run, client.accepted, before)
-    return Outcome(check(facts), time.monotonic() - started, settled - ended, len(client.refused), client.repeated)
+    return Outcome(
+        verdict=check(facts),
+        seconds=time.monotonic() - started,
+        settling_seconds=settled - ended,
+        refused=len(client.refused),
+        unanswered=client.repeated,
+        struck=tuple(struck),
+    )
 
 
-async def _send_under_blows(ground: Ground, plan: Plan, client: Client) -> None:
-    reached = asyncio.Condition()
-    count = 0
-
-    async def strike_all() -> None:
-        for blow in plan.blows:
-            async with reached:
-                await reached.wait_for(lambda at=blow.at: count >= at)  # type: ignore[misc]
-            try:
-                await strike(ground, blow)
-            except (LookupError, psycopg.Error) as error:
-                # What is to be struck is down already.
-                print(f"seed {plan.seed}: no {blow.fault}: {error!r}", file=sys.stderr)
+async def _send_under_blows(ground: Ground, plan: Plan, client: Client) -> list[Fault]:
+    """Send everything while the faults strike, one after the other; return those that did."""
+    reached = [asyncio.Event() for _ in plan.blows]
+    struck: list[Fault] = []
 
     def progress(total: int) -> None:
-        nonlocal count
-        count = total
-        told.append(asyncio.ensure_future(_announce(reached)))
+        for blow, event in zip(plan.blows, reached, strict=True):
+            if total >= blow.at:
+                event.set()
 
-    told: list[asyncio.Future[None]] = []
-    striking = asyncio.create_task(strike_all())
-    try:
-        await client.send_all(plan.orders, progress)
-        await striking
-    finally:
-        striking.cancel()
-        await asyncio.gather(striking, *told, return_exceptions=True)
+    async def strike_all() -> None:
+        for blow, event in zip(plan.blows, reached, strict=True):
+            await event.wait()
+            try:
+                await strike(ground, blow)
+            except (LookupError, ProviderError, RedisError, psutil.NoSuchProcess):
+                continue
+            struck.append(blow.fault)
 
-
-async def _announce(reached: asyncio.Condition) -> None:
-    async with reached:
-        reached.notify_all()
+    progress(0)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(strike_all())
+        tasks.create_task(client.send_all(plan.orders, progress))
+    return struck
 
 
 async def until_final(ground: Ground, run: str, seconds: float) -> None:
