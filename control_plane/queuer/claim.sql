@@ -94,16 +94,32 @@ picked AS (
     WHERE m.state = 'accepted'
     FOR NO KEY UPDATE OF m SKIP LOCKED
 ),
+-- After a lease only the server's own word that it ran out before anything was submitted shows that nothing was sent;
+-- of one taken back in silence the news may come late.
+stopped AS (
+    SELECT picked.tenant_id, picked.id, m.leases = 0 OR coalesce((
+               SELECT e.kind = 'lease_expired' FROM message_events e
+               WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.applied
+                 AND e.kind IN ('lease_expired', 'requeued')
+               ORDER BY e.recorded_at DESC
+               LIMIT 1), false) AS unsent
+    FROM picked
+    JOIN messages m ON m.tenant_id = picked.tenant_id AND m.id = picked.id
+    WHERE picked.suppressed
+),
 suppressed AS (
     UPDATE messages m
-    SET state = 'suppressed', state_reason = 'the recipient is on the suppression list', final_at = now()
-    FROM picked
-    WHERE picked.suppressed AND m.tenant_id = picked.tenant_id AND m.id = picked.id
-    RETURNING m.tenant_id, m.id
+    SET state = CASE WHEN stopped.unsent THEN 'suppressed' ELSE 'uncertain' END,
+        state_reason = 'the recipient is on the suppression list'
+                       || CASE WHEN stopped.unsent THEN '' ELSE ', and its server had been silent about it' END,
+        final_at = now()
+    FROM stopped
+    WHERE m.tenant_id = stopped.tenant_id AND m.id = stopped.id
+    RETURNING m.tenant_id, m.id, m.state
 ),
 told AS (
     INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied)
-    SELECT tenant_id, id, gen_random_uuid(), 'suppressed', now(), true
+    SELECT tenant_id, id, gen_random_uuid(), state, now(), true
     FROM suppressed
 ),
 counted AS (

@@ -147,6 +147,35 @@ async def test_a_suppressed_recipient_ends_the_send_with_an_event_and_costs_no_a
     assert await scalar(system_database, "SELECT claimed FROM inbox_daily_sends") == 1
 
 
+@pytest.mark.parametrize(
+    ("last_word", "state"), [("lease_expired", "suppressed"), ("requeued", "uncertain"), (None, "uncertain")]
+)
+async def test_what_was_leased_before_is_called_suppressed_only_when_its_server_said_that_it_sent_nothing(
+    system_database: Database, inbox: SomeInbox, last_word: str | None, state: str
+) -> None:
+    ids = await make_sends(system_database, inbox, 1, recipient="gone@walrus.example")
+    await claim_ids(system_database, room(inbox, 10))
+    await execute(system_database, "UPDATE messages SET state = 'accepted'")
+    if last_word:
+        await execute(
+            system_database,
+            "INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied)"
+            " SELECT tenant_id, id, gen_random_uuid(), :kind, now(), true FROM messages",
+            kind=last_word,
+        )
+    await execute(
+        system_database,
+        "INSERT INTO suppressions (tenant_id, address, reason) VALUES (:tenant, 'gone@walrus.example', 'asked')",
+        tenant=inbox.tenant.id,
+    )
+
+    assert await claim_ids(system_database, room(inbox, 10)) == []
+
+    assert await states_of(system_database, ids) == [state]
+    kind = "SELECT kind FROM message_events WHERE message_id = :id AND kind = :kind"
+    assert await scalar(system_database, kind, id=ids[0], kind=state) == state
+
+
 async def test_the_daily_limit_counts_all_priorities_high_first(system_database: Database, inbox: SomeInbox) -> None:
     await execute(system_database, "UPDATE inboxes SET daily_send_limit = 3")
     low = await make_sends(system_database, inbox, 2, priority=2)
