@@ -1,4 +1,4 @@
-"""Puts the samples of all collectors into one health report, again and again."""
+"""Puts the samples of all collectors into one health report, again and again, and soon after a unit changed."""
 
 import asyncio
 import time
@@ -6,17 +6,21 @@ from collections.abc import Awaitable, Callable
 
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.disk import read_disks
+from agent.metrics.due import Due
 from agent.metrics.host import read_host
 from agent.metrics.postfix_queue import read_postfix_queue
+from agent.metrics.unit_changes import UnitChanges
 from agent.metrics.units import is_postfix_running, read_units
 from protos.agent.v1.telemetry_pb2 import HealthReport, PostfixQueue, Relay
 
 #: A listing of the queue is followed by a rest of so many times its own duration: a long queue is costly to list.
 QUEUE_REST = 100.0
+#: Seconds between looks for what makes a report due.
+LOOK = 1.0
 
 
 class Reporter:
-    """Publishes a report every `interval()` seconds."""
+    """Publishes a report every `interval()` seconds, and when a unit was started or stopped."""
 
     def __init__(
         self,
@@ -37,9 +41,15 @@ class Reporter:
 
     async def run(self) -> None:
         """Report for ever."""
+        due, changes = Due(), UnitChanges()
         while True:
-            self._publish(await self._collect())
-            await asyncio.sleep(self._interval())
+            if changes.seen():
+                due.changed(time.monotonic())
+            if due.is_due(time.monotonic()):
+                started = time.monotonic()
+                self._publish(await self._collect())
+                due.reported(started, self._interval())
+            await asyncio.sleep(LOOK)
 
     async def _collect(self) -> HealthReport:
         units = await read_units()
