@@ -1,7 +1,11 @@
 """The queuer's statements, each in a file of its own and each a transaction of its own.
 
 They run in autocommit on psycopg itself: one round trip, no lock held while the queuer thinks, and message bodies in
-binary. They are planned anew each time, since a plan made for an empty table is ruinous for a full one.
+binary.
+
+Planning the claim takes longer than running it, so the two statements of a round are planned once for each connection.
+A plan made for an empty table could be ruinous for a full one; each of them is a chain of look-ups in indexes, whatever
+the tables hold, and so the connections are forbidden everything else. The other statements are planned anew each time.
 """
 
 import logging
@@ -41,6 +45,13 @@ _RECLAIM_PAGE = 500
 MOST_SILENT_LEASES = 5
 #: A server whose clock differs from ours by more is not leased to, unless the settings say otherwise.
 CLOCK_TOLERANCE_SECONDS = 10
+#: For a connection's life. Compiling (jit) a plan of many look-ups takes longer than any of them.
+_PLAN_LOOKUPS_ONCE = b"""
+SELECT set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false),
+       set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
+       set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false)
+"""
+_PLANNED = "penguin_queuer_planned"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _FIRST_ID = uuid.UUID(int=0)
 
@@ -54,7 +65,7 @@ async def servers(database: Database) -> list[uuid.UUID]:
 
 async def waiting_lines(database: Database, clock_tolerance_seconds: int = CLOCK_TOLERANCE_SECONDS) -> list[Line]:
     """Return which lines have waiting sends, due or not, that may be leased: nothing paused, the server well."""
-    rows = await _fetch(database, _WAITING, {"clock_tolerance_seconds": clock_tolerance_seconds})
+    rows = await _fetch(database, _WAITING, {"clock_tolerance_seconds": clock_tolerance_seconds}, planned_once=True)
     return [Line(row["vps_id"], row["priority"]) for row in rows]
 
 
@@ -73,7 +84,7 @@ async def claim(
         "clock_tolerance_seconds": clock_tolerance_seconds,
         "most_bytes": MOST_BYTES,
     }
-    rows = await _fetch(database, _CLAIM, parameters)
+    rows = await _fetch(database, _CLAIM, parameters, planned_once=True)
     rows.sort(key=lambda row: (row["priority"], row.pop("turn")))
     return [LeasedSend(**row) for row in rows]
 
@@ -148,12 +159,19 @@ async def end_silent(database: Database, seconds: float) -> int:
     return len(await _fetch(database, _SWEEP_RELAYED, {"seconds": seconds, "page": _RECLAIM_PAGE}))
 
 
-async def _fetch(database: Database, statement: bytes, parameters: Mapping[str, Any]) -> list[DictRow]:
+async def _fetch(
+    database: Database, statement: bytes, parameters: Mapping[str, Any], *, planned_once: bool = False
+) -> list[DictRow]:
     async with database.engine.connect() as pooled:
         connection = await pooled.execution_options(isolation_level="AUTOCOMMIT")
-        driver = (await connection.get_raw_connection()).driver_connection
+        raw = await connection.get_raw_connection()
+        driver = raw.driver_connection
         if not isinstance(driver, psycopg.AsyncConnection):
             raise TypeError("the queuer needs psycopg's asyncio driver")
+        # `info` is the connection's own and lives as long as it does.
+        if planned_once and _PLANNED not in raw.info:
+            await driver.execute(_PLAN_LOOKUPS_ONCE)
+            raw.info[_PLANNED] = True
         async with driver.cursor(binary=True, row_factory=dict_row) as cursor:
-            await cursor.execute(statement, parameters, prepare=False)
+            await cursor.execute(statement, parameters, prepare=planned_once)
             return await cursor.fetchall()

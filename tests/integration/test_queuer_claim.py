@@ -376,3 +376,22 @@ async def test_what_was_leased_to_a_server_that_is_gone_ends_as_uncertain(
     assert await reclaim(system_database, 30) == 1
     assert await states_of(system_database, ids) == ["uncertain"]
     assert await scalar(system_database, "SELECT state_reason FROM messages") == "its server was removed"
+
+
+async def test_plans_that_are_made_for_an_empty_table_are_those_of_a_full_one(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    parameters = {
+        "vps_ids": [inbox.vps_id],
+        "priorities": [1],
+        "rooms": [8],
+        "lease_seconds": LEASE,
+        "clock_tolerance_seconds": statements.CLOCK_TOLERANCE_SECONDS,
+        "most_bytes": statements.MOST_BYTES,
+    }
+    for statement in (statements._WAITING, statements._CLAIM):
+        rows = await statements._fetch(system_database, b"EXPLAIN " + statement, parameters, planned_once=True)
+        plan = "\n".join(row["QUERY PLAN"] for row in rows)
+        assert "idx_messages_waiting" in plan
+        for ruinous in ("Seq Scan on messages", "Hash Join", "Merge Join", "Bitmap Heap Scan"):
+            assert ruinous not in plan
