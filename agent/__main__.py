@@ -131,19 +131,20 @@ async def _report(reporter: Reporter, first_tried: asyncio.Event) -> None:
     await reporter.run()
 
 
-async def _relay_health(journal: Journal, relay: Relay) -> RelayHealth | None:
+async def _relay_health(journal: Journal, relay: Relay) -> RelayHealth:
+    health = RelayHealth(redis_connected=relay.redis_connected)
     try:
         counts = await journal.counts()
-    except JournalUnavailable:
-        return None
-    return RelayHealth(
-        in_hand=counts.in_hand,
-        in_postfix=counts.in_postfix,
-        spooled_events=counts.spooled_events,
-        malformed_envelopes=counts.malformed_envelopes,
-        malformed_log_lines=counts.malformed_log_lines,
-        redis_connected=relay.redis_connected,
-    )
+    except JournalUnavailable as error:
+        health.journal_fault = str(error)
+        return health
+    health.in_hand = counts.in_hand
+    health.in_postfix = counts.in_postfix
+    health.spooled_events = counts.spooled_events
+    health.malformed_envelopes = counts.malformed_envelopes
+    health.malformed_log_lines = counts.malformed_log_lines
+    health.journal_fault = journal.fault
+    return health
 
 
 def _publish(uplink: Uplink, report: HealthReport) -> None:

@@ -25,6 +25,8 @@ def problems(report: HealthReport) -> tuple[str, ...]:
     found += [sentence for served in report.certificates if (sentence := _certificate_problem(served, report.at_ms))]
     if report.HasField("relay") and not report.relay.redis_connected:
         found.append("the queue cannot be reached")
+    if report.relay.journal_fault:
+        found.append(f"no send is taken: {report.relay.journal_fault}")
     return tuple(found)
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from agent.journal import hearing, sends, settling, spool
 from agent.journal.clock import BootClock, NowMs, this_boot, wall_ms
+from agent.journal.errors import JournalUnavailable
 from agent.journal.facts import Fact, LogCursor, Marker
 from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled, Taken, TakenAt
 from agent.journal.schema import connect
+from agent.journal.space import is_short_of_space
 from agent.journal.states import Arrival
 from agent.journal.writer import Operation, T, Writer
 from protos.agent.v1.delivery_pb2 import DeliveryEvent
@@ -20,8 +22,12 @@ class Journal:
     Every method raises JournalUnavailable when nothing was written and it may be tried again (disk full).
     """
 
-    def __init__(self, writer: Writer, now_ms: NowMs = wall_ms, boot: BootClock | None = None) -> None:
+    def __init__(
+        self, writer: Writer, now_ms: NowMs = wall_ms, boot: BootClock | None = None, directory: Path | None = None
+    ) -> None:
         self._writer = writer
+        self._directory = directory
+        self._failure = ""
         self._now_ms = now_ms
         #: By which leases are held beside the wall clock; of this boot unless told.
         self.boot = boot or this_boot()
@@ -39,11 +45,21 @@ class Journal:
             JournalCorrupt: it is damaged, of an unknown version, or open elsewhere.
 
         """
-        return cls(Writer(connect(path)))
+        return cls(Writer(connect(path)), directory=path.parent)
 
     def close(self) -> None:
         """Finish what was asked for and close the file. Blocks until done."""
         self._writer.close()
+
+    @property
+    def is_short_of_space(self) -> bool:
+        """Whether its disk has so little space left that nothing more should be taken."""
+        return self._directory is not None and is_short_of_space(self._directory)
+
+    @property
+    def fault(self) -> str:
+        """Why it takes nothing (more), such as a full disk; empty when all is well."""
+        return self._failure or ("its disk has too little space left" if self.is_short_of_space else "")
 
     # ------------------------------------------------------------ from Redis to Postfix
 
@@ -55,18 +71,18 @@ class Journal:
     async def set_aside(self, malformed: Malformed) -> None:
         """Keep and count a stream entry that is no envelope."""
         now = self._now_ms()
-        await self._writer.submit(lambda connection: settling.set_aside(connection, malformed, now))
+        await self._write(lambda connection: settling.set_aside(connection, malformed, now))
 
     async def begin_submission(self, send_id: bytes) -> bool:
         """Mark a send as on its way to Postfix; False when it is not in hand, and then it must not go."""
         now = self._now_ms()
         self.log_awaited.set()
-        return await self._writer.submit(lambda connection: sends.begin_submission(connection, send_id, now))
+        return await self._write(lambda connection: sends.begin_submission(connection, send_id, now))
 
     async def take_back(self, send_id: bytes) -> bool:
         """Note that Postfix has nothing of a submission; False when it turned out to have it after all."""
         now = self._now_ms()
-        return await self._writer.submit(lambda connection: sends.take_back(connection, send_id, now))
+        return await self._write(lambda connection: sends.take_back(connection, send_id, now))
 
     async def relayed(self, send_id: bytes, queue_id: str) -> bool:
         """Note that Postfix accepted the send under this queue id; False when that was known."""
@@ -127,7 +143,7 @@ class Journal:
     async def note_log_hole(self) -> None:
         """Note that lines of the log up to now may never have been read."""
         now = self._now_ms()
-        await self._writer.submit(lambda connection: hearing.note_hole(connection, now))
+        await self._write(lambda connection: hearing.note_hole(connection, now))
 
     def expect_marker(self, token: str) -> asyncio.Event:
         """Return an event that is set once the log has been heard up to this marker."""
@@ -147,7 +163,7 @@ class Journal:
     async def confirm(self, event_ids: Iterable[bytes]) -> None:
         """Forget these events; ids that are not there are ignored."""
         ids = list(event_ids)
-        await self._writer.submit(lambda connection: spool.remove_events(connection, ids))
+        await self._write(lambda connection: spool.remove_events(connection, ids))
 
     async def counts(self) -> Counts:
         """Count for the health report."""
@@ -155,6 +171,16 @@ class Journal:
 
     async def _telling(self, operation: Operation[T]) -> T:
         """Do what may add events, and wake whoever drains them."""
-        result = await self._writer.submit(operation)
+        result = await self._write(operation)
         self.events_added.set()
+        return result
+
+    async def _write(self, operation: Operation[T]) -> T:
+        """Do what writes, and remember whether that can be done."""
+        try:
+            result = await self._writer.submit(operation)
+        except JournalUnavailable as error:
+            self._failure = str(error)
+            raise
+        self._failure = ""
         return result

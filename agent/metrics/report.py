@@ -27,7 +27,7 @@ class Reporter:
         publish: Callable[[HealthReport], None],
         *,
         interval: Callable[[], float],
-        relay: Callable[[], Awaitable[Relay | None]],
+        relay: Callable[[], Awaitable[Relay]],
         certificates: CertificateWatch,
         agent_version: str,
     ) -> None:

@@ -33,6 +33,8 @@ _BLOCK = 5.0
 _GROUP_PAUSE = 0.5
 #: Seconds after which credentials that were refused are tried again, should no new ones come.
 _ACCESS_PAUSE = 10.0
+#: Seconds between looks for space on a full disk.
+_SPACE_PAUSE = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class Taker:
         async with connected(access) as connection:
             while True:
                 room = await self._hand.room(priority)
+                await self._disk_has_space()
                 entries = await _read(connection, stream, room, again=again)
                 self.connected = True
                 if entries is None:
@@ -106,9 +109,19 @@ class Taker:
                     continue
                 again = again and bool(entries)
                 if entries:
+                    await self._disk_has_space()
                     # Whole, even when access is replaced meanwhile: what the journal has, the hand must have.
                     await asyncio.shield(asyncio.ensure_future(self._keep(stream, priority, entries)))
                     await _remove(connection, stream, entries)
+
+    async def _disk_has_space(self) -> None:
+        """Wait while what is on the disk must be enough: what waits in the queue is safe there."""
+        told = False
+        while self._journal.is_short_of_space:
+            if not told:
+                _log.error("nothing more is taken: the journal's disk has too little space left")
+                told = True
+            await asyncio.sleep(_SPACE_PAUSE)
 
     async def _keep(self, stream: str, priority: int, entries: Entries) -> None:
         taken: list[Taken] = []

@@ -232,6 +232,7 @@ class Relay(_message.Message):
     MALFORMED_ENVELOPES_FIELD_NUMBER: _builtins.int
     MALFORMED_LOG_LINES_FIELD_NUMBER: _builtins.int
     REDIS_CONNECTED_FIELD_NUMBER: _builtins.int
+    JOURNAL_FAULT_FIELD_NUMBER: _builtins.int
     in_hand: _builtins.int
     """Sends taken and not yet handed to Postfix."""
     in_postfix: _builtins.int
@@ -244,6 +245,8 @@ class Relay(_message.Message):
     """Log lines that could not be read."""
     redis_connected: _builtins.bool
     """False while Redis cannot be reached."""
+    journal_fault: _builtins.str
+    """Why nothing more is taken, such as a full disk; empty when all is well."""
     def __init__(
         self,
         *,
@@ -253,10 +256,11 @@ class Relay(_message.Message):
         malformed_envelopes: _builtins.int = ...,
         malformed_log_lines: _builtins.int = ...,
         redis_connected: _builtins.bool = ...,
+        journal_fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_hand", b"in_hand", "in_postfix", b"in_postfix", "malformed_envelopes", b"malformed_envelopes", "malformed_log_lines", b"malformed_log_lines", "redis_connected", b"redis_connected", "spooled_events", b"spooled_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_hand", b"in_hand", "in_postfix", b"in_postfix", "journal_fault", b"journal_fault", "malformed_envelopes", b"malformed_envelopes", "malformed_log_lines", b"malformed_log_lines", "redis_connected", b"redis_connected", "spooled_events", b"spooled_events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

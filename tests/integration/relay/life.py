@@ -174,7 +174,7 @@ class Server:
     async def life(self, dies_at: int | None = None, *, after: bool = False) -> AsyncIterator[Life]:
         """The agent, until the end of the block; whoever sees `died` should leave it."""
         writer = MortalWriter(self.journal_path, dies_at, after=after)
-        journal = Journal(writer, self.now_ms, self.boot)
+        journal = Journal(writer, self.now_ms, self.boot, self.journal_path.parent)
         relay = Relay(
             journal,
             self.access,

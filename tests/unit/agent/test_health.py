@@ -37,6 +37,7 @@ def test_a_file_system_without_inodes_of_its_own_has_enough_of_them() -> None:
     [
         (HealthReport(disks=[Disk(mount="/x", total_bytes=100, free_bytes=9)]), "/x has little space left"),
         (HealthReport(disks=[Disk(mount="/x", inodes_total=100, inodes_free=4)]), "/x has few inodes left"),
+        (HealthReport(relay=Relay(redis_connected=True, journal_fault="full")), "no send is taken: full"),
         (HealthReport(host=Host(memory_total_bytes=1000)), "memory is nearly used up"),
         (HealthReport(units=[Unit(name="opendkim.service", active_state="failed")]), "opendkim.service failed"),
         (HealthReport(certificates=[ServedCertificate(port=25, error="no answer")]), "port 25 serves no certificate"),
