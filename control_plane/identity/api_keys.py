@@ -13,7 +13,10 @@ import hmac
 import secrets
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
+from psycopg import AsyncConnection
+from psycopg.rows import namedtuple_row
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,18 +45,18 @@ class ApiKey:
     tenant_state: str
 
 
-_FIND = text("""
+_FIND = """
 SELECT k.id, k.secret_sha256, k.expires_at, k.revoked_at, t.state,
     k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS last_use_is_old
 FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
-WHERE k.tenant_id = :tenant_id AND k.prefix = :prefix
-""")
+WHERE k.tenant_id = %(tenant_id)s AND k.prefix = %(prefix)s
+"""
 
 # Requests that use one key at the same time must not wait for each other here.
-_NOTE_USE = text("""
+_NOTE_USE = """
 UPDATE api_keys SET last_used_at = now()
-WHERE id = (SELECT id FROM api_keys WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED)
-""")
+WHERE id = (SELECT id FROM api_keys WHERE id = %(id)s FOR NO KEY UPDATE SKIP LOCKED)
+"""
 
 
 def parse_api_key(key: str) -> PresentedKey:
@@ -69,12 +72,14 @@ def parse_api_key(key: str) -> PresentedKey:
     return PresentedKey(tenant_id, prefix, hashlib.sha256(secret.encode()).digest())
 
 
-async def verify_api_key(session: AsyncSession, presented: PresentedKey, now: dt.datetime) -> ApiKey:
+async def verify_api_key(connection: AsyncConnection[Any], presented: PresentedKey, now: dt.datetime) -> ApiKey:
     """Return the key that was presented, in a transaction of the tenant it names; note its use once a minute.
 
     Raises `Unauthenticated` when it is unknown, wrong, expired or revoked.
     """
-    found = (await session.execute(_FIND, {"tenant_id": presented.tenant_id, "prefix": presented.prefix})).one_or_none()
+    cursor = connection.cursor(row_factory=namedtuple_row)
+    await cursor.execute(_FIND, {"tenant_id": presented.tenant_id, "prefix": presented.prefix})
+    found: Any = await cursor.fetchone()
     if found is None or not hmac.compare_digest(found.secret_sha256, presented.secret_sha256):
         raise Unauthenticated("The API key is not valid.")
     if found.revoked_at is not None:
@@ -82,7 +87,7 @@ async def verify_api_key(session: AsyncSession, presented: PresentedKey, now: dt
     if found.expires_at is not None and found.expires_at <= now:
         raise Unauthenticated("The API key has expired.")
     if found.last_use_is_old:
-        await session.execute(_NOTE_USE, {"id": found.id})
+        await connection.execute(_NOTE_USE, {"id": found.id})
     return ApiKey(found.id, presented.tenant_id, found.state)
 
 

@@ -9,8 +9,9 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from psycopg import AsyncConnection
 
 from control_plane.errors import InvalidInput
 from control_plane.inboxes.addresses import EmailAddress, parse_address
@@ -19,7 +20,6 @@ from control_plane.messages.send_request import AcceptedSend, Idempotency, Prior
 from control_plane.messages.sender import Sender, find_sender
 from control_plane.tenancy.scope import TenantScope
 from db.ids import uuid7
-from db.session import driver_connection
 
 _INSERT_SEND = Path(__file__).with_name("insert_send.sql").read_text(encoding="utf-8")
 
@@ -45,7 +45,7 @@ class NewSend:
 
 
 async def accept_send(
-    session: AsyncSession,
+    connection: AsyncConnection[Any],
     scope: TenantScope,
     inbox_id: uuid.UUID,
     request: SendRequest,
@@ -57,7 +57,7 @@ async def accept_send(
     `IdempotencyKeyReused` when the key came with another request, `InvalidInput` and `TooLarge`.
     """
     recipient = parse_address(request.to, "/to")
-    sender = await find_sender(session, scope, inbox_id, idempotency)
+    sender = await find_sender(connection, scope, inbox_id, idempotency)
     if repeated := sender.repeated(idempotency):
         return repeated
     sender.require_server()
@@ -65,7 +65,7 @@ async def accept_send(
         send = compose_send(sender, request, recipient, uuid7())
     else:
         send = await asyncio.to_thread(compose_send, sender, request, recipient, uuid7())
-    return await insert_send(session, scope, sender, send, idempotency)
+    return await insert_send(connection, scope, sender, send, idempotency)
 
 
 def compose_send(sender: Sender, request: SendRequest, recipient: EmailAddress, send_id: uuid.UUID) -> NewSend:
@@ -85,7 +85,7 @@ def compose_send(sender: Sender, request: SendRequest, recipient: EmailAddress, 
 
 
 async def insert_send(
-    session: AsyncSession,
+    connection: AsyncConnection[Any],
     scope: TenantScope,
     sender: Sender,
     send: NewSend,
@@ -112,10 +112,10 @@ async def insert_send(
         "key": idempotency.key if idempotency else None,
         "request_sha256": idempotency.request_sha256 if idempotency else None,
     }
-    inserted = await (await (await driver_connection(session)).execute(_INSERT_SEND, row)).fetchone()
+    inserted = await (await connection.execute(_INSERT_SEND, row)).fetchone()
     if inserted is not None:
         return AcceptedSend(send.id, message_id(send.id, sender.domain), inserted[0], inserted[1])
-    present = await find_sender(session, scope, sender.inbox_id, idempotency)
+    present = await find_sender(connection, scope, sender.inbox_id, idempotency)
     return present.repeated(idempotency) or present.refuse_changed()
 
 

@@ -20,7 +20,6 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput, TooLarge
 from control_plane.inboxes.addresses import parse_address
@@ -30,7 +29,6 @@ from control_plane.messages.send_request import Idempotency, SendRequest
 from control_plane.messages.sender import Sender, find_sender
 from control_plane.tenancy.scope import TenantScope
 from db.ids import uuid7
-from db.session import driver_connection
 
 _INSERT_BATCH = Path(__file__).with_name("insert_batch.sql").read_text(encoding="utf-8")
 
@@ -54,7 +52,7 @@ class BatchAnswer:
 
 
 async def accept_batch(
-    session: AsyncSession,
+    connection: AsyncConnection[Any],
     scope: TenantScope,
     inbox_id: uuid.UUID,
     items: Sequence[SendRequest | ItemProblem],
@@ -66,14 +64,14 @@ async def accept_batch(
     changes nothing, and does not use up its key. Sends due at the same moment leave in the order of their items.
     Raises `NotFound`, `Conflict` and `IdempotencyKeyReused` for the batch as a whole.
     """
-    sender = await find_sender(session, scope, inbox_id, idempotency)
+    sender = await find_sender(connection, scope, inbox_id, idempotency)
     if sender.repeats(idempotency):
         return _repeated(sender)
     sender.require_server()
     judged = await asyncio.to_thread(_compose_all, sender, items)
     sends = [item for item in judged if isinstance(item, NewSend)]
-    if sends and not await _insert(session, scope, sender, judged, idempotency):
-        present = await find_sender(session, scope, inbox_id, idempotency)
+    if sends and not await _insert(connection, scope, sender, judged, idempotency):
+        present = await find_sender(connection, scope, inbox_id, idempotency)
         return _repeated(present) if present.repeats(idempotency) else present.refuse_changed()
     return BatchAnswer(tuple(item.id if isinstance(item, NewSend) else item for item in judged), sender.domain)
 
@@ -105,14 +103,13 @@ def _compose(sender: Sender, request: SendRequest, send_id: uuid.UUID, place: in
 
 
 async def _insert(
-    session: AsyncSession,
+    connection: AsyncConnection[Any],
     scope: TenantScope,
     sender: Sender,
     judged: Sequence[NewSend | ItemProblem],
     idempotency: Idempotency | None,
 ) -> bool:
     """Insert the sends and keep the answer; return False when the key is taken or the inbox not ready any more."""
-    connection = await driver_connection(session)
     await _copy(connection, [item for item in judged if isinstance(item, NewSend)])
     problems = {str(place): asdict(item) for place, item in enumerate(judged) if isinstance(item, ItemProblem)}
     parameters = {

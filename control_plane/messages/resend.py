@@ -25,6 +25,7 @@ from control_plane.messages.send_request import AcceptedSend, Idempotency, Prior
 from control_plane.messages.sender import find_sender
 from control_plane.tenancy.scope import TenantScope
 from db.ids import uuid7
+from db.session import driver_connection
 
 # Locked, so that of two requests the second looks for the first one's send after it was committed.
 _LOCK = text("""
@@ -62,7 +63,8 @@ async def resend(
     kept = _Kept(*found)
     if kept.inbox_id is None:
         raise Conflict("The message's inbox was removed; nothing can be sent from it.")
-    sender = await find_sender(session, scope, kept.inbox_id, idempotency)
+    connection = await driver_connection(session)
+    sender = await find_sender(connection, scope, kept.inbox_id, idempotency)
     if repeated := sender.repeated(idempotency):
         return repeated
     if kept.state != "uncertain":
@@ -75,4 +77,4 @@ async def resend(
     send = NewSend(
         send_id, Priority(kept.priority), kept.recipient, kept.subject, payload, sender.now, resend_of=message_id
     )
-    return await insert_send(session, scope, sender, send, idempotency)
+    return await insert_send(connection, scope, sender, send, idempotency)

@@ -5,14 +5,13 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple, Never
 
+from psycopg import AsyncConnection
 from psycopg.rows import namedtuple_row
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, IdempotencyKeyReused, NotFound
 from control_plane.messages.compose import message_id
 from control_plane.messages.send_request import AcceptedSend, Idempotency
 from control_plane.tenancy.scope import TenantScope
-from db.session import driver_connection
 
 _FIND_SENDER = Path(__file__).with_name("find_sender.sql").read_text(encoding="utf-8")
 
@@ -66,10 +65,10 @@ class Sender(NamedTuple):
 
 
 async def find_sender(
-    session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, idempotency: Idempotency | None
+    connection: AsyncConnection[Any], scope: TenantScope, inbox_id: uuid.UUID, idempotency: Idempotency | None
 ) -> Sender:
     """Return the tenant's inbox with what the key stands for; raise `NotFound`."""
-    cursor = (await driver_connection(session)).cursor(row_factory=namedtuple_row)
+    cursor = connection.cursor(row_factory=namedtuple_row)
     parameters = {"tenant_id": scope.tenant_id, "inbox_id": inbox_id, "key": idempotency.key if idempotency else None}
     found: Any = await (await cursor.execute(_FIND_SENDER, parameters)).fetchone()
     if found is None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import psycopg
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +19,7 @@ from control_plane.identity.api_keys import PresentedKey, parse_api_key
 from control_plane.rest.parts import parts_of
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope, scope_of_key
+from db.session import driver_connection
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="pmk_…", description="An API key.")
 
@@ -28,6 +30,14 @@ class Access:
 
     scope: TenantScope
     session: AsyncSession
+
+
+@dataclass(frozen=True, slots=True)
+class HotAccess:
+    """A caller's tenant and psycopg's connection, in the transaction of the request."""
+
+    scope: TenantScope
+    connection: psycopg.AsyncConnection[Any]
 
 
 def presented_key(
@@ -48,9 +58,22 @@ def transaction(permission: Permission) -> Any:  # noqa: ANN401 - Depends() is t
     async def open_transaction(request: Request, presented: _Presented) -> AsyncIterator[Access]:
         parts = parts_of(request)
         async with parts.database.tenant(presented.tenant_id) as session:
-            scope = await scope_of_key(session, presented, parts.clock)
+            scope = await scope_of_key(await driver_connection(session), presented, parts.clock)
             scope.require(permission)
             yield Access(scope, session)
+
+    return Depends(open_transaction, scope="function")
+
+
+def hot_transaction(permission: Permission) -> Any:  # noqa: ANN401 - as above
+    """Make the same dependency for a route that works on psycopg alone."""
+
+    async def open_transaction(request: Request, presented: _Presented) -> AsyncIterator[HotAccess]:
+        parts = parts_of(request)
+        async with parts.database.tenant_connection(presented.tenant_id) as connection:
+            scope = await scope_of_key(connection, presented, parts.clock)
+            scope.require(permission)
+            yield HotAccess(scope, connection)
 
     return Depends(open_transaction, scope="function")
 
@@ -60,8 +83,8 @@ def identity(permission: Permission) -> Any:  # noqa: ANN401 - as above
 
     async def identify(request: Request, presented: _Presented) -> TenantScope:
         parts = parts_of(request)
-        async with parts.database.tenant(presented.tenant_id) as session:
-            scope = await scope_of_key(session, presented, parts.clock)
+        async with parts.database.tenant_connection(presented.tenant_id) as connection:
+            scope = await scope_of_key(connection, presented, parts.clock)
         scope.require(permission)
         return scope
 

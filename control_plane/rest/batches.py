@@ -18,7 +18,7 @@ from control_plane.messages.batch import BatchAnswer, accept_batch
 from control_plane.messages.compose import message_id
 from control_plane.messages.problem import ItemProblem, problem_of
 from control_plane.messages.send_request import SendRequest
-from control_plane.rest.access import Access, transaction
+from control_plane.rest.access import HotAccess, hot_transaction
 from control_plane.rest.new_message import NewMessage, RequestKey
 from control_plane.rest.problems import ProblemPart, pointer
 from control_plane.tenancy.permissions import Permission
@@ -28,7 +28,7 @@ MAX_BATCH = 1000
 
 router = APIRouter(tags=["messages"])
 
-_Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
+_Sending = Annotated[HotAccess, hot_transaction(Permission.SEND_MESSAGES)]
 
 
 class _Batch(BaseModel):
@@ -102,7 +102,7 @@ async def send_batch(
     sends nothing again; another one under that key is refused with 409. A batch of which nothing was accepted does not
     use up its key. 404, 409 and 503 are about the whole batch, of which then nothing was accepted.
     """
-    return _results(await accept_batch(access.session, access.scope, inbox_id, items, idempotency))
+    return _results(await accept_batch(access.connection, access.scope, inbox_id, items, idempotency))
 
 
 def _parse(body: bytes) -> list[SendRequest | ItemProblem]:

@@ -13,7 +13,7 @@ from control_plane.messages.resend import resend
 from control_plane.messages.send_request import AcceptedSend
 from control_plane.messages.timeline import load_send
 from control_plane.rest import batches
-from control_plane.rest.access import Access, transaction
+from control_plane.rest.access import Access, HotAccess, hot_transaction, transaction
 from control_plane.rest.message_views import MessageAccepted, MessageList, MessageView, summary, view
 from control_plane.rest.new_message import NewMessage, RequestKey
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
@@ -24,18 +24,19 @@ router.include_router(batches.router)
 
 _Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
 _Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
+_SendingHot = Annotated[HotAccess, hot_transaction(Permission.SEND_MESSAGES)]
 
 
 @router.post("/inboxes/{inbox_id}/messages", status_code=status.HTTP_202_ACCEPTED)
 async def send(
-    inbox_id: uuid.UUID, body: NewMessage, response: Response, idempotency: RequestKey, access: _Sending
+    inbox_id: uuid.UUID, body: NewMessage, response: Response, idempotency: RequestKey, access: _SendingHot
 ) -> MessageAccepted:
     """Accept a message for sending.
 
     The same request under the same Idempotency-Key gives the same answer and sends nothing again; another request
     under that key is refused with 409.
     """
-    accepted = await accept_send(access.session, access.scope, inbox_id, body.as_request(), idempotency)
+    accepted = await accept_send(access.connection, access.scope, inbox_id, body.as_request(), idempotency)
     return _accepted(accepted, response)
 
 

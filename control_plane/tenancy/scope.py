@@ -6,8 +6,9 @@ holds even where a query forgets the tenant; the scope makes the query say it.
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from psycopg import AsyncConnection
 
 from control_plane.clock import Clock
 from control_plane.errors import Forbidden
@@ -28,10 +29,10 @@ class TenantScope:
             raise Forbidden(f"This needs the permission {permission.value}, which the caller does not have now.")
 
 
-async def scope_of_key(session: AsyncSession, presented: PresentedKey, clock: Clock) -> TenantScope:
-    """Return the scope that an API key opens; the session is in a transaction of the tenant that the key names.
+async def scope_of_key(connection: AsyncConnection[Any], presented: PresentedKey, clock: Clock) -> TenantScope:
+    """Return the scope that an API key opens; the connection is in a transaction of the tenant that the key names.
 
     Raises `Unauthenticated`. A suspended tenant may look and not touch.
     """
-    key = await verify_api_key(session, presented, clock())
+    key = await verify_api_key(connection, presented, clock())
     return TenantScope(key.tenant_id, EVERYTHING if key.tenant_state == "active" else READ_ONLY)

@@ -22,7 +22,7 @@ from control_plane.messages.send_request import SendRequest
 from control_plane.rest.body_limit import MAX_BODY
 from control_plane.tenancy.permissions import EVERYTHING
 from control_plane.tenancy.scope import TenantScope
-from db.session import Database
+from db.session import Database, driver_connection
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server
 from tests.integration.rest import client_of, pointers, problem
@@ -386,7 +386,9 @@ async def test_the_removal_of_an_inbox_waits_for_a_send_and_cancels_it(
 ) -> None:
     scope = TenantScope(inbox.tenant.id, EVERYTHING)
     async with api_database.tenant(inbox.tenant.id) as session:
-        await accept_send(session, scope, inbox.id, SendRequest("anna@example.net", "Hello", "Hello"))
+        await accept_send(
+            await driver_connection(session), scope, inbox.id, SendRequest("anna@example.net", "Hello", "Hello")
+        )
         removal = asyncio.create_task(rest_client.delete(f"inboxes/{inbox.id}"))
         await until_blocked(system_database)
     assert (await removal).status_code == 202
