@@ -44,6 +44,7 @@ class Held:
 class PauseInForce:
     """A pause as it is listed."""
 
+    id: uuid.UUID
     held: Held
     reason: str | None
     by_operator: bool
@@ -65,6 +66,9 @@ WHERE resumed_at IS NULL AND by_operator = :by_operator
       IS NOT DISTINCT FROM (CAST(:tenant_id AS uuid), CAST(:vps_id AS uuid), CAST(:inbox_id AS uuid),
                             CAST(:priority AS smallint))
 RETURNING id
+""")
+_RESUME_BY_ID = text("""
+UPDATE pauses SET resumed_at = now() WHERE id = :id AND resumed_at IS NULL AND NOT by_operator RETURNING id
 """)
 _WAKE = text("SELECT pg_notify('sends_ready', '')")
 
@@ -94,13 +98,16 @@ async def held_by(session: AsyncSession, subject: Subject, name: str, tenant_id:
     )
 
 
-async def pause(session: AsyncSession, held: Held, reason: str | None = None, *, by_operator: bool = False) -> None:
-    """Lease nothing of this until it is resumed; pausing it again changes nothing."""
+async def pause(
+    session: AsyncSession, held: Held, reason: str | None = None, *, by_operator: bool = False
+) -> PauseInForce:
+    """Lease nothing of this until it is resumed, and return the pause; pausing it again changes nothing."""
     statement = _PAUSE_AS_OPERATOR if by_operator else _PAUSE
     try:
         await session.execute(statement, {**_columns(held), "reason": reason})
     except IntegrityError as error:
         raise NotFound(f"The {held.subject} is being removed.") from error
+    return next(each for each in await pauses_in_force(session) if (each.held, each.by_operator) == (held, by_operator))
 
 
 async def resume(session: AsyncSession, held: Held, *, by_operator: bool = False) -> None:
@@ -111,10 +118,17 @@ async def resume(session: AsyncSession, held: Held, *, by_operator: bool = False
     await session.execute(_WAKE)
 
 
+async def resume_by_id(session: AsyncSession, pause_id: uuid.UUID) -> None:
+    """Take a tenant's own pause back, as `resume` does."""
+    if await session.scalar(_RESUME_BY_ID, {"id": pause_id}) is None:
+        raise NotFound("There is no such pause of your own.")
+    await session.execute(_WAKE)
+
+
 async def pauses_in_force(session: AsyncSession) -> Sequence[PauseInForce]:
     """Return the pauses that the session sees, the oldest first."""
     rows = await session.scalars(select(Pause).where(Pause.resumed_at.is_(None)).order_by(Pause.created_at))
-    return [PauseInForce(_held(row), row.reason, row.by_operator, row.created_at) for row in rows]
+    return [PauseInForce(row.id, _held(row), row.reason, row.by_operator, row.created_at) for row in rows]
 
 
 def _held(row: Pause) -> Held:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 
 from control_plane.clock import utc_now
 from control_plane.providers.registry import build_providers
-from control_plane.rest import dns_records, healthz, inboxes, messages, vps
+from control_plane.rest import dns_records, healthz, inboxes, messages, queue, vps
 from control_plane.rest.body_limit import LimitsBodies
 from control_plane.rest.parts import Parts
 from control_plane.rest.problems import HANDLERS, RESPONSES
@@ -39,7 +39,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_middleware(LimitsBodies)
     app.add_middleware(NamesRequests)
     api = APIRouter(prefix="/api/v1", responses=RESPONSES)
-    for resource in (vps, inboxes, dns_records, messages):
+    for resource in (vps, inboxes, dns_records, messages, queue):
         api.include_router(resource.router)
     app.include_router(api)
     app.include_router(healthz.router)

@@ -64,3 +64,5 @@ CREATE POLICY all_tenants ON pauses TO penguin_system USING (true) WITH CHECK (t
 GRANT SELECT, INSERT, UPDATE, DELETE ON pauses TO penguin_system;
 -- A tenant never makes an operator's pause, and resumes only its own.
 GRANT SELECT, INSERT (tenant_id, vps_id, inbox_id, priority, reason), UPDATE (resumed_at) ON pauses TO penguin_api;
+-- Why something waits is shown to its tenant, and the daily limit is one reason.
+GRANT SELECT ON inbox_daily_sends TO penguin_api;
