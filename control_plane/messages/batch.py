@@ -88,7 +88,7 @@ def _kept_problem(kept: dict[str, Any]) -> ItemProblem:
 
 def _compose_all(sender: Sender, items: Sequence[SendRequest | ItemProblem]) -> list[NewSend | ItemProblem]:
     # In order: ids of one millisecond are in none, and the queue takes by id what is due at the same moment.
-    ids = sorted(uuid7() for _ in items)
+    ids = sorted((uuid7() for _ in items), key=attrgetter("int"))
     return [
         item if isinstance(item, ItemProblem) else _compose(sender, item, send_id, place)
         for place, (item, send_id) in enumerate(zip(items, ids, strict=True))

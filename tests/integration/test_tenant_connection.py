@@ -24,10 +24,13 @@ async def test_what_was_done_is_committed_and_is_its_tenants_alone(
 async def test_an_error_takes_all_back_and_leaves_the_connection_fit(
     api_database: Database, tenant: SomeTenant
 ) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def insert_and_fail() -> None:
         async with api_database.tenant_connection(tenant.id) as connection:
             await connection.execute(_INSERT, (tenant.id,))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await insert_and_fail()
     assert await runs(api_database, tenant) == (0,)
 
 
