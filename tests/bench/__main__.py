@@ -11,12 +11,18 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from tests.bench import queue
+from tests.bench import accept, backlog, inject, latency, postfix, queue, relay
 from tests.bench.machine import machine, versions
 from tests.bench.report import Rounds, table
 
 BENCHES: dict[str, Callable[[int], Awaitable[Rounds]]] = {
     "queue": queue.measure,
+    "accept": accept.measure,
+    "backlog": backlog.measure,
+    "inject": inject.measure,
+    "postfix": postfix.measure,
+    "relay": relay.measure,
+    "latency": latency.measure,
 }
 
 

@@ -33,7 +33,8 @@ _BATCH = 1000
 _BLOCK_MS = 100
 _SECONDS = 60.0
 
-_LIMITS = Limits(
+#: What the queuer is started with unless an operator wishes otherwise.
+SHIPPED = Limits(
     lease_seconds=Settings.model_fields["lease_seconds"].default,
     lease_tolerance_seconds=Settings.model_fields["lease_tolerance_seconds"].default,
     stream_depth=Settings.model_fields["stream_depth"].default,
@@ -67,7 +68,7 @@ async def _one_round(fleet: Fleet, result: Rounds) -> None:
         await fleet.redis.flushall()
 
 
-async def path(fleet: Fleet, count: int, limits: Limits = _LIMITS) -> float:
+async def path(fleet: Fleet, count: int, limits: Limits = SHIPPED) -> float:
     """Return the seconds until so many sends are leased, written, read, acknowledged and deleted."""
     await whole_streams(fleet)
     queuer = Queuer(fleet.database, fleet.redis, limits)
@@ -88,7 +89,7 @@ async def path(fleet: Fleet, count: int, limits: Limits = _LIMITS) -> float:
 async def _queuer_only(fleet: Fleet, count: int) -> float:
     """The same without readers, into streams that hold all."""
     await whole_streams(fleet)
-    queuer = Queuer(fleet.database, fleet.redis, replace(_LIMITS, stream_depth=2 * count))
+    queuer = Queuer(fleet.database, fleet.redis, replace(SHIPPED, stream_depth=2 * count))
     started = time.perf_counter()
     while not await queuer.round():
         if time.perf_counter() - started > _SECONDS:
@@ -100,7 +101,7 @@ async def _claim_only(fleet: Fleet, count: int) -> float:
     rooms = {Line(vps, 1): _BATCH // SERVERS for vps in fleet.servers}
     started = time.perf_counter()
     claimed = 0
-    while leased := await claim(fleet.database, rooms, _LIMITS.lease_seconds):
+    while leased := await claim(fleet.database, rooms, SHIPPED.lease_seconds):
         claimed += len(leased)
     if claimed != count:
         raise RuntimeError(f"claimed {claimed} of {count}")

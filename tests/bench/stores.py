@@ -61,6 +61,12 @@ class Stores:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    def count(self, query: str) -> int:
+        """Return the number that a query gives."""
+        with psycopg.connect(self.cluster.url(OWNER), autocommit=True) as connection:
+            row = connection.execute(query.encode()).fetchone()
+            return int(row[0]) if row else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Fleet:

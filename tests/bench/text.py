@@ -22,10 +22,14 @@ def words(size: int, seed: int = 1) -> str:
     return "\n".join(textwrap.wrap(text, _LINE))
 
 
-def message(size: int = SIZE) -> bytes:
+#: The id in the Message-ID of every `message`, in place of which each send has its own.
+ANY_ID = uuid.UUID(int=1)
+
+
+def message(size: int = SIZE, domain: str = "penguin.example") -> bytes:
     """Return a message as the API composes it, of about `size` bytes."""
     draft = Draft(
-        sender=EmailAddress("sales", "penguin.example"),
+        sender=EmailAddress("sales", domain),
         display_name="Sales",
         recipient=EmailAddress("b", "walrus.example"),
         subject="Fish",
@@ -33,4 +37,4 @@ def message(size: int = SIZE) -> bytes:
         html=None,
         headers=(),
     )
-    return compose(draft, uuid.UUID(int=1), dt.datetime(2026, 11, 1, tzinfo=dt.UTC))
+    return compose(draft, ANY_ID, dt.datetime(2026, 11, 1, tzinfo=dt.UTC))

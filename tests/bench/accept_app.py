@@ -1,0 +1,42 @@
+"""The product's api process with one more route, that takes the same body and does nothing with it."""
+
+import datetime as dt
+import os
+import uuid
+
+import uvicorn
+from fastapi import FastAPI
+
+from control_plane.processes.api import inherited_sockets
+from control_plane.rest.app import make_app
+from control_plane.rest.new_message import NewMessage
+from control_plane.settings import Settings
+
+
+def with_idle_route(app: FastAPI) -> FastAPI:
+    """Add the route; it goes through all middleware of the others."""
+
+    async def take(inbox_id: uuid.UUID, body: NewMessage) -> dict[str, str]:
+        request = body.as_request()
+        now = dt.datetime.now(dt.UTC).isoformat()
+        return {
+            "id": str(inbox_id),
+            "state": "accepted",
+            "message_id": f"<{inbox_id}@{request.to.partition('@')[2]}>",
+            "accepted_at": now,
+            "send_at": now,
+        }
+
+    app.post("/bench/inboxes/{inbox_id}/messages", status_code=202)(take)
+    return app
+
+
+def main() -> None:
+    """Serve until told to end, as control_plane/processes/api.py does."""
+    app = with_idle_route(make_app(Settings.model_validate({})))
+    config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", lifespan="on", server_header=False)
+    uvicorn.Server(config).run(sockets=inherited_sockets(os.environ["PENGUIN_REST_FDS"]))
+
+
+if __name__ == "__main__":
+    main()

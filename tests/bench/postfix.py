@@ -1,0 +1,74 @@
+"""`postfix`: what Postfix delivers as the product configures it, beside Debian's default configuration.
+
+Both run in the same server, one beside the other, each with a queue of its own on the same disk and with a log file;
+smtp-source feeds one at a time. Debian's has no injection port: its smtpd listens on another port and on loopback.
+"""
+
+import asyncio
+import subprocess
+import time
+from pathlib import Path
+
+from tests.bench.ground import INJECTION_PORT, Deliveries, Ground, running_ground
+from tests.bench.report import Goal, Rounds
+from tests.bench.text import SIZE
+
+_SENDS = 2000
+_PORT = 10125
+_FOLDER = "etc/postfix-debian"
+_LOG = "var/log/mail-debian.log"
+#: Debian's own file, and what an instance beside another must have of its own.
+_OWN = f"""
+queue_directory = /var/spool/postfix-debian
+data_directory = /var/lib/postfix-debian
+maillog_file = /{_LOG}
+multi_instance_name = postfix-debian
+mydestination =
+inet_protocols = ipv4
+"""
+#: Files that Debian's start script copies for services in a chroot.
+_CHROOT = ("resolv.conf", "services", "hosts", "nsswitch.conf", "localtime")
+
+
+async def measure(rounds: int) -> Rounds:
+    result = Rounds()
+    async with running_ground() as ground:
+        _start_default(ground)
+        try:
+            for _ in range(rounds):
+                for name, port, log in (("shipped", INJECTION_PORT, "var/log/mail.log"), ("default", _PORT, _LOG)):
+                    result.add(f"{name}, delivered/s", await _delivered(ground, port, ground.root / log))
+        finally:
+            ground.run("postfix", "-c", f"/{_FOLDER}", "stop")
+    result.compare("shipped ÷ Debian's default", "shipped, delivered/s", "default, delivered/s", Goal(1.15))
+    result.notes.append(f"{_SENDS} messages of 5 KB by smtp-source, ten sessions; both unsigned and with a log file")
+    return result
+
+
+def _start_default(ground: Ground) -> None:
+    """Make and start the second instance."""
+    share, folder = ground.root / "usr/share/postfix", ground.root / _FOLDER
+    spool = ground.root / "var/spool/postfix-debian"
+    folder.mkdir()
+    (spool / "etc").mkdir(parents=True)
+    (ground.root / "var/lib/postfix-debian").mkdir()
+    ground.run("chown", "postfix", "/var/lib/postfix-debian")
+    (folder / "main.cf").write_text((share / "main.cf.debian").read_text() + _OWN)
+    services = (share / "master.cf.dist").read_text().replace("\nsmtp      inet", f"\n127.0.0.1:{_PORT} inet", 1)
+    (folder / "master.cf").write_text(services)
+    (folder / "dynamicmaps.cf").write_bytes((share / "dynamicmaps.cf").read_bytes())
+    for name in _CHROOT:
+        source = ground.root / "etc" / name
+        if source.exists():
+            (spool / "etc" / name).write_bytes(source.read_bytes())
+    ground.run("postfix", "-c", f"/{_FOLDER}", "start")
+    (ground.root / _LOG).touch()
+
+
+async def _delivered(ground: Ground, port: int, log: Path) -> float:
+    deliveries = Deliveries(log)
+    started = time.perf_counter()
+    source = await asyncio.create_subprocess_exec(*ground.source(_SENDS, SIZE, port), stdout=subprocess.DEVNULL)
+    ended = await deliveries.until(_SENDS)
+    await source.wait()
+    return _SENDS / (ended - started)
