@@ -3,7 +3,8 @@
 lost: accepted, and neither at the sink nor refused as planned nor openly uncertain.
 repeated: a copy came after one whose reply was heard, or under another Postfix queue id.
 ghost: at the sink or in the database, and never asked for, or not what was asked for.
-lied: the state says what is not so. stuck: no final state in time. uncertain: the state says so.
+lied: the state says what is not so, or it was handed to Postfix when its lease was over.
+stuck: no final state in time. uncertain: the state says so.
 ambiguous: copied again after a reply that may not have been heard, which nobody can prevent.
 """
 
@@ -12,6 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.plan import Order, Temper
+
+#: Postfix's digits of times in queue ids (global/mail_queue.h: MQID_LG_SEC_BASE).
+_DIGITS = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 
 FINAL = frozenset({"delivered", "bounced", "expired", "failed", "cancelled", "suppressed", "uncertain"})
 #: States that say that no remote server has it.
@@ -27,6 +31,8 @@ class Row:
     message_id: str
     state: str
     body_sha256: str
+    #: When its last lease ends, in seconds since the epoch; 0 for one that was never leased.
+    lease_deadline: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def check(facts: Facts) -> Verdict:
     for send_id, order in facts.accepted.items():
         row = rows.get(send_id)
         copies = right.get(row.message_id, []) if row else []
-        _judge(findings, send_id, order, row.state if row else None, copies, withdrawn=send_id in facts.withdrawn)
+        _judge(findings, send_id, order, row, copies, withdrawn=send_id in facts.withdrawn)
     states = (rows[send_id].state for send_id in facts.accepted if send_id in rows)
     return findings.verdict(len(facts.accepted), sum(state == "delivered" for state in states))
 
@@ -130,8 +136,9 @@ def _sort_out(known: Mapping[str, Row], copies: Iterable[Copy]) -> tuple[dict[st
 
 
 def _judge(
-    findings: _Findings, send_id: str, order: Order, state: str | None, copies: Sequence[Copy], *, withdrawn: bool
+    findings: _Findings, send_id: str, order: Order, row: Row | None, copies: Sequence[Copy], *, withdrawn: bool
 ) -> None:
+    state = row.state if row else None
     excused = (
         state == "uncertain"
         or (state == "bounced" and order.temper is Temper.REFUSES)
@@ -145,9 +152,26 @@ def _judge(
     findings.note("ambiguous", send_id, wrong=len(copies) > 1 and not is_repeated)
     findings.note("stuck", send_id, wrong=is_stuck)
     findings.note("uncertain", send_id, wrong=state == "uncertain")
-    findings.note("lied", send_id, wrong=(state == "delivered" and not copies) or (state in _NOT_SENT and was_heard))
+    is_late = row is not None and any((queued_at(copy.queue_id) or 0.0) > row.lease_deadline for copy in copies)
+    denied = (state == "delivered" and not copies) or (state in _NOT_SENT and was_heard)
+    findings.note("lied", send_id, wrong=denied or is_late)
 
 
 def _is_repeated(copies: Sequence[Copy]) -> bool:
     """Whether Postfix had it twice, or sent it again though the reply was heard."""
     return len({copy.queue_id for copy in copies}) > 1 or any(copy.heard for copy in copies[:-1])
+
+
+def queued_at(queue_id: str) -> float | None:
+    """Return when Postfix began a message, in seconds since the epoch, as long queue ids tell; None for another."""
+    time_part = queue_id.rpartition("z")[0]
+    if len(time_part) < 10 or not set(time_part) <= set(_DIGITS):
+        return None
+    return _number(time_part[:-4]) + _number(time_part[-4:]) / 1e6
+
+
+def _number(digits: str) -> int:
+    number = 0
+    for digit in digits:
+        number = number * len(_DIGITS) + _DIGITS.index(digit)
+    return number

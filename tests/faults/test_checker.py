@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults.checker import FINAL, Copy, Facts, Row, Verdict, check
+from tests.faults.checker import FINAL, Copy, Facts, Row, Verdict, check, queued_at
 from tests.faults.plan import SINK_DOMAIN, Order, Temper
 
+#: As Postfix 3.7 made it at that moment, in seconds since the epoch.
+QUEUE_ID, QUEUED_AT = "4jX6rZ0k8nzn9pg", 1795301486
 KINDS = ("lost", "repeated", "ghost", "lied", "stuck", "uncertain", "ambiguous")
 
 
@@ -112,3 +114,22 @@ def test_a_refusal_and_a_withdrawal_are_as_they_should_be() -> None:
     refused = Facts({"id0": order(0, Temper.REFUSES)}, [row(0, "bounced", Temper.REFUSES)], [])
     assert kinds(check(refused)) == set()
     assert kinds(check(replace(facts("suppressed"), copies=[], withdrawn={"id0"}))) == set()
+
+
+def test_what_postfix_began_after_the_lease_is_a_lie() -> None:
+    whole = facts("uncertain")
+    began = queued_at(QUEUE_ID)
+    assert began is not None
+    for deadline, wrong in ((began + 1, {"uncertain"}), (began - 1, {"uncertain", "lied"})):
+        rows = [replace(whole.rows[0], lease_deadline=deadline)]
+        copies = [replace(copy(0), queue_id=QUEUE_ID)]
+        assert kinds(check(replace(whole, rows=rows, copies=copies))) == wrong
+
+
+@pytest.mark.parametrize("queue_id", ["", "z", "Q7", "3F2504E0", "aaaaaaaaaaazn9pg"])
+def test_what_is_no_long_queue_id_tells_no_time(queue_id: str) -> None:
+    assert queued_at(queue_id) is None
+
+
+def test_a_long_queue_id_tells_when_postfix_began() -> None:
+    assert queued_at(QUEUE_ID) == pytest.approx(QUEUED_AT, abs=1)
