@@ -49,6 +49,8 @@ _POLL_SECONDS = 1.0
 _FULL_SECONDS = 0.02
 _RECLAIM_SECONDS = 5.0
 _REVOKE_SECONDS = 10.0
+#: A Redis that hangs must not keep leases from being taken back.
+_REDIS_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -133,9 +135,10 @@ class Queuer:
         return await claim(self.database, rooms, limits.lease_seconds, limits.clock_tolerance_seconds)
 
     async def _gone_before(self, vps_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[str, ...]]:
-        """Return what the servers have taken from their streams, as far as Redis can tell."""
+        """Return what the servers have taken from their streams, as far as Redis can tell at once."""
         try:
-            return await gone_before(self.redis, vps_ids)
+            async with asyncio.timeout(_REDIS_SECONDS):
+                return await gone_before(self.redis, vps_ids)
         except QUEUE_AWAY:
             return {}
 

@@ -11,12 +11,13 @@ WITH late AS (
                 WHEN NOT EXISTS (SELECT FROM inboxes i WHERE i.tenant_id = m.tenant_id AND i.id = m.inbox_id
                                  AND i.status <> 'deleting') THEN 'its inbox was removed while its server was silent'
            END AS homeless,
-           m.silent_leases + (v.last_seen_at > m.queued_at
-                              AND EXISTS (SELECT
-                                          FROM unnest(%(vps_ids)s::uuid[], %(priorities)s::smallint[],
-                                                      %(gone_before)s::timestamptz[]) AS s (vps_id, priority, gone_before)
-                                          WHERE s.vps_id = v.id AND s.priority = m.priority
-                                            AND m.lease_deadline < s.gone_before))::integer AS silent_leases
+           m.silent_leases + coalesce(
+               v.last_seen_at > m.queued_at
+               AND EXISTS (SELECT
+                           FROM unnest(%(vps_ids)s::uuid[], %(priorities)s::smallint[], %(gone_before)s::timestamptz[])
+                                AS s (vps_id, priority, gone_before)
+                           WHERE s.vps_id = v.id AND s.priority = m.priority AND m.lease_deadline < s.gone_before),
+               false)::integer AS silent_leases
     FROM vps_servers v
     CROSS JOIN LATERAL (
         SELECT q.tenant_id, q.id, q.inbox_id, q.priority, q.queued_at, q.lease_deadline, q.silent_leases
@@ -30,7 +31,7 @@ WITH late AS (
     ) AS m
 ),
 judged AS (
-    SELECT tenant_id, id, homeless, coalesce(silent_leases, 0) AS silent_leases,
+    SELECT tenant_id, id, homeless, silent_leases,
            CASE WHEN homeless IS NOT NULL THEN 'uncertain'
                 WHEN silent_leases >= %(most_silent)s THEN 'dead'
                 ELSE 'accepted' END AS state
