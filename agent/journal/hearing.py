@@ -40,8 +40,15 @@ def load_cursor(connection: sqlite3.Connection) -> LogCursor | None:
 
 
 def note_hole(connection: sqlite3.Connection, at_ms: int) -> None:
-    """Note that lines up to this moment may never have been read."""
-    connection.execute("UPDATE numbers SET value = ? WHERE name = 'log_hole_ms'", (at_ms,))
+    """Note that lines up to this moment may never have been read.
+
+    What is being submitted now began before the hole was found, even when the clock was set back since.
+    """
+    connection.execute(
+        "UPDATE numbers SET value = max(?, (SELECT coalesce(max(changed_ms), 0) FROM sends WHERE state = 'submitting'))"
+        " WHERE name = 'log_hole_ms'",
+        (at_ms,),
+    )
 
 
 def _apply(connection: sqlite3.Connection, fact: Fact) -> None:

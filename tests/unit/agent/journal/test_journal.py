@@ -391,6 +391,13 @@ async def test_a_hole_in_the_log_makes_silence_mean_nothing(journal: Journal, no
     assert await journal.settle([before.send_id, after.send_id]) == [Settled.UNKNOWABLE, Settled.NOT_TAKEN]
 
 
+async def test_a_hole_in_the_log_covers_what_began_before_the_clock_was_set_back(journal: Journal, now: Now) -> None:
+    before = await submitting(journal)
+    now.ms -= 3_600_000
+    await journal.note_log_hole()
+    assert await journal.settle([before.send_id]) == [Settled.UNKNOWABLE]
+
+
 async def test_what_is_uncertain_is_told_when_the_log_says_it_late(journal: Journal) -> None:
     envelope = await submitting(journal)
     await hear(journal, HasMessageId("Q1", envelope.send_id))
