@@ -21,6 +21,9 @@ from agent.relay.submit import MESSAGE_TIMEOUT, SmtpSession, envelope_commands, 
 
 #: Seconds after which an idle session is closed, so that Postfix need not keep a process for it.
 _IDLE = 60.0
+#: The same for the last that is open, so that the next send finds it warm: a new one costs it some 20 ms. Less than
+#: Postfix waits for a command (smtpd_timeout, 300 s; when it is short of processes it waits less, and may).
+_IDLE_LAST = 240.0
 #: Seconds that a send waits at most after Postfix has said no for now.
 _LONGEST_REFUSAL = 60.0
 #: After these the session is good for the next send.
@@ -65,6 +68,7 @@ class Submitter:
         self._now_ms = now_ms
         #: Sessions that failed, of all that run, since Postfix last took a message.
         self._failures = 0
+        self._open = 0
 
     async def run_session(self) -> None:
         """Serve the hand, over one session at a time, until cancelled."""
@@ -82,6 +86,7 @@ class Submitter:
     async def _serve(self, session: SmtpSession, first: Send) -> None:
         """Submit until the session is lost, or idle for long."""
         send: Send | None = first
+        self._open += 1
         try:
             while send is not None and not session.lost:
                 job = await self._prepare(send)
@@ -96,11 +101,21 @@ class Submitter:
                     return
             await session.quit()
         finally:
+            self._open -= 1
             session.close()
 
     async def _next_send(self) -> Send | None:
+        if send := self._hand.take_if_waiting():
+            return send
         try:
             async with asyncio.timeout(_IDLE):
+                return await self._hand.take()
+        except TimeoutError:
+            pass
+        if self._open > 1:
+            return None
+        try:
+            async with asyncio.timeout(_IDLE_LAST - _IDLE):
                 return await self._hand.take()
         except TimeoutError:
             return None

@@ -79,6 +79,12 @@ class FakePostfix:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await server.wait_closed()
 
+    def time_out_sessions(self) -> None:
+        """Do what Postfix does with clients that say nothing for long."""
+        for writer in list(self._writers):
+            writer.write(b"421 4.4.2 mail.example.test Error: timeout exceeded\r\n")
+            writer.close()
+
     def hold_sessions(self) -> asyncio.Event:
         """Have the sessions that are open read nothing more until the event returned is set; later ones do."""
         held, self.reads = self.reads, asyncio.Event()

@@ -4,7 +4,9 @@ import asyncio
 import time
 
 import dkim
+import pytest
 
+from agent.relay import sessions
 from control_plane.queuer import keys
 from control_plane.queuer.streams import make_groups
 from protos.queue.v1.envelope_pb2 import Envelope
@@ -206,3 +208,23 @@ async def test_a_delivery_is_known_soon(server: Server) -> None:
             took.append(time.monotonic() - began)
     # A look at the log each 50 ms; the rest is for a busy machine.
     assert sorted(took)[2] < 0.3
+
+
+async def test_the_last_session_stays_warm_and_one_that_postfix_closed_costs_nothing(
+    server: Server, postfix: FakePostfix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_IDLE", 0.05)
+    first, second, third = (make_envelope(number) for number in range(3))
+    async with server.life():
+        await server.enqueue(first)
+        await server.until_told(Kind.KIND_DELIVERED, first)
+        await asyncio.sleep(0.2)
+        await server.enqueue(second)
+        await server.until_told(Kind.KIND_DELIVERED, second)
+        assert postfix.sessions == 1
+        postfix.time_out_sessions()
+        await asyncio.sleep(0.1)
+        await server.enqueue(third)
+        await server.until_told(Kind.KIND_DELIVERED, third)
+    assert postfix.sessions == 2
+    assert server.submissions() == {message_id(envelope): 1 for envelope in (first, second, third)}
