@@ -14,7 +14,7 @@ async def inject(port: int, sender: str, recipient: str, message: bytes, *, each
 
 
 async def _serve(port: int, sender: str, recipient: str, count: int, message: bytes) -> None:
-    async with aiosmtplib.SMTP("127.0.0.1", port, start_tls=False, local_hostname="localhost") as client:
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False, local_hostname="localhost") as client:
         for _ in range(count):
             await client.sendmail(sender, [recipient], message)
 
