@@ -120,5 +120,11 @@ class Hand:
         return overdue
 
     def _hand_out(self) -> None:
-        while self._idle and (send := self.take_if_waiting()):
-            self._idle.pop().set_result(send)
+        while self._idle:
+            # A session that gives up waiting is still listed until its task runs again.
+            if self._idle[-1].done():
+                self._idle.pop()
+            elif send := self.take_if_waiting():
+                self._idle.pop().set_result(send)
+            else:
+                return

@@ -87,7 +87,8 @@ async def test_a_disk_that_fills_up_in_the_middle_loses_and_repeats_nothing(
             await server.until_told(Kind.KIND_DELIVERED, *envelopes)
     if killed:
         filled[0].unlink()
-        async with server.life():
+        async with server.life() as life:
             await server.until_told(Kind.KIND_DELIVERED, *envelopes)
+            assert (await life.journal.counts()).in_hand == 0
     assert server.submissions() == {message_id(envelope): 1 for envelope in envelopes}
     assert await server.left_in_queue() == 0

@@ -109,3 +109,14 @@ async def test_a_send_that_was_taken_anew_is_not_released_by_its_old_life() -> N
 def test_a_lease_ends_by_whichever_clock_is_there_first(wall: int, boot: int, wall_now: int, boot_now: int) -> None:
     send = Send(Envelope(lease_deadline_ms=wall), NORMAL, boot)
     assert send.is_overdue(Moment(wall_now, boot_now)) == (wall_now >= wall or boot_now >= boot)
+
+
+async def test_a_session_that_gives_up_waiting_as_a_send_comes_gets_none() -> None:
+    hand = Hand()
+    patient, tired = asyncio.ensure_future(hand.take()), asyncio.ensure_future(hand.take())
+    await asyncio.sleep(0)
+    tired.cancel()
+    put(hand, send := make_send())
+    assert await patient is send
+    assert tired.cancelled()
+    assert hand.take_if_waiting() is None
