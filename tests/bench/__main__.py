@@ -5,12 +5,12 @@ day or the machine is slower on both sides of each.
 """
 
 import argparse
-import asyncio
 import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
 
+from control_plane.processes.interruptible import run_interruptible
 from tests.bench import accept, backlog, inject, latency, postfix, queue, relay
 from tests.bench.machine import machine, versions
 from tests.bench.report import Rounds, table
@@ -32,22 +32,22 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--json", action="store_true")
     wish = arguments.parse_args()
+    # Ctrl-C, or an end from outside, takes servers and daemons down before it ends us.
+    sys.exit(run_interruptible(_run(wish.name, wish.rounds, as_json=wish.json)))
+
+
+async def _run(name: str, rounds: int, *, as_json: bool) -> None:
     described, started = machine(), time.monotonic()
-    result = asyncio.run(_measure(wish.name, wish.rounds))
+    result = await BENCHES[name](rounds)
     report = {
-        "bench": wish.name,
-        "rounds": wish.rounds,
+        "bench": name,
+        "rounds": rounds,
         "seconds": round(time.monotonic() - started, 1),
         **result.as_json(),
         "versions": versions(),
         "machine": described,
     }
-    print(json.dumps(report, indent=2, ensure_ascii=False) if wish.json else table(report))
-    sys.stdout.flush()
-
-
-async def _measure(name: str, rounds: int) -> Rounds:
-    return await BENCHES[name](rounds)
+    print(json.dumps(report, indent=2, ensure_ascii=False) if as_json else table(report), flush=True)
 
 
 if __name__ == "__main__":

@@ -40,9 +40,11 @@ SELECT %(inbox)s, tenant_id, workspace_id, domain_id, %(inbox)s::text || '@acme.
 _WAITING = """
 INSERT INTO messages (tenant_id, id, workspace_id, inbox_id, vps_id, envelope_sender, recipient, signing_domain,
                       subject, payload, send_at)
-SELECT i.tenant_id, gen_random_uuid(), i.workspace_id, i.id, i.vps_id, i.email_address, 'b@sink.example',
-       'acme.example', 'Fish', %(payload)s, now()
-FROM inboxes i CROSS JOIN generate_series(1, %(count)s) WHERE i.id = %(inbox)s
+SELECT i.tenant_id,
+       (lpad(to_hex(1700000000000 + n), 12, '0') || '7' || substr(md5(i.id::text), 1, 3)
+        || '8' || substr(md5(i.id::text || n), 1, 15))::uuid,
+       i.workspace_id, i.id, i.vps_id, i.email_address, 'b@sink.example', 'acme.example', 'Fish', %(payload)s, now()
+FROM inboxes i CROSS JOIN generate_series(1, %(count)s) AS n WHERE i.id = %(inbox)s
 """
 _RELAYED = "SELECT id, relayed_at FROM messages WHERE id = ANY(%(ids)s) AND relayed_at IS NOT NULL"
 

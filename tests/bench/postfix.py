@@ -33,6 +33,8 @@ _CHROOT = ("resolv.conf", "services", "hosts", "nsswitch.conf", "localtime")
 async def measure(rounds: int) -> Rounds:
     result = Rounds()
     async with running_ground() as ground:
+        # It reads the shipped one's log and not the other's.
+        ground.run("systemctl", "stop", "penguin-agent.service")
         _start_default(ground)
         try:
             for _ in range(rounds):
@@ -41,7 +43,9 @@ async def measure(rounds: int) -> Rounds:
         finally:
             ground.run("postfix", "-c", f"/{_FOLDER}", "stop")
     result.compare("shipped ÷ Debian's default", "shipped, delivered/s", "default, delivered/s", Goal(1.15))
-    result.notes.append(f"{_SENDS} messages of 5 KB by smtp-source, ten sessions; both unsigned and with a log file")
+    result.notes.append(
+        f"{_SENDS} messages of 5 KB by smtp-source, ten sessions; both unsigned, with a log file, agent stopped"
+    )
     return result
 
 
