@@ -104,7 +104,7 @@ def retry(ids: Ids, as_json: Json = False, instance: Instance = "main") -> None:
 
 @queue_commands.command()
 def drop(ids: Ids, as_json: Json = False, instance: Instance = "main") -> None:
-    """End dead letters as failed."""
+    """End dead letters: as uncertain, for their server never said what it did with them."""
     _report(ids, asyncio.run(_drop(instance, ids)), "dropped", as_json=as_json)
 
 

@@ -56,7 +56,7 @@ SELECT id, pg_notify('sends_ready', '') FROM retried
 _DROP = text("""
 WITH dropped AS (
     UPDATE messages m
-    SET state = 'failed', state_reason = concat_ws('; ', 'dropped by an operator', m.state_reason), final_at = now()
+    SET state = 'uncertain', state_reason = concat_ws('; ', 'dropped by an operator', m.state_reason), final_at = now()
     FROM tenants t, unnest(CAST(:ids AS uuid[])) AS wanted (id)
     WHERE m.tenant_id = t.id AND m.id = wanted.id AND m.state = 'dead'
     RETURNING m.tenant_id, m.id, m.state_reason
@@ -82,5 +82,8 @@ async def retry(session: AsyncSession, ids: Sequence[uuid.UUID]) -> set[uuid.UUI
 
 
 async def drop(session: AsyncSession, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """End dead letters as failed, and return which were dead."""
+    """End dead letters, and return which were dead.
+
+    As uncertain: their server took them and never said what it did.
+    """
     return set(await session.scalars(_DROP, {"ids": list(ids)}))

@@ -121,7 +121,7 @@ async def test_dead_letters_are_listed_retried_and_dropped(system_database: Data
         assert await retry(session, [first, waiting, uuid.uuid4()]) == {first}
         assert await drop(session, [second, waiting]) == {second}
     assert await states_of(system_database, [first, second, third, waiting]) == [
-        *("accepted", "failed", "dead", "accepted")
+        *("accepted", "uncertain", "dead", "accepted")
     ]
     kinds = "SELECT string_agg(kind, ' ' ORDER BY kind) FROM message_events WHERE applied"
     assert await scalar(system_database, kinds) == "dropped retried"
