@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.faults.blows import agent_killed_while_paused, paused_agent, paused_process
+from tests.faults.blows import agent_killed_at_work, kill_agent, paused_agent, paused_process
 from tests.faults.checker import Facts, Verdict, check
 from tests.faults.client import Client
 from tests.faults.ground import Ground
@@ -90,7 +90,7 @@ async def _agent_dies_before_its_news_is_heard(hunt: Hunt) -> Verdict:
     async with paused_process(hunt.ground, "hub"):
         await hunt.send(20)
         await hunt.until_taken(20)
-        await agent_killed_while_paused(hunt.ground, 0.0)
+        await kill_agent(hunt.ground)
     return await hunt.verdict(_SETTLING)
 
 
@@ -99,9 +99,7 @@ async def _agent_dies_before_postfix_is_heard(hunt: Hunt) -> Verdict:
     async with paused_agent(hunt.ground):
         await hunt.send(300)
         await hunt.until_state("queued")
-    await hunt.until_taken(10)
-    # Postfix goes on meanwhile, and its replies are read by nobody.
-    await agent_killed_while_paused(hunt.ground, 0.5)
+        await agent_killed_at_work(hunt.ground)
     return await hunt.verdict(_SETTLING)
 
 

@@ -20,28 +20,26 @@ def become(name: str) -> None:
 
 
 def _acknowledge_before_commit() -> None:
-    """The API says yes and commits a second later."""
-    from sqlalchemy import text  # noqa: PLC0415 - see above, here and below
-    from sqlalchemy.ext.asyncio import AsyncSession  # noqa: PLC0415
+    """The API says yes and commits much later."""
+    from db.session import Database  # noqa: PLC0415 - it is not there on a server
 
-    from db.session import TENANT_SETTING, Database  # noqa: PLC0415
+    commits: set[asyncio.Task[Any]] = set()
 
-    commits: set[asyncio.Task[None]] = set()
+    async def commit_later(context: Any) -> None:  # noqa: ANN401 - either of the two
+        await asyncio.sleep(30)
+        await context.__aexit__(None, None, None)
 
-    async def commit_later(session: AsyncSession) -> None:
-        await asyncio.sleep(1)
-        await session.commit()
-        await session.close()
+    def hasty(whole: Callable[..., Any]) -> Any:  # noqa: ANN401 - stands for what it wraps
+        @contextlib.asynccontextmanager
+        async def transaction(self: Database, tenant_id: uuid.UUID) -> AsyncIterator[Any]:
+            context = whole(self, tenant_id)
+            yield await context.__aenter__()
+            commits.add(asyncio.create_task(commit_later(context)))
 
-    @contextlib.asynccontextmanager
-    async def tenant(self: Database, tenant_id: uuid.UUID) -> AsyncIterator[AsyncSession]:
-        session = AsyncSession(self.engine, expire_on_commit=False)
-        parameters = {"name": TENANT_SETTING, "tenant": str(tenant_id)}
-        await session.execute(text("SELECT set_config(:name, :tenant, true)"), parameters)
-        yield session
-        commits.add(asyncio.create_task(commit_later(session)))
+        return transaction
 
-    Database.tenant = tenant  # type: ignore[method-assign]
+    Database.tenant = hasty(Database.tenant)  # type: ignore[method-assign]
+    Database.tenant_connection = hasty(Database.tenant_connection)  # type: ignore[method-assign]
 
 
 def _redis_as_the_only_copy() -> None:
