@@ -97,6 +97,9 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/inboxes/{inbox_id}/messages:batch": ["post"],
         "/api/v1/messages/{message_id}": ["delete", "get"],
         "/api/v1/messages/{message_id}/resend": ["post"],
+        "/api/v1/queue": ["get"],
+        "/api/v1/queue/pauses": ["post"],
+        "/api/v1/queue/pauses/{pause_id}": ["delete"],
     }
 
 
