@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
+from control_plane.errors import PenguinError
 from control_plane.processes.interruptible import run_interruptible
 from tests.bench import accept, backlog, inject, latency, postfix, queue, relay
 from tests.bench.machine import machine, versions
@@ -33,7 +34,10 @@ def main() -> None:
     arguments.add_argument("--json", action="store_true")
     wish = arguments.parse_args()
     # Ctrl-C, or an end from outside, takes servers and daemons down before it ends us.
-    sys.exit(run_interruptible(_run(wish.name, wish.rounds, as_json=wish.json)))
+    try:
+        sys.exit(run_interruptible(_run(wish.name, wish.rounds, as_json=wish.json)))
+    except PenguinError as error:
+        sys.exit(f"penguin: {error}")
 
 
 async def _run(name: str, rounds: int, *, as_json: bool) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from control_plane.embedded.installation_record import InstallationRecord
+from control_plane.embedded.installation_record import InstallationRecord, read_process
 from control_plane.embedded.postgres import OWNER
+from control_plane.errors import Conflict
 from control_plane.processes.all import Installation
 from control_plane.processes.places import HOME, state_dir
 from control_plane.providers.local.image import image_root
@@ -134,6 +135,8 @@ class Deliveries:
 @asynccontextmanager
 async def running_ground() -> AsyncIterator[Ground]:
     state = state_dir(INSTANCE)
+    if read_process(state):
+        raise Conflict("another bench runs on this checkout's local servers")
     World(state).destroy()
     shutil.rmtree(state, ignore_errors=True)
     try:

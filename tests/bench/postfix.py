@@ -57,7 +57,9 @@ def _start_default(ground: Ground) -> None:
     (spool / "etc").mkdir(parents=True)
     (ground.root / "var/lib/postfix-debian").mkdir()
     ground.run("chown", "postfix", "/var/lib/postfix-debian")
-    (folder / "main.cf").write_text((share / "main.cf.debian").read_text() + _OWN)
+    # The package adds its file of TLS settings; those of smtpd name a certificate that this server does not have.
+    tls = [line for line in (share / "main.cf.tls").read_text().splitlines() if line.startswith("smtp_")]
+    (folder / "main.cf").write_text("\n".join([(share / "main.cf.debian").read_text(), *tls, _OWN]))
     services = (share / "master.cf.dist").read_text().replace("\nsmtp      inet", f"\n127.0.0.1:{_PORT} inet", 1)
     (folder / "master.cf").write_text(services)
     (folder / "dynamicmaps.cf").write_bytes((share / "dynamicmaps.cf").read_bytes())
