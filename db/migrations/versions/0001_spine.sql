@@ -385,8 +385,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     idempotency_keys, suppressions, inbox_daily_sends
 TO penguin_system;
 
--- The API role: what the REST routes need and no more. It writes secrets and never reads them back: sealed columns,
--- password hashes and message bodies are left out of what it may select.
+-- The API role: what the REST routes need and no more. It writes secrets and never reads them back: sealed columns
+-- and password hashes are left out of what it may select. Message bodies come later, for sending one again (0004).
 GRANT SELECT ON tenants, workspaces, vps_reports, pipeline_runs, pipeline_steps, domains, dns_records, message_events,
     idempotency_keys TO penguin_api;
 
