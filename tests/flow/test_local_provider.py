@@ -22,7 +22,7 @@ write_files:
   permissions: "0600"
   content: '{"join_token": "secret"}'
 runcmd:
-- [systemd-run, --wait, touch, /root/command-ran]
+- [systemd-run, --wait, touch, /var/tmp/command-ran]
 """
 
 
@@ -47,7 +47,7 @@ async def address_of(cloud: LocalCloud, name: str) -> str:
 async def test_cloud_init_does_what_the_order_says(cloud: LocalCloud) -> None:
     assert cloud.inside("mx1", "cat", "/etc/penguin/agent.json").stdout == '{"join_token": "secret"}'
     assert cloud.inside("mx1", "stat", "-c", "%a", "/etc/penguin/agent.json").stdout == "600\n"
-    assert cloud.inside("mx1", "test", "-e", "/root/command-ran").returncode == 0
+    assert cloud.inside("mx1", "test", "-e", "/var/tmp/command-ran").returncode == 0
     assert "operator" in cloud.inside("mx1", "cat", "/root/.ssh/authorized_keys").stdout
 
 
@@ -77,12 +77,12 @@ async def test_reverse_dns_is_set_and_removed_and_a_name_nobody_published_is_not
 async def test_a_reboot_comes_back_on_the_same_disk(cloud: LocalCloud) -> None:
     folder = servers_dir(cloud.world.directory) / "mx1"
     before = load_leader(folder)
-    cloud.inside("mx1", "touch", "/root/before-reboot")
+    cloud.inside("mx1", "touch", "/var/lib/before-reboot")
     await cloud.provider.reboot("mx1")
     await until(lambda: not before.is_alive())
     await until(lambda: cloud.connects("10.77.1.1"))
     assert load_leader(folder) != before
-    assert cloud.inside("mx1", "test", "-e", "/root/before-reboot").returncode == 0
+    assert cloud.inside("mx1", "test", "-e", "/var/lib/before-reboot").returncode == 0
 
 
 async def test_a_reboot_from_inside_comes_back(cloud: LocalCloud) -> None:
