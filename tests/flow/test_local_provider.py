@@ -22,7 +22,7 @@ write_files:
   permissions: "0600"
   content: '{"join_token": "secret"}'
 runcmd:
-- [systemd-run, --wait, touch, /var/tmp/command-ran]
+- [systemd-run, --wait, touch, /srv/command-ran]
 """
 
 
@@ -47,7 +47,7 @@ async def address_of(cloud: LocalCloud, name: str) -> str:
 async def test_cloud_init_does_what_the_order_says(cloud: LocalCloud) -> None:
     assert cloud.inside("mx1", "cat", "/etc/penguin/agent.json").stdout == '{"join_token": "secret"}'
     assert cloud.inside("mx1", "stat", "-c", "%a", "/etc/penguin/agent.json").stdout == "600\n"
-    assert cloud.inside("mx1", "test", "-e", "/var/tmp/command-ran").returncode == 0
+    assert cloud.inside("mx1", "test", "-e", "/srv/command-ran").returncode == 0
     assert "operator" in cloud.inside("mx1", "cat", "/root/.ssh/authorized_keys").stdout
 
 
