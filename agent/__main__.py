@@ -24,6 +24,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from agent.commands.commands import Commands, Deed
+from agent.commands.mail_log import ReadMailLog
+from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
 from agent.configuration.configurator import Configurator
 from agent.health import problems
 from agent.journal import Journal, JournalUnavailable
@@ -74,6 +77,9 @@ async def run(settings: Settings, version: str) -> None:
     relay = Relay(
         journal, uplink.queue_access, configurator.applied, uplink.request_queue_access, queued_among=queued_among
     )
+    deeds: dict[str, Deed] = dict.fromkeys(ROOT_DEEDS, RootDeed(settings.configure_socket))
+    deeds["read_mail_log"] = ReadMailLog(settings.mail_log)
+    commands = Commands(uplink.commands, uplink.send, deeds)
     certificates = CertificateWatch()
     reporter = Reporter(
         partial(_publish, uplink),
@@ -85,6 +91,7 @@ async def run(settings: Settings, version: str) -> None:
     supervisor.add("watchdog", partial(keep_watchdog, uplink.first_tried))
     supervisor.add("uplink", partial(uplink.run, lambda: configurator.applied_version))
     supervisor.add("configuration", configurator.run)
+    supervisor.add("commands", commands.run)
     supervisor.add("maillog", MailLog(journal, settings.mail_log).run)
     supervisor.add("relay", relay.run)
     supervisor.add("certificates", certificates.run)

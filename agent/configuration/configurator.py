@@ -16,9 +16,11 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from agent.configuration import wire
+from agent.configuration.asking import ask_root_half
 from agent.uplink.latest import Latest
 from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
 from protos.agent.v1.link_pb2 import AgentMessage
+from protos.agent.v1.root_half_pb2 import RootRequest
 
 _KEPT_STATE = "desired_state.pb"
 #: Seconds for the root half to apply, verify and perhaps roll back.
@@ -79,15 +81,8 @@ class Configurator:
         return result
 
     async def _ask_root_half(self, wanted: DesiredState) -> ConfigurationResult:
-        async with asyncio.timeout(_ANSWER_TIMEOUT):
-            reader, writer = await asyncio.open_unix_connection(self._socket)
-            try:
-                writer.write(wire.frame(wanted.SerializeToString()))
-                await writer.drain()
-                length = wire.message_length(await reader.readexactly(wire.LENGTH.size))
-                return ConfigurationResult.FromString(await reader.readexactly(length))
-            finally:
-                writer.close()
+        answer = await ask_root_half(self._socket, RootRequest(desired_state=wanted), _ANSWER_TIMEOUT)
+        return answer.configuration_result
 
     async def _pause_or_change(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -1,7 +1,7 @@
 """penguin-configure: makes the server what a desired state says.
 
 systemd starts it when the network half connects to /run/penguin/configure.sock, and hands the listening socket over as
-descriptor 3 (sd_listen_fds(3)). One connection is one request, a DesiredState, and one answer, a ConfigurationResult
+descriptor 3 (sd_listen_fds(3)). One connection is one request, a desired state or a command, and one answer
 (`wire.py`). Requests are served one after the other. Without one for `IDLE_SECONDS` it exits: root's memory is not held
 for what happens once a day.
 
@@ -25,11 +25,13 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 
 from agent.configuration import wire
+from agent.configuration.deeds import perform
 from agent.configuration.translate import to_spec
 from mailstack.apply.converge import ConvergeOutcome, Outcome, converge, recover
-from mailstack.apply.host import LinuxHost
+from mailstack.apply.host import Host, LinuxHost
 from mailstack.syntax import InvalidSpec
 from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
+from protos.agent.v1.root_half_pb2 import RootAnswer, RootRequest
 
 IDLE_SECONDS = 30.0
 #: Seconds for a peer to send its request or take the answer.
@@ -46,7 +48,7 @@ _OUTCOMES = {
 
 _log = logging.getLogger(__name__)
 
-Apply = Callable[[DesiredState], ConfigurationResult]
+Answer = Callable[[RootRequest], RootAnswer]
 
 
 def main() -> None:
@@ -56,7 +58,7 @@ def main() -> None:
     if recover(host):
         _log.warning("a change was cut off; what was there before is back")
     with inherited_socket() as listener:
-        serve(listener, lambda state: apply(state, lambda spec: converge(spec, host)), IDLE_SECONDS)
+        serve(listener, lambda request: answer(request, host), IDLE_SECONDS)
 
 
 def inherited_socket() -> socket.socket:
@@ -66,7 +68,19 @@ def inherited_socket() -> socket.socket:
     return socket.socket(fileno=_FIRST_INHERITED_DESCRIPTOR)
 
 
-def serve(listener: socket.socket, apply: Apply, idle_seconds: float) -> None:
+def answer(request: RootRequest, host: Host) -> RootAnswer:
+    """Do what the request asks; raise `BadFrame` when it asks nothing that is known here."""
+    match request.WhichOneof("body"):
+        case "desired_state":
+            result = apply(request.desired_state, lambda spec: converge(spec, host))
+            return RootAnswer(configuration_result=result)
+        case "command":
+            return RootAnswer(command_result=perform(request.command, host))
+        case _:
+            raise wire.BadFrame("the request asks nothing that is known here")
+
+
+def serve(listener: socket.socket, answer: Answer, idle_seconds: float) -> None:
     """Answer requests, one after the other, until none has come for `idle_seconds`."""
     listener.settimeout(idle_seconds)
     while True:
@@ -77,7 +91,7 @@ def serve(listener: socket.socket, apply: Apply, idle_seconds: float) -> None:
         with connection:
             connection.settimeout(_PEER_TIMEOUT)
             try:
-                _answer(connection, apply)
+                _answer(connection, answer)
             except (OSError, wire.BadFrame, DecodeError) as error:
                 _log.warning("a request was dropped: %s", error)
 
@@ -101,12 +115,12 @@ def apply(state: DesiredState, converge_to: Callable[..., ConvergeOutcome]) -> C
     )
 
 
-def _answer(connection: socket.socket, apply: Apply) -> None:
+def _answer(connection: socket.socket, answer: Answer) -> None:
     if not _may_speak(connection):
         _log.warning("a peer that is neither root nor %s was sent away", _NETWORK_HALF_USER)
         return
-    state = DesiredState.FromString(wire.receive(connection))
-    connection.sendall(wire.frame(apply(state).SerializeToString()))
+    request = RootRequest.FromString(wire.receive(connection))
+    connection.sendall(wire.frame(answer(request).SerializeToString()))
 
 
 def _may_speak(connection: socket.socket) -> bool:

@@ -1,6 +1,6 @@
 """How the two halves talk over the Unix socket: one message each way, each behind its length in four octets.
 
-The request is a DesiredState, the answer a ConfigurationResult, both serialized protobuf.
+The request is a RootRequest, the answer a RootAnswer, both serialized protobuf.
 """
 
 import socket

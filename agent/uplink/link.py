@@ -26,12 +26,14 @@ from agent.settings import Settings, SettingsError, read_join
 from agent.supervisor import StopForGood
 from agent.uplink.backoff import Backoff
 from agent.uplink.clock import Clock, skew_seconds, utc_now
+from agent.uplink.command_queue import CommandQueue
 from agent.uplink.events import EventDrain, EventSpool
 from agent.uplink.latest import Latest
 from agent.uplink.outbound import Outbound
 from agent.uplink.reasons import EXIT_BANNED, EXIT_NOT_ENROLLED, Reaction, on_enrolment, on_link
 from agent.uplink.renewal import renew_when_due
 from agent.uplink.session import LinkEnded, Session
+from protos.agent.v1.commands_pb2 import Command, CommandResult
 from protos.agent.v1.configuration_pb2 import DesiredState
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, QueueAccess, QueueAccessRequest, Welcome
 
@@ -43,7 +45,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Uplink:
-    """What comes from the hub is in `queue_access` and `desired_state`; `send` takes what goes there."""
+    """What comes from the hub is in `queue_access`, `desired_state` and `commands`; `send` takes what goes there."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Uplink:
     ) -> None:
         self.queue_access: Latest[QueueAccess] = Latest()
         self.desired_state: Latest[DesiredState] = Latest()
+        self.commands = CommandQueue()
         self.report_interval = DEFAULT_REPORT_INTERVAL
         self.connected = False
         #: Set once the link is up, or the control plane was found away, for the first time.
@@ -181,6 +184,12 @@ class Uplink:
         boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         return Hello(agent_version=self._agent_version, applied_version=applied_version, boot_id=boot_id)
 
+    def _take(self, command: Command) -> None:
+        if not self.commands.put(command):
+            refused = CommandResult.OUTCOME_REFUSED
+            result = CommandResult(id=command.id, outcome=refused, detail="too many commands are waiting here")
+            self.send(AgentMessage(command_result=result))
+
     def _welcomed(self, welcome: Welcome) -> None:
         skew = skew_seconds(self._greeted_at, self._clock(), welcome.hub_time_ms)
         logger.info("link up skew_seconds=%.3f", skew)
@@ -197,8 +206,11 @@ class Uplink:
                 self.desired_state.set(message.desired_state)
             case "queue_access":
                 self.queue_access.set(message.queue_access)
+            case "command":
+                self._take(message.command)
             case "events_confirmed":
-                await self._drain.confirmed(message.events_confirmed.event_ids)
+                confirmed = message.events_confirmed
+                await self._drain.confirmed(confirmed.event_ids, confirmed.closed_send_ids)
             case "welcome":
                 self._welcomed(message.welcome)
             case None:

@@ -1,7 +1,8 @@
 """What waits to be sent: one slot for each kind of message, so that it cannot grow.
 
 Of a health report, a configuration result or a request for queue access only the newest matters, and of delivery
-events one batch is on its way at a time. A newer message takes the place of an older one that was not yet sent.
+events one batch is on its way at a time. A newer message takes the place of an older one that was not yet sent. Results
+of commands each matter, and have a slot for each command: commands in hand are few (commands/commands.py).
 """
 
 import asyncio
@@ -18,7 +19,7 @@ class Outbound:
 
     def put(self, message: AgentMessage) -> None:
         """Leave a message to be sent, in the place of an older one of its kind."""
-        self._slots[_kind(message)] = message
+        self._slots[_slot(message)] = message
         self._filled.set()
 
     async def take(self) -> AgentMessage:
@@ -33,8 +34,8 @@ class Outbound:
         self._slots.pop(kind, None)
 
 
-def _kind(message: AgentMessage) -> str:
+def _slot(message: AgentMessage) -> str:
     kind = message.WhichOneof("body")
     if kind is None:
         raise ValueError("a message without a body cannot be sent")
-    return kind
+    return f"{kind} {message.command_result.id.hex()}" if kind == "command_result" else kind

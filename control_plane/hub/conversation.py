@@ -18,6 +18,7 @@ from control_plane.delivery.apply import apply_events
 from control_plane.enrolment.admission import admit
 from control_plane.errors import Conflict, InvalidInput, Unavailable
 from control_plane.fleet.clock_offset import ClockOffset
+from control_plane.fleet.commands import record_command_result, take_commands
 from control_plane.fleet.desired import desired_version, load_desired_state
 from control_plane.fleet.links import close_link, open_link
 from control_plane.fleet.reports import record_configuration_result, record_report
@@ -26,8 +27,9 @@ from control_plane.sealing import SealBroken, Sealer
 from db.notifications import DATABASE_AWAY
 from db.session import Database
 from db.undisturbed import undisturbed
+from protos.agent.v1.commands_pb2 import Command, CommandResult
 from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
-from protos.agent.v1.delivery_pb2 import DeliveryEvents, EventsConfirmed
+from protos.agent.v1.delivery_pb2 import DeliveryEvents
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, QueueAccess, Welcome
 from protos.agent.v1.telemetry_pb2 import HealthReport
 
@@ -68,6 +70,7 @@ class Conversation:
         await undisturbed(self._record(hello))
         self._sent_version = hello.applied_version
         session.look_again.set()
+        session.commands_waiting.set()
         welcome = Welcome(
             hub_time_ms=int(self._resources.clock().timestamp() * 1000),
             report_interval_seconds=self._resources.report_interval_seconds,
@@ -112,6 +115,15 @@ class Conversation:
             self._needs_queue_access.clear()
             await self._session.send(HubMessage(queue_access=access))
 
+    async def pass_commands_on(self) -> None:
+        """Send the server's commands, each once: it is recorded as sent before. Raises `Forbidden`."""
+        while True:
+            await self._session.commands_waiting.wait()
+            self._session.commands_waiting.clear()
+            while commands := await _through_outages(self._take_commands):
+                for command in commands:
+                    await self._session.send(HubMessage(command=command))
+
     async def _record(self, hello: Hello) -> None:
         vps_id = self._session.vps_id
         async with self._resources.database.system() as database:
@@ -133,6 +145,8 @@ class Conversation:
                 await _through_outages(lambda: self._keep_result(message.configuration_result))
             case "delivery_events":
                 await self._apply(message.delivery_events)
+            case "command_result":
+                await _through_outages(lambda: self._keep_command_result(message.command_result))
             case "queue_access_request":
                 self._needs_queue_access.set()
             case _:
@@ -148,11 +162,21 @@ class Conversation:
         async with self._resources.database.system() as database:
             await record_configuration_result(database, self._session.vps_id, result)
 
+    async def _take_commands(self) -> list[Command]:
+        caller = self._session.caller
+        async with self._resources.database.system() as database:
+            await admit(database, caller.identity, caller.serial)
+            return await take_commands(database, self._session.vps_id, self._session.id)
+
+    async def _keep_command_result(self, result: CommandResult) -> None:
+        async with self._resources.database.system() as database:
+            await record_command_result(database, self._session.vps_id, result)
+
     async def _apply(self, events: DeliveryEvents) -> None:
         confirmed = await _through_outages(
             lambda: apply_events(self._resources.database, self._session.vps_id, events.events)
         )
-        await self._session.send(HubMessage(events_confirmed=EventsConfirmed(event_ids=confirmed)))
+        await self._session.send(HubMessage(events_confirmed=confirmed))
 
     async def _newer_desired_state(self) -> DesiredState | None:
         caller = self._session.caller

@@ -47,6 +47,7 @@ class LinkService(LinkServicer):
                 conversation.listen(request_iterator),
                 conversation.keep_desired_state_known(),
                 conversation.keep_queue_access_granted(),
+                conversation.pass_commands_on(),
             )
             tasks = [asyncio.create_task(each) for each in work]
             for task in tasks:

@@ -25,6 +25,8 @@ class Session:
     caller: Caller
     #: Set when the server's desired state may have changed, or its standing with us.
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set when there may be commands for the server.
+    commands_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     _outbox: "asyncio.Queue[HubMessage | _End]" = field(default_factory=asyncio.Queue)
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_WAITING))
 

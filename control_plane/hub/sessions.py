@@ -42,6 +42,12 @@ class Sessions:
             if vps_id is None or str(session.vps_id) == vps_id:
                 session.look_again.set()
 
+    def commands_waiting(self, vps_id: str | None) -> None:
+        """Let the session of this server, or every session, see whether there are commands for it."""
+        for session in list(self._by_vps.values()):
+            if vps_id is None or str(session.vps_id) == vps_id:
+                session.commands_waiting.set()
+
     def end_all(self) -> None:
         """End every link: the hub goes away, and the agents are to come again."""
         for session in self._live:

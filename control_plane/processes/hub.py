@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 
 from control_plane.enrolment.authority import Authority
+from control_plane.fleet.commands import COMMANDS_CHANNEL
 from control_plane.fleet.links import clear_links
 from control_plane.hub.certificate import PortCertificate
 from control_plane.hub.conversation import Resources
@@ -95,6 +96,7 @@ async def _serve_agents(
             group.create_task(enrol_certificate.keep_fresh()),
             group.create_task(link_certificate.keep_fresh()),
             group.create_task(listen(resources.database, (CHANNEL,), sessions.look_again)),
+            group.create_task(listen(resources.database, (COMMANDS_CHANNEL,), sessions.commands_waiting)),
         ]
         await enrolment.start()
         await link.start()

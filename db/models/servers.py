@@ -72,6 +72,36 @@ class VpsReport(Base):
     report: Mapped[dict[str, Any]]
 
 
+class ServerCommand(Base):
+    """Something that was asked of a server's agent, and what came of it."""
+
+    __tablename__ = "server_commands"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        _of_server(),
+        Index(
+            "idx_server_commands_open", "vps_id", "created_at", postgresql_where=text("state IN ('waiting', 'sent')")
+        ),
+        Index("idx_server_commands_vps", "tenant_id", "vps_id", "created_at"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantId]
+    vps_id: Mapped[uuid.UUID]
+    kind: Mapped[str] = mapped_column(Text)
+    command: Mapped[bytes]
+    requested_by: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text, server_default=text("'waiting'"))
+    detail: Mapped[str | None] = mapped_column(Text)
+    output: Mapped[str | None] = mapped_column(Text, deferred=True)
+    truncated: Mapped[bool] = mapped_column(server_default=text("false"))
+    next: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[CreatedAt]
+    deadline: Mapped[dt.datetime]
+    sent_at: Mapped[dt.datetime | None]
+    finished_at: Mapped[dt.datetime | None]
+
+
 class JoinToken(Base):
     """A token that lets one server enrol once; kept as a hash, deleted when it is used."""
 

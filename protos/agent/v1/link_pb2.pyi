@@ -9,6 +9,7 @@ The agent speaks first, with Hello; the hub answers Welcome. After that either s
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from protos.agent.v1 import commands_pb2 as _commands_pb2
 from protos.agent.v1 import configuration_pb2 as _configuration_pb2
 from protos.agent.v1 import delivery_pb2 as _delivery_pb2
 from protos.agent.v1 import telemetry_pb2 as _telemetry_pb2
@@ -32,6 +33,7 @@ class AgentMessage(_message.Message):
     CONFIGURATION_RESULT_FIELD_NUMBER: _builtins.int
     DELIVERY_EVENTS_FIELD_NUMBER: _builtins.int
     QUEUE_ACCESS_REQUEST_FIELD_NUMBER: _builtins.int
+    COMMAND_RESULT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -44,6 +46,8 @@ class AgentMessage(_message.Message):
     def queue_access_request(self) -> Global___QueueAccessRequest:
         """Redis refused the credentials, or lost them: send new ones."""
 
+    @_builtins.property
+    def command_result(self) -> _commands_pb2.CommandResult: ...
     def __init__(
         self,
         *,
@@ -52,12 +56,13 @@ class AgentMessage(_message.Message):
         configuration_result: _configuration_pb2.ConfigurationResult | None = ...,
         delivery_events: _delivery_pb2.DeliveryEvents | None = ...,
         queue_access_request: Global___QueueAccessRequest | None = ...,
+        command_result: _commands_pb2.CommandResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "queue_access_request", b"queue_access_request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "queue_access_request", b"queue_access_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "queue_access_request", b"queue_access_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "queue_access_request", b"queue_access_request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "health", "configuration_result", "delivery_events", "queue_access_request"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "health", "configuration_result", "delivery_events", "queue_access_request", "command_result"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -71,6 +76,7 @@ class HubMessage(_message.Message):
     DESIRED_STATE_FIELD_NUMBER: _builtins.int
     EVENTS_CONFIRMED_FIELD_NUMBER: _builtins.int
     QUEUE_ACCESS_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -79,6 +85,8 @@ class HubMessage(_message.Message):
     def events_confirmed(self) -> _delivery_pb2.EventsConfirmed: ...
     @_builtins.property
     def queue_access(self) -> Global___QueueAccess: ...
+    @_builtins.property
+    def command(self) -> _commands_pb2.Command: ...
     def __init__(
         self,
         *,
@@ -86,12 +94,13 @@ class HubMessage(_message.Message):
         desired_state: _configuration_pb2.DesiredState | None = ...,
         events_confirmed: _delivery_pb2.EventsConfirmed | None = ...,
         queue_access: Global___QueueAccess | None = ...,
+        command: _commands_pb2.Command | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "desired_state", b"desired_state", "events_confirmed", b"events_confirmed", "queue_access", b"queue_access", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "desired_state", b"desired_state", "events_confirmed", b"events_confirmed", "queue_access", b"queue_access", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "desired_state", b"desired_state", "events_confirmed", b"events_confirmed", "queue_access", b"queue_access", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "desired_state", b"desired_state", "events_confirmed", b"events_confirmed", "queue_access", b"queue_access", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "desired_state", "events_confirmed", "queue_access"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "desired_state", "events_confirmed", "queue_access", "command"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -9,6 +9,7 @@ from agent.configuration.configurator import Configurator
 from agent.uplink.latest import Latest
 from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
 from protos.agent.v1.link_pb2 import AgentMessage
+from protos.agent.v1.root_half_pb2 import RootAnswer, RootRequest
 
 _APPLIED = ConfigurationResult.OUTCOME_APPLIED
 _REFUSED = ConfigurationResult.OUTCOME_REFUSED
@@ -37,13 +38,14 @@ class FakeRootHalf:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         length = wire.message_length(await reader.readexactly(wire.LENGTH.size))
-        version = DesiredState.FromString(await reader.readexactly(length)).version
+        version = RootRequest.FromString(await reader.readexactly(length)).desired_state.version
         self.asked.append(version)
         self.busy.set()
         await self.hold.wait()
         if not self.hang_up:
             outcome = _REFUSED if version in self.refuse else _APPLIED
-            writer.write(wire.frame(ConfigurationResult(version=version, outcome=outcome).SerializeToString()))
+            result = ConfigurationResult(version=version, outcome=outcome)
+            writer.write(wire.frame(RootAnswer(configuration_result=result).SerializeToString()))
         writer.close()
 
 

@@ -7,17 +7,24 @@ from pathlib import Path
 import pytest
 
 from agent.configuration import wire
-from agent.configuration.root_half import apply, inherited_socket, serve
+from agent.configuration.root_half import answer, apply, inherited_socket, serve
 from mailstack.apply.converge import ConvergeOutcome, Outcome
 from mailstack.rendered_file import Service
 from mailstack.spec import MailServerSpec
+from protos.agent.v1.commands_pb2 import Command, CommandResult, RestartMailServer
 from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
+from protos.agent.v1.root_half_pb2 import RootAnswer, RootRequest
+from tests.fakes.host import FakeHost
 from tests.golden.spec import SPEC
 from tests.unit.agent.configuration.wire_form import wire_form
 
 
-def _echo(state: DesiredState) -> ConfigurationResult:
-    return ConfigurationResult(version=state.version, outcome=ConfigurationResult.OUTCOME_APPLIED)
+def _echo(request: RootRequest) -> RootAnswer:
+    return RootAnswer(configuration_result=ConfigurationResult(version=request.desired_state.version))
+
+
+def _request(version: int) -> bytes:
+    return wire.frame(RootRequest(desired_state=DesiredState(version=version)).SerializeToString())
 
 
 @pytest.fixture
@@ -48,9 +55,9 @@ def _ask(path: str, request: bytes) -> bytes:
 
 
 def test_a_request_gets_its_answer_and_an_idle_server_ends(serving: str) -> None:
-    answer = _ask(serving, wire.frame(DesiredState(version=7).SerializeToString()))
+    answer = _ask(serving, _request(7))
 
-    assert ConfigurationResult.FromString(answer[wire.LENGTH.size :]).version == 7
+    assert RootAnswer.FromString(answer[wire.LENGTH.size :]).configuration_result.version == 7
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def test_a_request_gets_its_answer_and_an_idle_server_ends(serving: str) -> None
 )
 def test_a_bad_request_is_dropped_and_the_next_is_answered(serving: str, request_bytes: bytes) -> None:
     assert _ask(serving, request_bytes) == b""
-    assert _ask(serving, wire.frame(DesiredState(version=8).SerializeToString()))
+    assert _ask(serving, _request(8))
 
 
 def test_outcomes_are_put_into_the_words_of_the_wire() -> None:
@@ -88,6 +95,19 @@ def test_a_state_that_is_not_valid_is_refused_without_converging() -> None:
 
     assert result.outcome == ConfigurationResult.OUTCOME_REFUSED
     assert "not a name" in result.detail
+
+
+def test_a_command_is_performed_and_answered_as_one() -> None:
+    host = FakeHost()
+    command = Command(id=b"id", restart_mail_server=RestartMailServer())
+    result = answer(RootRequest(command=command), host).command_result
+    assert (result.id, result.outcome) == (b"id", CommandResult.OUTCOME_DONE)
+    assert "restart postfix" in host.told
+
+
+def test_a_request_of_a_kind_not_known_here_is_dropped() -> None:
+    with pytest.raises(wire.BadFrame):
+        answer(RootRequest(), FakeHost())
 
 
 def test_without_a_socket_from_systemd_it_says_how_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:

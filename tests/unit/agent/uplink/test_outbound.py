@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.uplink.outbound import Outbound
+from protos.agent.v1.commands_pb2 import CommandResult
 from protos.agent.v1.configuration_pb2 import ConfigurationResult
 from protos.agent.v1.link_pb2 import AgentMessage, QueueAccessRequest
 from protos.agent.v1.telemetry_pb2 import HealthReport
@@ -37,6 +38,14 @@ def test_of_each_kind_the_newest_waits(messages: list[AgentMessage]) -> None:
         outbound.put(message)
     newest = {message.WhichOneof("body"): message for message in messages}
     assert asyncio.run(drained(outbound)) == list(newest.values())
+
+
+async def test_the_result_of_each_command_is_sent() -> None:
+    outbound = Outbound()
+    results = [AgentMessage(command_result=CommandResult(id=each)) for each in (b"1", b"2", b"3")]
+    for result in results:
+        outbound.put(result)
+    assert await drained(outbound) == results
 
 
 async def test_whoever_waits_is_woken() -> None:

@@ -1,0 +1,97 @@
+"""What root does to the mail server when it is asked to: a closed list, arguments checked here once more.
+
+SECURITY: runs as root. A queue id reaches a command line only when it is one; nothing else is taken from a command.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from mailstack.apply.host import CommandFailed, Host
+from mailstack.apply.plan import ORDER
+from mailstack.checking import CommandOutput
+from protos.agent.v1.commands_pb2 import Command, CommandResult
+
+#: Postfix's short and long queue ids (postconf(5), enable_long_queue_ids).
+_QUEUE_ID = re.compile(r"[0-9A-Za-z]{6,32}", re.ASCII)
+
+
+class _Refused(Exception):
+    """The command's argument is no good."""
+
+
+def perform(command: Command, host: Host) -> CommandResult:
+    """Do it and say what came of it."""
+    kind = command.WhichOneof("deed")
+    deed = DEEDS.get(kind) if kind else None
+    if deed is None:
+        return _result(command, CommandResult.OUTCOME_REFUSED, "the root half does not know that command")
+    try:
+        return _result(command, CommandResult.OUTCOME_DONE, deed(command, host))
+    except _Refused as error:
+        return _result(command, CommandResult.OUTCOME_REFUSED, str(error))
+    except (CommandFailed, OSError) as error:
+        return _result(command, CommandResult.OUTCOME_FAILED, str(error))
+
+
+def _restart(_command: Command, host: Host) -> str:
+    for service in ORDER:
+        host.restart(service)
+    return f"restarted {_names()}"
+
+
+def _reload(_command: Command, host: Host) -> str:
+    for service in ORDER:
+        host.reload(service)
+    return f"reloaded {_names()}"
+
+
+def _flush(_command: Command, host: Host) -> str:
+    _must_run(host, ["postqueue", "-f"])
+    return "told Postfix to try everything that is deferred"
+
+
+def _hold(command: Command, host: Host) -> str:
+    return _postsuper(host, "-h", command.hold_queued.queue_id)
+
+
+def _release(command: Command, host: Host) -> str:
+    return _postsuper(host, "-H", command.release_queued.queue_id)
+
+
+def _delete(command: Command, host: Host) -> str:
+    return _postsuper(host, "-d", command.delete_queued.queue_id)
+
+
+DEEDS: Mapping[str, Callable[[Command, Host], str]] = {
+    "restart_mail_server": _restart,
+    "reload_mail_server": _reload,
+    "flush_queue": _flush,
+    "hold_queued": _hold,
+    "release_queued": _release,
+    "delete_queued": _delete,
+}
+
+
+def _postsuper(host: Host, option: str, queue_id: str) -> str:
+    """Act on one message; postsuper(1) says on standard error how many it found."""
+    if not _QUEUE_ID.fullmatch(queue_id):
+        raise _Refused("that is no queue id")
+    output = _must_run(host, ["postsuper", option, queue_id])
+    if not output.stderr.strip():
+        raise _Refused(f"there is no message {queue_id} in the queue, or not where that could be done to it")
+    return output.last_words
+
+
+def _must_run(host: Host, argv: Sequence[str]) -> CommandOutput:
+    output = host.run(argv)
+    if output.exit_code:
+        raise CommandFailed(argv, output)
+    return output
+
+
+def _names() -> str:
+    return ", ".join(service.value for service in ORDER)
+
+
+def _result(command: Command, outcome: CommandResult.Outcome.ValueType, detail: str) -> CommandResult:
+    return CommandResult(id=command.id, outcome=outcome, detail=detail)
