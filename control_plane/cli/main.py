@@ -14,6 +14,7 @@ from control_plane.cli.demo import run_demo
 from control_plane.cli.fleet import fleet
 from control_plane.cli.installation import NoInstallation
 from control_plane.cli.lock import lock
+from control_plane.cli.operator_keys import operator_key_commands
 from control_plane.cli.output import FAILED, NO_INSTALLATION, Json, say
 from control_plane.cli.protos import protos
 from control_plane.cli.queue import queue_commands
@@ -38,6 +39,7 @@ app.add_typer(queue_commands, name="queue")
 app.add_typer(tenant_commands, name="tenant")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")
+app.add_typer(operator_key_commands, name="operator-key")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)
 app.command()(bench)
 app.command()(lock)

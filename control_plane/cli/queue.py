@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import FAILED, Instance, Json, print_json, say
+from control_plane.cli.tables import print_table
 from control_plane.clock import utc_now
+from control_plane.operators import queue_control
 from control_plane.queuer import dead_letters, pauses
 from control_plane.queuer.depth import Depth, Standing, queue_depth, standing_still
 from control_plane.queuer.keys import PRIORITIES
@@ -24,12 +25,12 @@ queue_commands = typer.Typer(no_args_is_help=True, help="The queue: depth, pause
 
 #: Seconds after which a send that is due and not leased is worth an explanation.
 _STANDS_SECONDS = 30.0
-_LONG_LINE = 1000
 
 SubjectArgument = Annotated[Subject, typer.Argument(help="What to hold back or let go.")]
 Named = Annotated[str, typer.Argument(help="Its id; for a priority: high, normal or low.")]
 Tenant = Annotated[uuid.UUID | None, typer.Option(help="Whose priority; all tenants' when left out.")]
 Ids = Annotated[list[uuid.UUID], typer.Argument(help="Ids of sends.")]
+Reason = Annotated[str | None, typer.Option(help="For people to read; kept with the act.")]
 
 
 @queue_commands.command()
@@ -48,7 +49,7 @@ def show(as_json: Json = False, instance: Instance = "main") -> None:
     if not depths:
         print("The queue is empty.")
     else:
-        _print_table([_depth_fields(depth) for depth in depths])
+        print_table([_depth_fields(depth) for depth in depths])
     for each in standing:
         why = each.why or "nothing is known to hold it; its stream may be full"
         print(f"inbox {each.inbox_id}, {PRIORITIES[each.priority]}, waits since {each.oldest}: {why}")
@@ -62,7 +63,7 @@ def pause(
     name: Named,
     *,
     tenant: Tenant = None,
-    reason: Annotated[str | None, typer.Option(help="For people to read.")] = None,
+    reason: Reason = None,
     as_json: Json = False,
     instance: Instance = "main",
 ) -> None:
@@ -73,10 +74,16 @@ def pause(
 
 @queue_commands.command()
 def resume(
-    subject: SubjectArgument, name: Named, tenant: Tenant = None, as_json: Json = False, instance: Instance = "main"
+    subject: SubjectArgument,
+    name: Named,
+    *,
+    tenant: Tenant = None,
+    reason: Reason = None,
+    as_json: Json = False,
+    instance: Instance = "main",
 ) -> None:
     """Take an operator's pause back; what waits is leased at once."""
-    asyncio.run(_resume(instance, subject, name, tenant))
+    asyncio.run(_resume(instance, subject, name, tenant, reason))
     _done(f"the {subject} is resumed", as_json=as_json, resumed=name)
 
 
@@ -91,21 +98,21 @@ def dead(
     if as_json:
         print_json(letters)
     elif letters:
-        _print_table(letters)
+        print_table(letters)
     else:
         print("There are no dead letters.")
 
 
 @queue_commands.command()
-def retry(ids: Ids, as_json: Json = False, instance: Instance = "main") -> None:
+def retry(ids: Ids, reason: Reason = None, as_json: Json = False, instance: Instance = "main") -> None:
     """Let dead letters, or failed sends that Postfix never had, be leased again."""
-    _report(ids, asyncio.run(_retry(instance, ids)), "retried", as_json=as_json)
+    _report(ids, asyncio.run(_retry(instance, ids, reason)), "retried", as_json=as_json)
 
 
 @queue_commands.command()
-def drop(ids: Ids, as_json: Json = False, instance: Instance = "main") -> None:
+def drop(ids: Ids, reason: Reason = None, as_json: Json = False, instance: Instance = "main") -> None:
     """End dead letters: as uncertain, for their server never said what it did with them."""
-    _report(ids, asyncio.run(_drop(instance, ids)), "dropped", as_json=as_json)
+    _report(ids, asyncio.run(_drop(instance, ids, reason)), "dropped", as_json=as_json)
 
 
 async def _load(instance: str) -> tuple[Sequence[Depth], Sequence[Standing], Sequence[PauseInForce]]:
@@ -116,13 +123,12 @@ async def _load(instance: str) -> tuple[Sequence[Depth], Sequence[Standing], Seq
 
 async def _pause(instance: str, subject: Subject, name: str, tenant: uuid.UUID | None, reason: str | None) -> None:
     async with system_session(instance) as session:
-        held = await pauses.held_by(session, subject, name, tenant)
-        await pauses.pause(session, held, reason, by_operator=True)
+        await queue_control.pause(session, this_user(), subject, name, tenant_id=tenant, reason=reason)
 
 
-async def _resume(instance: str, subject: Subject, name: str, tenant: uuid.UUID | None) -> None:
+async def _resume(instance: str, subject: Subject, name: str, tenant: uuid.UUID | None, reason: str | None) -> None:
     async with system_session(instance) as session:
-        await pauses.resume(session, await pauses.held_by(session, subject, name, tenant), by_operator=True)
+        await queue_control.resume(session, this_user(), subject, name, tenant_id=tenant, reason=reason)
 
 
 async def _dead(instance: str, after: uuid.UUID | None) -> Sequence[dead_letters.DeadLetter]:
@@ -130,14 +136,14 @@ async def _dead(instance: str, after: uuid.UUID | None) -> Sequence[dead_letters
         return await dead_letters.dead_letters(session, after)
 
 
-async def _retry(instance: str, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+async def _retry(instance: str, ids: Sequence[uuid.UUID], reason: str | None) -> set[uuid.UUID]:
     async with system_session(instance) as session:
-        return await dead_letters.retry(session, ids)
+        return await queue_control.retry(session, this_user(), ids, reason)
 
 
-async def _drop(instance: str, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+async def _drop(instance: str, ids: Sequence[uuid.UUID], reason: str | None) -> set[uuid.UUID]:
     async with system_session(instance) as session:
-        return await dead_letters.drop(session, ids)
+        return await queue_control.drop(session, this_user(), ids, reason)
 
 
 def _depth_fields(depth: Depth) -> dict[str, Any]:
@@ -170,14 +176,6 @@ def _pause_fields(pause_in_force: PauseInForce) -> dict[str, Any]:
 
 def _age(moment: datetime | None) -> float | None:
     return None if moment is None else round((utc_now() - moment).total_seconds(), 1)
-
-
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    table = Table(*(name.replace("_", " ") for name in rows[0]), box=None)
-    for row in rows:
-        table.add_row(*("-" if value is None else str(value) for value in row.values()))
-    # Without a terminal, lines are as long as they are.
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _LONG_LINE).print(table)
 
 
 def _done(line: str, *, as_json: bool, **fields: str) -> None:

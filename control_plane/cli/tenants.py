@@ -25,19 +25,21 @@ Tenant = Annotated[uuid.UUID, typer.Argument(help="The tenant's id.")]
 @tenant_commands.command("create")
 def create_tenant(name: Name, as_json: Json = False, instance: Instance = "main") -> None:
     """Make a tenant and print its id."""
-    _show("tenant_id", str(asyncio.run(_create_tenant(instance, _checked(name)))), name, as_json=as_json)
+    _show("tenant_id", str(asyncio.run(_create_tenant(instance, checked_name(name)))), name, as_json=as_json)
 
 
 @workspace_commands.command("create")
 def create_workspace(tenant: Tenant, name: Name, as_json: Json = False, instance: Instance = "main") -> None:
     """Make a workspace of a tenant and print its id."""
-    _show("workspace_id", str(asyncio.run(_create_workspace(instance, tenant, _checked(name)))), name, as_json=as_json)
+    _show(
+        "workspace_id", str(asyncio.run(_create_workspace(instance, tenant, checked_name(name)))), name, as_json=as_json
+    )
 
 
 @key_commands.command("create")
 def create_key(tenant: Tenant, name: Name, as_json: Json = False, instance: Instance = "main") -> None:
     """Make an API key for a tenant and print it. It cannot be shown again."""
-    key = asyncio.run(_create_key(instance, tenant, _checked(name)))
+    key = asyncio.run(_create_key(instance, tenant, checked_name(name)))
     _show("api_key", key, name, as_json=as_json)
     if not as_json:
         say("keep it: it cannot be shown again")
@@ -58,7 +60,8 @@ async def _create_key(instance: str, tenant: uuid.UUID, name: str) -> str:
         return await create_api_key(session, tenant, name)
 
 
-def _checked(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return a name without the spaces around it; raise `InvalidInput` for none that people can read."""
     if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
         raise InvalidInput(f"a name has 1 to {_LONGEST_NAME} printable characters")
     return name.strip()

@@ -14,7 +14,7 @@ from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.progress import terminal_progress
 from control_plane.embedded.installation_record import ProcessMark, read_process, remove_records
 from control_plane.errors import Forbidden, Unavailable
-from control_plane.processes.all import DEFAULT_REST_PORT, Installation
+from control_plane.processes.all import DEFAULT_OPERATOR_PORT, DEFAULT_REST_PORT, Installation
 from control_plane.processes.interruptible import run_interruptible
 from control_plane.processes.places import HOME, Places, instances, state_dir
 from control_plane.processes.progress import Progress
@@ -28,11 +28,20 @@ def up(
     port: Annotated[
         int, typer.Option(help="Port of the REST API on 127.0.0.1; 0 for any free one.")
     ] = DEFAULT_REST_PORT,
+    operator_port: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Port of the operators' REST API on 127.0.0.1; {DEFAULT_OPERATOR_PORT} when left out, or any free one"
+            " when --port is 0."
+        ),
+    ] = None,
     instance: Instance = "main",
 ) -> None:
-    """Run the control plane until Ctrl-C: PostgreSQL, Redis, api, hub, queuer, worker and the local cloud."""
+    """Run the control plane until Ctrl-C: PostgreSQL, Redis, both APIs, hub, queuer, worker and the local cloud."""
+    if operator_port is None:
+        operator_port = DEFAULT_OPERATOR_PORT if port else 0
     with terminal_progress() as progress:
-        status = run_interruptible(_up(instance, port, progress))
+        status = run_interruptible(_up(instance, port, operator_port, progress))
     sys.exit(status)
 
 
@@ -52,8 +61,8 @@ def down(
         say(f"ended: {', '.join(ended)}" if ended else "nothing was running; nothing is left behind")
 
 
-async def _up(instance: str, port: int, progress: Progress) -> None:
-    async with Installation(instance, port, progress) as installation:
+async def _up(instance: str, port: int, operator_port: int, progress: Progress) -> None:
+    async with Installation(instance, port, progress, operator_port=operator_port) as installation:
         progress.step(f"OpenAPI at {installation.record.rest_url}/docs; Ctrl-C stops everything")
         await asyncio.Event().wait()
 

@@ -36,6 +36,8 @@ class InstallationRecord:
     enter: tuple[str, ...]
     system_database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
+    #: The operators' REST API; None where it is not served.
+    operator_url: str | None = None
 
 
 def mark_of(pid: int) -> ProcessMark:

@@ -1,16 +1,12 @@
 """API keys: `pmk_<tenant>_<prefix>_<secret>`, shown once and kept as a SHA-256.
 
 The tenant's id is part of the key (base 32), so that the look-up itself happens under that tenant's row-level
-security. The secret is 32 random bytes: a plain hash of it cannot be searched, so no slow hash is needed. The prefix
-tells keys apart and may be shown.
+security. Prefix and secret are as `secret_keys.py` makes them.
 """
 
 import base64
 import binascii
 import datetime as dt
-import hashlib
-import hmac
-import secrets
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,10 +17,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Unauthenticated
+from control_plane.identity.secret_keys import KeptKey, base32, new_secret, require_in_force, sha256_of
 
 _MARK = "pmk"
-_PREFIX_BYTES = 5
-_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,7 @@ def parse_api_key(key: str) -> PresentedKey:
         tenant_id = uuid.UUID(bytes=base64.b32decode(tenant.upper() + "======"))
     except (binascii.Error, ValueError):
         raise Unauthenticated("This is not an API key of this service.") from None
-    return PresentedKey(tenant_id, prefix, hashlib.sha256(secret.encode()).digest())
+    return PresentedKey(tenant_id, prefix, sha256_of(secret))
 
 
 async def verify_api_key(connection: AsyncConnection[Any], presented: PresentedKey, now: dt.datetime) -> ApiKey:
@@ -80,12 +75,8 @@ async def verify_api_key(connection: AsyncConnection[Any], presented: PresentedK
     cursor = connection.cursor(row_factory=namedtuple_row)
     await cursor.execute(_FIND, {"tenant_id": presented.tenant_id, "prefix": presented.prefix})
     found: Any = await cursor.fetchone()
-    if found is None or not hmac.compare_digest(found.secret_sha256, presented.secret_sha256):
-        raise Unauthenticated("The API key is not valid.")
-    if found.revoked_at is not None:
-        raise Unauthenticated("The API key has been revoked.")
-    if found.expires_at is not None and found.expires_at <= now:
-        raise Unauthenticated("The API key has expired.")
+    kept = None if found is None else KeptKey(found.secret_sha256, found.expires_at, found.revoked_at)
+    require_in_force(kept, presented.secret_sha256, now, "The API key")
     if found.last_use_is_old:
         await connection.execute(_NOTE_USE, {"id": found.id})
     return ApiKey(found.id, presented.tenant_id, found.state)
@@ -95,7 +86,7 @@ async def create_api_key(
     session: AsyncSession, tenant_id: uuid.UUID, name: str, expires_at: dt.datetime | None = None
 ) -> str:
     """Insert a key and return it; it cannot be shown again. Needs a transaction of the system role."""
-    prefix, secret = _base32(secrets.token_bytes(_PREFIX_BYTES)), _base32(secrets.token_bytes(_SECRET_BYTES))
+    new = new_secret()
     await session.execute(
         text(
             "INSERT INTO api_keys (tenant_id, name, prefix, secret_sha256, expires_at)"
@@ -104,13 +95,9 @@ async def create_api_key(
         {
             "tenant_id": tenant_id,
             "name": name,
-            "prefix": prefix,
-            "secret_sha256": hashlib.sha256(secret.encode()).digest(),
+            "prefix": new.prefix,
+            "secret_sha256": new.sha256,
             "expires_at": expires_at,
         },
     )
-    return f"{_MARK}_{_base32(tenant_id.bytes)}_{prefix}_{secret}"
-
-
-def _base32(value: bytes) -> str:
-    return base64.b32encode(value).decode().rstrip("=").lower()
+    return f"{_MARK}_{base32(tenant_id.bytes)}_{new.prefix}_{new.secret}"

@@ -4,7 +4,8 @@ Everything lives in the local world, a network namespace with no way out: Postgr
 control plane's processes. This process alone stays outside. It owns the others, starts again what dies, and takes all
 down in order when it is left; when it is killed, the kernel ends the others.
 
-The one way in is the REST port on 127.0.0.1: a socket opened here and handed to the api process.
+The ways in are REST ports on 127.0.0.1, the tenants' and the operators': sockets opened here and handed to the api
+process and to the operators' process.
 
 SECURITY: needs root, for the namespace and the servers. Files with secrets are of mode 0600 in folders of mode 0700.
 """
@@ -36,7 +37,7 @@ from control_plane.enrolment.wheelhouse import build
 from control_plane.errors import Conflict, Forbidden, Unavailable
 from control_plane.processes.abandonable import abandonable
 from control_plane.processes.child import Child, ChildOrder
-from control_plane.processes.children import cloud_order, process_orders
+from control_plane.processes.children import Listening, cloud_order, process_orders
 from control_plane.processes.database import brought_database, private_database
 from control_plane.processes.database_roles import DatabaseUrls
 from control_plane.processes.keeper import Keepable, keep_running
@@ -52,19 +53,30 @@ from control_plane.settings import Settings
 from db.session import Database
 
 DEFAULT_REST_PORT = 8025
+DEFAULT_OPERATOR_PORT = 8026
 _LOOPBACK = "127.0.0.1"
 
 
 class Installation:
     """One installation of this checkout; runs while its context is open.
 
-    `rest_port` 0 takes any free port. Opening raises `Conflict` when it runs already or the port is taken, `Forbidden`
-    without root, and `Unavailable`, `EmbeddedFailed` or `ProviderError` when a part does not start.
+    A port that is 0 takes any free one; with no `operator_port` there is no door for operators. Opening raises
+    `Conflict` when it runs already or a port is taken, `Forbidden` without root, and `Unavailable`, `EmbeddedFailed` or
+    `ProviderError` when a part does not start.
     """
 
-    def __init__(self, instance: str, rest_port: int, progress: Progress, home: Path = HOME) -> None:
+    def __init__(
+        self,
+        instance: str,
+        rest_port: int,
+        progress: Progress,
+        home: Path = HOME,
+        *,
+        operator_port: int | None = None,
+    ) -> None:
         self._progress = progress
         self._rest_port = rest_port
+        self._operator_port = operator_port
         self._stack = AsyncExitStack()
         state = state_dir(instance, home)
         self._world = World(state)
@@ -102,8 +114,8 @@ class Installation:
         write_process(places.state)
         self._stack.callback(remove_records, places.state)
         self._stack.callback(shutil.rmtree, places.runtime)
-        rest = self._stack.enter_context(_rest_socket(self._rest_port))
-        self._rest_port = rest.getsockname()[1]
+        rest = self._listen(self._rest_port, "--port")
+        operators = None if self._operator_port is None else self._listen(self._operator_port, "--operator-port")
         wheelhouse = self._in_background(abandonable(partial(build, CHECKOUT, places.wheelhouse)))
         image = self._in_background(abandonable(partial(bake, BOOKWORM, places.images, self._bake_progress())))
         await asyncio.to_thread(self._world.create)
@@ -116,18 +128,26 @@ class Installation:
         await self._start_children(
             [
                 cloud_order(places, self._world.enter),
-                *process_orders(places, self._world.enter, settings, rest.fileno(), self._rest_port),
+                *process_orders(places, self._world.enter, settings, rest, operators),
             ]
         )
         self._record = InstallationRecord(
             process=mark_of(os.getpid()),
-            rest_url=f"http://{_LOOPBACK}:{self._rest_port}",
+            rest_url=_url(rest),
+            operator_url=_url(operators) if operators else None,
             enter=tuple(self._world.enter),
             system_database_url=outside.system,
             redis_url=settings.redis_url.get_secret_value(),
         )
         write_record(places.state, self._record)
         self._progress.step(f"the API answers at {self._record.rest_url}")
+        if self._record.operator_url:
+            self._progress.step(f"the operators' API answers at {self._record.operator_url}")
+
+    def _listen(self, port: int, option: str) -> Listening:
+        """Open a REST door's socket, until we are left; raise `Conflict` for a port that `option` should change."""
+        listener = self._stack.enter_context(_loopback_socket(port, option))
+        return Listening(listener.fileno(), listener.getsockname()[1])
 
     # ------------------------------------------------------------ PostgreSQL and Redis
 
@@ -225,13 +245,17 @@ def _only_one(lock: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _rest_socket(port: int) -> Iterator[socket.socket]:
+def _loopback_socket(port: int, option: str) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((_LOOPBACK, port))
     except OSError as error:
-        raise Conflict(f"port {port} cannot be used: {error.strerror}; choose another with --port") from None
+        raise Conflict(f"port {port} cannot be used: {error.strerror}; choose another with {option}") from None
     with listener:
         yield listener
+
+
+def _url(listening: Listening) -> str:
+    return f"http://{_LOOPBACK}:{listening.port}"
 
 
 async def _stop_all(children: list[Child]) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from pydantic import SecretStr
@@ -31,13 +32,22 @@ def cloud_order(places: Places, enter: Sequence[str]) -> ChildOrder:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A listening socket on loopback, opened for a REST door: its file descriptor and its port."""
+
+    fd: int
+    port: int
+
+
 def process_orders(
-    places: Places, enter: Sequence[str], settings: Settings, rest_fd: int, rest_port: int
+    places: Places, enter: Sequence[str], settings: Settings, rest: Listening, operators: Listening | None = None
 ) -> list[ChildOrder]:
-    """Return how the control plane's processes are started; the api serves when its REST port answers."""
+    """Return how the control plane's processes are started; a REST door serves when its port answers.
+
+    Without a socket there is no door for operators.
+    """
     environment = _outer_environment() | exported(settings.model_copy(update={"api_database_url": SecretStr("")}))
-    # What serves tenants cannot see across them, whatever it is made to do.
-    api_settings = settings.model_copy(update={"system_database_url": SecretStr(""), "redis_url": SecretStr("")})
     orders = [
         ChildOrder(
             name=name,
@@ -48,16 +58,29 @@ def process_orders(
         )
         for name in _PROCESSES
     ]
-    api = ChildOrder(
-        name="api",
-        command=_python(enter, "control_plane.processes.api"),
-        environment=_outer_environment() | exported(api_settings) | {"PENGUIN_REST_FDS": str(rest_fd)},
-        log=places.logs / "api.log",
-        notify_socket=places.runtime / "notify" / "api",
-        pass_fds=(rest_fd,),
-        ready=partial(answers_healthy, "127.0.0.1", rest_port),
+    # What serves tenants cannot see across them, whatever it is made to do; what serves operators can, and no more.
+    api = settings.model_copy(update={"system_database_url": SecretStr(""), "redis_url": SecretStr("")})
+    orders.append(_door_order("api", places, enter, api, rest))
+    if operators:
+        kept_from_it = dict.fromkeys(("api_database_url", "redis_url", "powerdns_api_key"), SecretStr(""))
+        door = _door_order("operators", places, enter, settings.model_copy(update=kept_from_it), operators)
+        orders.append(door)
+    return orders
+
+
+def _door_order(
+    name: str, places: Places, enter: Sequence[str], settings: Settings, listening: Listening
+) -> ChildOrder:
+    """Return how a REST door is started, with its socket."""
+    return ChildOrder(
+        name=name,
+        command=_python(enter, f"control_plane.processes.{name}"),
+        environment=_outer_environment() | exported(settings) | {"PENGUIN_REST_FDS": str(listening.fd)},
+        log=places.logs / f"{name}.log",
+        notify_socket=places.runtime / "notify" / name,
+        pass_fds=(listening.fd,),
+        ready=partial(answers_healthy, "127.0.0.1", listening.port),
     )
-    return [*orders, api]
 
 
 def exported(settings: Settings) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Dead letters, and what failed: listed, and retried or dropped by an operator.
 
-Only what Postfix never had is retried: a dead letter goes to the same server again, whose journal knows it by its id if
-it was submitted after all, and a failed send is one that the agent says it did not submit.
+Only what Postfix never had is retried: a dead letter goes to the same server again, while its journal surely knows it by
+its id if it was submitted after all, and a failed send is one that the agent says it did not submit. What its tenant
+has sent again meanwhile is not.
 """
 
 import uuid
@@ -28,10 +29,26 @@ class DeadLetter:
     queued_at: datetime | None
 
 
-_DEAD = text("""
-SELECT id, tenant_id, vps_id, inbox_id, state, state_reason AS reason, leases, accepted_at, queued_at
-FROM messages WHERE state = 'dead' AND id > :after
-ORDER BY id LIMIT :page
+@dataclass(frozen=True, slots=True)
+class LetterEvent:
+    """Something that happened to a send, and what our own parts say of it; never what a remote server wrote."""
+
+    kind: str
+    at: datetime
+    applied: bool
+    detail: str | None
+
+
+_SENDS = (
+    "SELECT m.id, m.tenant_id, m.vps_id, m.inbox_id, m.state, m.state_reason AS reason, m.leases, m.accepted_at,"
+    " m.queued_at FROM messages m"
+)
+_DEAD = text(_SENDS + " WHERE m.state = 'dead' AND m.id > :after ORDER BY m.id LIMIT :page")
+# The primary key begins with the tenant.
+_ONE = text(_SENDS + " JOIN tenants t ON t.id = m.tenant_id WHERE m.id = :id")
+_EVENTS = text("""
+SELECT kind, at, applied, detail->>'detail' AS detail FROM message_events
+WHERE tenant_id = :tenant_id AND message_id = :id ORDER BY at, recorded_at
 """)
 # An inbox that is gone has nothing to send any more.
 _RETRY = text("""
@@ -42,6 +59,8 @@ WITH retried AS (
     FROM tenants t, unnest(CAST(:ids AS uuid[])) AS wanted (id)
     WHERE m.tenant_id = t.id AND m.id = wanted.id
       AND m.state IN ('dead', 'failed') AND m.relayed_at IS NULL AND m.queue_id IS NULL
+      AND coalesce(m.silent_since > now() - interval '6 days', true)
+      AND NOT EXISTS (SELECT FROM messages again WHERE again.tenant_id = m.tenant_id AND again.resend_of = m.id)
       AND EXISTS (SELECT FROM inboxes i
                   WHERE i.tenant_id = m.tenant_id AND i.id = m.inbox_id AND i.status <> 'deleting')
       AND EXISTS (SELECT FROM vps_servers v WHERE v.id = m.vps_id AND v.status <> 'deleted')
@@ -74,6 +93,18 @@ async def dead_letters(session: AsyncSession, after: uuid.UUID | None = None, pa
     """Return the next page of dead letters by id; needs the system role, as all of this does."""
     rows = await session.execute(_DEAD, {"after": after or _BEFORE_ALL, "page": page})
     return [DeadLetter(**row) for row in rows.mappings()]
+
+
+async def find_send(session: AsyncSession, send_id: uuid.UUID) -> DeadLetter | None:
+    """Return a send whatever its state, or None when there is none of that id."""
+    row = (await session.execute(_ONE, {"id": send_id})).mappings().one_or_none()
+    return DeadLetter(**row) if row else None
+
+
+async def events_of(session: AsyncSession, letter: DeadLetter) -> Sequence[LetterEvent]:
+    """Return what happened to a send, the oldest first."""
+    rows = await session.execute(_EVENTS, {"tenant_id": letter.tenant_id, "id": letter.id})
+    return [LetterEvent(**row) for row in rows.mappings()]
 
 
 async def retry(session: AsyncSession, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:

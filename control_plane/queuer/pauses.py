@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -67,9 +67,6 @@ WHERE resumed_at IS NULL AND by_operator = :by_operator
                             CAST(:priority AS smallint))
 RETURNING id
 """)
-_RESUME_BY_ID = text("""
-UPDATE pauses SET resumed_at = now() WHERE id = :id AND resumed_at IS NULL AND NOT by_operator RETURNING id
-""")
 _WAKE = text("SELECT pg_notify('sends_ready', '')")
 
 
@@ -118,11 +115,18 @@ async def resume(session: AsyncSession, held: Held, *, by_operator: bool = False
     await session.execute(_WAKE)
 
 
-async def resume_by_id(session: AsyncSession, pause_id: uuid.UUID) -> None:
-    """Take a tenant's own pause back, as `resume` does."""
-    if await session.scalar(_RESUME_BY_ID, {"id": pause_id}) is None:
+async def resume_by_id(session: AsyncSession, pause_id: uuid.UUID, *, by_operator: bool = False) -> Held:
+    """Take the caller's own pause back, as `resume` does, and return what it was of."""
+    resumed = await session.scalar(
+        update(Pause)
+        .where(Pause.id == pause_id, Pause.resumed_at.is_(None), Pause.by_operator == by_operator)
+        .values(resumed_at=func.now())
+        .returning(Pause)
+    )
+    if resumed is None:
         raise NotFound("There is no such pause of your own.")
     await session.execute(_WAKE)
+    return _held(resumed)
 
 
 async def pauses_in_force(session: AsyncSession) -> Sequence[PauseInForce]:

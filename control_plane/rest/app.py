@@ -5,18 +5,15 @@ key decides the tenant, under whose row-level security the whole request runs. T
 which can bypass nothing; the application does not start with another.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from control_plane.clock import utc_now
+from control_plane.messages.together import AcceptsTogether
 from control_plane.providers.registry import build_providers
-from control_plane.rest import dns_records, healthz, inboxes, messages, queue, vps
-from control_plane.rest.body_limit import LimitsBodies
+from control_plane.rest import dns_records, inboxes, messages, queue, vps
+from control_plane.rest.body_limit import MAX_BODY
+from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
-from control_plane.rest.problems import HANDLERS, RESPONSES
-from control_plane.rest.request_id import NamesRequests
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
 from db.session import Database
@@ -27,30 +24,16 @@ _POOL_SIZE = 20
 
 def make_app(settings: Settings) -> FastAPI:
     """Return the application; it connects to nothing before it is started."""
+    database = Database(settings.api_database_url.get_secret_value(), pool_size=_POOL_SIZE)
     parts = Parts(
         settings=settings,
-        database=Database(settings.api_database_url.get_secret_value(), pool_size=_POOL_SIZE),
+        database=database,
         sealer=Sealer(load_or_create_key(settings.sealing_key_file)),
         providers=build_providers(settings),
         clock=utc_now,
+        accepting=AcceptsTogether(database, utc_now),
     )
-    app = FastAPI(title="PenguinMails", version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
+    resources = [resource.router for resource in (vps, inboxes, dns_records, messages, queue)]
+    app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY)
     app.state.parts = parts
-    app.add_middleware(LimitsBodies)
-    app.add_middleware(NamesRequests)
-    api = APIRouter(prefix="/api/v1", responses=RESPONSES)
-    for resource in (vps, inboxes, dns_records, messages, queue):
-        api.include_router(resource.router)
-    app.include_router(api)
-    app.include_router(healthz.router)
     return app
-
-
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    parts: Parts = app.state.parts
-    try:
-        await parts.database.refuse_unsafe_role()
-        yield
-    finally:
-        await parts.database.close()

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from sqlalchemy import text
 
-from control_plane.rest.parts import parts_of
+from db.session import Database
 
 router = APIRouter(tags=["health"])
 
@@ -18,6 +18,7 @@ class Health(BaseModel):
 @router.get("/healthz")
 async def healthz(request: Request) -> Health:
     """Answer 200 when the database answers, and 503 when it does not."""
-    async with parts_of(request).database.engine.connect() as connection:
+    database: Database = request.app.state.database
+    async with database.engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
     return Health()

@@ -25,7 +25,7 @@ _Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_INBOXES)]
 
 #: Seconds after which a send that is due and not leased is explained.
-_STANDS_SECONDS = 30.0
+STANDS_SECONDS = 30.0
 
 
 class DepthView(BaseModel):
@@ -129,7 +129,7 @@ async def show_queue(request: Request, access: _Reading) -> QueueView:
     tolerance = parts_of(request).settings.clock_tolerance_seconds
     return QueueView(
         depth=[DepthView.of(depth) for depth in await queue_depth(access.session)],
-        standing=[StandingView.of(each) for each in await standing_still(access.session, _STANDS_SECONDS, tolerance)],
+        standing=[StandingView.of(each) for each in await standing_still(access.session, STANDS_SECONDS, tolerance)],
         pauses=[PauseView.of_pause(each) for each in await pauses.pauses_in_force(access.session)],
     )
 

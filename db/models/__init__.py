@@ -1,6 +1,7 @@
 from db.models.base import Base
 from db.models.inboxes import DkimKeyRow, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
+from db.models.operators import OperatorAct, PlatformKey
 from db.models.pipelines import PipelineRun, PipelineStep
 from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
@@ -22,9 +23,11 @@ __all__ = [
     "JoinToken",
     "Message",
     "MessageEvent",
+    "OperatorAct",
     "Pause",
     "PipelineRun",
     "PipelineStep",
+    "PlatformKey",
     "Suppression",
     "Tenant",
     "VpsReport",

@@ -7,7 +7,7 @@ import uuid
 import uvicorn
 from fastapi import FastAPI
 
-from control_plane.processes.api import inherited_sockets
+from control_plane.processes.rest_server import inherited_sockets
 from control_plane.rest.app import make_app
 from control_plane.rest.new_message import NewMessage
 from control_plane.settings import Settings

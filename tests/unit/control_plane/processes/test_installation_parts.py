@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from control_plane.errors import InvalidInput, Unavailable
-from control_plane.processes.child import seconds_before_restart
-from control_plane.processes.children import cloud_order, exported, process_orders
+from control_plane.processes.child import ChildOrder, seconds_before_restart
+from control_plane.processes.children import Listening, cloud_order, exported, process_orders
 from control_plane.processes.database_roles import reached_at, system_url
 from control_plane.processes.interruptible import run_interruptible
 from control_plane.processes.places import Places, instances, state_dir
@@ -32,6 +32,11 @@ def some_settings() -> Settings:
         redis_url=SecretStr("unix://default:secret@/run/redis.sock"),
         nameservers=("10.77.0.53", "10.77.0.54"),
     )
+
+
+def some_orders() -> dict[str, ChildOrder]:
+    orders = process_orders(PLACES, ENTER, some_settings(), Listening(7, 8025), Listening(8, 8026))
+    return {order.name: order for order in orders}
 
 
 # ---------------------------------------------------------------- restarts
@@ -53,20 +58,36 @@ def test_a_child_reads_the_settings_that_were_exported(monkeypatch: pytest.Monke
 
 def test_a_child_is_not_told_the_owners_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENGUIN_DATABASE_URL", "postgresql://boss:secret@db.example/penguin")
-    orders = [*process_orders(PLACES, ENTER, some_settings(), 7, 8025), cloud_order(PLACES, ENTER)]
+    orders = [*some_orders().values(), cloud_order(PLACES, ENTER)]
     assert not any("boss" in value for order in orders for value in order.environment.values())
 
 
-def test_the_rest_socket_goes_to_the_api_alone() -> None:
-    orders = {order.name: order for order in process_orders(PLACES, ENTER, some_settings(), 7, 8025)}
-    assert orders["api"].environment["PENGUIN_REST_FDS"] == "7"
-    assert orders["api"].pass_fds == (7,)
-    others = [order for name, order in orders.items() if name != "api"]
+def test_each_rest_socket_goes_to_its_own_door_alone() -> None:
+    orders = some_orders()
+    assert (orders["api"].environment["PENGUIN_REST_FDS"], orders["api"].pass_fds) == ("7", (7,))
+    assert (orders["operators"].environment["PENGUIN_REST_FDS"], orders["operators"].pass_fds) == ("8", (8,))
+    others = [order for name, order in orders.items() if name not in {"api", "operators"}]
     assert not any(order.pass_fds or "PENGUIN_REST_FDS" in order.environment for order in others)
 
 
+def test_each_rest_door_is_told_its_own_role_and_no_other() -> None:
+    orders = some_orders()
+    settings = {name: exported(some_settings())[f"PENGUIN_{name.upper()}_DATABASE_URL"] for name in ("api", "system")}
+    api, operators = orders["api"].environment.values(), orders["operators"].environment.values()
+    assert settings["api"] in api
+    assert settings["system"] not in api
+    assert settings["system"] in operators
+    assert settings["api"] not in operators
+    assert not any("redis.sock" in value for value in (*api, *operators))
+
+
+def test_without_a_socket_there_is_no_door_for_operators() -> None:
+    orders = process_orders(PLACES, ENTER, some_settings(), Listening(7, 8025))
+    assert "operators" not in {order.name for order in orders}
+
+
 def test_every_process_runs_in_the_world_and_dies_with_us() -> None:
-    for order in [*process_orders(PLACES, ENTER, some_settings(), 7, 8025), cloud_order(PLACES, ENTER)]:
+    for order in [*some_orders().values(), cloud_order(PLACES, ENTER)]:
         assert tuple(order.command[:3]) == ENTER
         assert list(order.command[3:6]) == ["setpriv", "--pdeathsig", "TERM"]
 

@@ -1,0 +1,72 @@
+"""The record of what operators change: who, what, when and why, written in the transaction that changes it.
+
+Nothing is ever altered or taken away here: the system role may only add and read.
+"""
+
+import enum
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.ids import uuid7
+from db.models import OperatorAct
+
+
+class Door(enum.StrEnum):
+    """How an operator came in."""
+
+    REST = "rest"
+    CLI = "cli"
+
+
+class Act(enum.StrEnum):
+    """What an operator can do that is recorded."""
+
+    PAUSE = "queue.pause"
+    RESUME = "queue.resume"
+    RETRY = "queue.retry"
+    DROP = "queue.drop"
+    CREATE_KEY = "operator-key.create"
+    REVOKE_KEY = "operator-key.revoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a key and the request it came with, or a user of this machine."""
+
+    door: Door
+    name: str
+    key_id: uuid.UUID | None = None
+    request_id: str | None = None
+
+
+async def record(
+    session: AsyncSession, actor: Actor, act: Act, subject: Mapping[str, object], reason: str | None = None
+) -> None:
+    """Write down one act; `subject` names what it was done to, and what is None in it is left out."""
+    session.add(
+        OperatorAct(
+            id=uuid7(),
+            door=actor.door.value,
+            key_id=actor.key_id,
+            actor=actor.name,
+            act=act.value,
+            subject={name: _plain(value) for name, value in subject.items() if value is not None},
+            reason=reason,
+            request_id=actor.request_id,
+        )
+    )
+    await session.flush()
+
+
+async def list_acts(session: AsyncSession, after: uuid.UUID | None, limit: int) -> Sequence[OperatorAct]:
+    """Return a page of acts, newest first, from the one before `after`."""
+    query = select(OperatorAct).order_by(OperatorAct.id.desc()).limit(limit)
+    return (await session.scalars(query if after is None else query.where(OperatorAct.id < after))).all()
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, list) else str(value)

@@ -1,0 +1,39 @@
+"""What our REST doors have in common: bounded bodies, named requests, problems, a health check, and one database role.
+
+A door connects to nothing before it is started, and does not start with a role that could bypass row-level security.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from control_plane.rest import healthz
+from control_plane.rest.body_limit import LimitsBodies
+from control_plane.rest.problems import HANDLERS, RESPONSES
+from control_plane.rest.request_id import NamesRequests
+from db.session import Database
+
+
+def make_door(title: str, prefix: str, resources: Iterable[APIRouter], database: Database, *, max_body: int) -> FastAPI:
+    """Return an application that serves the resources below the prefix; `max_body` in octets."""
+    app = FastAPI(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
+    app.state.database = database
+    app.add_middleware(LimitsBodies, limit=max_body)
+    app.add_middleware(NamesRequests)
+    api = APIRouter(prefix=prefix, responses=RESPONSES)
+    for resource in resources:
+        api.include_router(resource)
+    app.include_router(api)
+    app.include_router(healthz.router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    database: Database = app.state.database
+    try:
+        await database.refuse_unsafe_role()
+        yield
+    finally:
+        await database.close()

@@ -1,0 +1,103 @@
+"""Which operator calls, with what scope, in which transaction; a route that names no scope keeps the door shut.
+
+As at the tenants' door, the transaction is committed after the route has returned and before the answer is sent.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.clock import Clock
+from control_plane.errors import Unauthenticated
+from control_plane.operators.acts import Actor, Door
+from control_plane.operators.keys import PresentedOperatorKey, parse_operator_key, verify_operator_key
+from control_plane.operators.scopes import OperatorScope
+from control_plane.rest.request_id import request_id_of
+from db.session import Database
+
+_bearer = HTTPBearer(auto_error=False, bearerFormat="pmo_…", description="An operator's key.")
+
+
+class RouteWithoutScope(Exception):
+    """A route of the operators' door names no scope, or more than one."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorParts:
+    """What the operators' routes work with, kept in `app.state.parts`. The database is that of the system role."""
+
+    database: Database
+    clock: Clock
+    clock_tolerance_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAccess:
+    """Who acts, and the transaction of the request: it sees all tenants."""
+
+    actor: Actor
+    session: AsyncSession
+
+
+async def presented_key(
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> PresentedOperatorKey:
+    """Return the key in the Authorization header; raise `Unauthenticated` when there is none."""
+    if credentials is None:
+        raise Unauthenticated("Send an operator's key: Authorization: Bearer pmo_….")
+    return parse_operator_key(credentials.credentials)
+
+
+class _OpensTransaction:
+    """The dependency that authenticates, asks for one scope, and gives the request's transaction."""
+
+    def __init__(self, scope: OperatorScope) -> None:
+        self.scope = scope
+
+    async def __call__(
+        self, request: Request, presented: Annotated[PresentedOperatorKey, Depends(presented_key)]
+    ) -> AsyncIterator[OperatorAccess]:
+        parts = operator_parts(request)
+        async with parts.database.system() as session:
+            key = await verify_operator_key(session, presented, parts.clock())
+            key.require(self.scope)
+            actor = Actor(Door.REST, key.name, key.id, request_id_of(request.scope))
+            yield OperatorAccess(actor, session)
+
+
+def operator_transaction(scope: OperatorScope) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default
+    """Make that dependency for a route."""
+    return Depends(_OpensTransaction(scope), scope="function")
+
+
+def operator_parts(request: Request) -> OperatorParts:
+    """Return the parts of the application that serves the request."""
+    parts: OperatorParts = request.app.state.parts
+    return parts
+
+
+def scopes_named(routers: Iterable[APIRouter]) -> list[tuple[APIRoute, OperatorScope]]:
+    """Return the scope of each route; raise `RouteWithoutScope` for one that does not name exactly one."""
+    named = []
+    for router in routers:
+        for route in router.routes:
+            if not isinstance(route, APIRoute):
+                raise RouteWithoutScope(f"{route} cannot name a scope")
+            scopes = list(_scopes(route.dependant))
+            if len(scopes) != 1:
+                raise RouteWithoutScope(f"{route} names {len(scopes)} scopes")
+            named.append((route, scopes[0]))
+    return named
+
+
+def _scopes(dependant: Dependant) -> Iterator[OperatorScope]:
+    for each in dependant.dependencies:
+        if isinstance(each.call, _OpensTransaction):
+            yield each.call.scope
+        yield from _scopes(each)

@@ -1,0 +1,35 @@
+"""The operators' REST application, under /operator/v1; OpenAPI at /openapi.json, for people at /docs.
+
+It sees all tenants: its database role is the system's, which the tenants' application does not have. So it is a process
+of its own behind a socket of its own, and no route is shared. Each route names the scope that a key must have, or the
+application cannot be made. Whatever a route changes, it records in the same transaction.
+
+SECURITY: listens on loopback and speaks plain HTTP; who offers it to a network puts TLS in front of it.
+"""
+
+from fastapi import FastAPI
+
+from control_plane.clock import utc_now
+from control_plane.rest.door import make_door
+from control_plane.rest.operators import acts, dead_letters, fleet, pauses, queue
+from control_plane.rest.operators.access import OperatorParts, scopes_named
+from control_plane.settings import Settings
+from db.session import Database
+
+#: Octets; nothing that an operator says is long.
+_MAX_BODY = 65_536
+
+
+def make_operators_app(settings: Settings) -> FastAPI:
+    """Return the application; it connects to nothing before it is started."""
+    parts = OperatorParts(
+        database=Database(settings.system_database_url.get_secret_value()),
+        clock=utc_now,
+        clock_tolerance_seconds=settings.clock_tolerance_seconds,
+    )
+    resources = [resource.router for resource in (queue, pauses, dead_letters, fleet, acts)]
+    for route, scope in scopes_named(resources):
+        route.openapi_extra = {"x-scope": scope.value}
+    app = make_door("PenguinMails operators", "/operator/v1", resources, parts.database, max_body=_MAX_BODY)
+    app.state.parts = parts
+    return app

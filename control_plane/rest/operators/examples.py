@@ -1,0 +1,11 @@
+"""Values that the examples in OpenAPI share."""
+
+TENANT = "01934d3a-7f10-7a2b-8c3d-4e5f60718293"
+VPS = "01934d3b-11c2-7d3e-9f40-5a6b7c8d9e0f"
+INBOX = "01934d3b-5b07-7c18-a1d2-6b7c8d9e0f10"
+MESSAGE = "01934d3c-02aa-7b4c-b3e4-7c8d9e0f1021"
+PAUSE = "01934d3c-9d51-7e6f-8a5b-8d9e0f102132"
+KEY = "01934d39-40d2-7f80-9c6d-9e0f10213243"
+ACT = "01934d3d-2f63-7a91-ae7f-af1021324354"
+MOMENT = "2026-11-21T09:30:00Z"
+REASON = "its provider reports a network fault"
