@@ -1,7 +1,8 @@
 """`postfix`: what Postfix delivers as the product configures it, beside Debian's default configuration.
 
-Both run in the same server, one beside the other, each with a queue of its own on the same disk and with a log file;
-smtp-source feeds one at a time. Debian's has no injection port: its smtpd listens on another port and on loopback.
+Debian's is what installing the package wrote: it lies in the servers' image, as it was before the product's own came in
+its place. Both run in the same server, one beside the other, each with a queue of its own on the same disk and with a
+log file; smtp-source feeds one at a time. Debian's has no injection port: its smtpd listens on another, on loopback.
 """
 
 import asyncio
@@ -9,6 +10,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from control_plane.processes.places import HOME
+from control_plane.providers.local.image import image_root
+from control_plane.providers.local.recipes import BOOKWORM
 from tests.bench.ground import INJECTION_PORT, Deliveries, Ground, running_ground
 from tests.bench.report import Goal, Rounds
 from tests.bench.text import SIZE
@@ -17,14 +21,12 @@ _SENDS = 2000
 _PORT = 10125
 _FOLDER = "etc/postfix-debian"
 _LOG = "var/log/mail-debian.log"
-#: Debian's own file, and what an instance beside another must have of its own.
+#: What an instance beside another must have of its own, and a log file.
 _OWN = f"""
 queue_directory = /var/spool/postfix-debian
 data_directory = /var/lib/postfix-debian
 maillog_file = /{_LOG}
 multi_instance_name = postfix-debian
-mydestination =
-inet_protocols = ipv4
 """
 #: Files that Debian's start script copies for services in a chroot.
 _CHROOT = ("resolv.conf", "services", "hosts", "nsswitch.conf", "localtime")
@@ -51,18 +53,16 @@ async def measure(rounds: int) -> Rounds:
 
 def _start_default(ground: Ground) -> None:
     """Make and start the second instance."""
-    share, folder = ground.root / "usr/share/postfix", ground.root / _FOLDER
+    debian, folder = image_root(BOOKWORM, HOME / "images") / "etc/postfix", ground.root / _FOLDER
     spool = ground.root / "var/spool/postfix-debian"
     folder.mkdir()
     (spool / "etc").mkdir(parents=True)
     (ground.root / "var/lib/postfix-debian").mkdir()
     ground.run("chown", "postfix", "/var/lib/postfix-debian")
-    # The package adds its file of TLS settings; those of smtpd name a certificate that this server does not have.
-    tls = [line for line in (share / "main.cf.tls").read_text().splitlines() if line.startswith("smtp_")]
-    (folder / "main.cf").write_text("\n".join([(share / "main.cf.debian").read_text(), *tls, _OWN]))
-    services = (share / "master.cf.dist").read_text().replace("\nsmtp      inet", f"\n127.0.0.1:{_PORT} inet", 1)
+    (folder / "main.cf").write_text((debian / "main.cf").read_text() + _OWN)
+    services = (debian / "master.cf").read_text().replace("\nsmtp      inet", f"\n127.0.0.1:{_PORT} inet", 1)
     (folder / "master.cf").write_text(services)
-    (folder / "dynamicmaps.cf").write_bytes((share / "dynamicmaps.cf").read_bytes())
+    (folder / "dynamicmaps.cf").write_bytes((debian / "dynamicmaps.cf").read_bytes())
     for name in _CHROOT:
         source = ground.root / "etc" / name
         if source.exists():
