@@ -5,6 +5,7 @@ SET state = s.state,
     queue_id = s.queue_id,
     -- Its server has a word for it after all.
     silent_leases = 0,
+    silent_since = NULL,
     relayed_at = s.relayed_at,
     final_at = s.final_at
 FROM unnest(%(ids)s::uuid[], %(states)s::text[], %(reasons)s::text[], %(queue_ids)s::text[],

@@ -33,8 +33,9 @@ def advance(progress: Progress, event: Event) -> Progress | None:
     state = TRANSITIONS.get((progress.state, event.kind))
     if state is None:
         return None
-    if event.kind is Kind.LEASE_EXPIRED and progress.inbox_gone:
-        return replace(progress, state=State.CANCELLED, reason="its inbox was removed", final_at=event.at)
+    if event.kind is Kind.LEASE_EXPIRED and (progress.inbox_gone or state is State.CANCELLED):
+        why = "its inbox was removed" if progress.inbox_gone else "given up before; its server never submitted it"
+        return replace(progress, state=State.CANCELLED, reason=why, final_at=event.at)
     return replace(
         progress,
         state=state,

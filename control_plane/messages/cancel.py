@@ -1,7 +1,8 @@
 """Cancel sends that nobody has taken yet.
 
-Only a send that was never leased is surely unsent. One that is waiting again after a lease may have been submitted by
-a server that then fell silent: its news can come late, and to call it cancelled meanwhile would be a lie.
+Surely unsent is a send that was never leased, and one whose server told that it submitted nothing under its last lease.
+Another that is waiting again may have been submitted by a server that then fell silent: its news can come late, and to
+call it cancelled meanwhile would be a lie.
 """
 
 import uuid
@@ -17,7 +18,7 @@ from control_plane.tenancy.scope import TenantScope
 _CANCEL_ONE = text("""
 WITH cancelled AS (
     UPDATE messages SET state = 'cancelled', state_reason = :reason, final_at = now()
-    WHERE tenant_id = :tenant_id AND id = :id AND state = 'accepted' AND leases = 0
+    WHERE tenant_id = :tenant_id AND id = :id AND state = 'accepted' AND silent_since IS NULL
     RETURNING id
 )
 INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
@@ -29,26 +30,14 @@ RETURNING message_id
 
 _STATE = text("SELECT state FROM messages WHERE tenant_id = :tenant_id AND id = :id")
 
-# After a lease, the server's own word that the lease ran out before it submitted anything settles it; silence does not.
 _END_ALL = text("""
-WITH waiting AS (
-    SELECT m.id, m.leases = 0 OR coalesce((
-        SELECT e.kind = 'lease_expired' FROM message_events e
-        WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.applied
-          AND e.kind IN ('lease_expired', 'requeued')
-        ORDER BY e.recorded_at DESC
-        LIMIT 1
-    ), false) AS unsent
-    FROM messages m
-    WHERE m.tenant_id = :tenant_id AND m.inbox_id = :inbox_id AND m.state = 'accepted'
-    FOR NO KEY UPDATE
-), ended AS (
+WITH ended AS (
     UPDATE messages m
-    SET state = CASE WHEN waiting.unsent THEN 'cancelled' ELSE 'uncertain' END,
-        state_reason = :reason || CASE WHEN waiting.unsent THEN '' ELSE ' Its server had been silent about it.' END,
+    SET state = CASE WHEN silent_since IS NULL THEN 'cancelled' ELSE 'uncertain' END,
+        state_reason = :reason
+                       || CASE WHEN silent_since IS NULL THEN '' ELSE ' Its server had been silent about it.' END,
         final_at = now()
-    FROM waiting
-    WHERE m.tenant_id = :tenant_id AND m.id = waiting.id
+    WHERE m.tenant_id = :tenant_id AND m.inbox_id = :inbox_id AND m.state = 'accepted'
     RETURNING m.id, m.state, m.state_reason
 ), recorded AS (
     INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)

@@ -73,6 +73,8 @@ due AS (
         FROM messages m
         WHERE m.state = 'accepted' AND m.vps_id = sender.vps_id AND m.priority = sender.priority
           AND m.inbox_id = sender.inbox_id AND m.send_at <= now()
+          -- Its server may not remember any more that it submitted it (delivery/states.py): for the sweep to end.
+          AND coalesce(m.silent_since > now() - interval '6 days', true)
         ORDER BY m.send_at, m.id
         LIMIT sender.share
     ) AS waiting
@@ -94,27 +96,15 @@ picked AS (
     WHERE m.state = 'accepted'
     FOR NO KEY UPDATE OF m SKIP LOCKED
 ),
--- After a lease only the server's own word that it ran out before anything was submitted shows that nothing was sent;
--- of one taken back in silence the news may come late.
-stopped AS (
-    SELECT picked.tenant_id, picked.id, m.leases = 0 OR coalesce((
-               SELECT e.kind = 'lease_expired' FROM message_events e
-               WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.applied
-                 AND e.kind IN ('lease_expired', 'requeued')
-               ORDER BY e.recorded_at DESC
-               LIMIT 1), false) AS unsent
-    FROM picked
-    JOIN messages m ON m.tenant_id = picked.tenant_id AND m.id = picked.id
-    WHERE picked.suppressed
-),
+-- Of a lease that was taken back in silence the news may come late: only where there was none it is surely unsent.
 suppressed AS (
     UPDATE messages m
-    SET state = CASE WHEN stopped.unsent THEN 'suppressed' ELSE 'uncertain' END,
+    SET state = CASE WHEN m.silent_since IS NULL THEN 'suppressed' ELSE 'uncertain' END,
         state_reason = 'the recipient is on the suppression list'
-                       || CASE WHEN stopped.unsent THEN '' ELSE ', and its server had been silent about it' END,
+                       || CASE WHEN m.silent_since IS NULL THEN '' ELSE ', and its server had been silent about it' END,
         final_at = now()
-    FROM stopped
-    WHERE m.tenant_id = stopped.tenant_id AND m.id = stopped.id
+    FROM picked
+    WHERE picked.suppressed AND m.tenant_id = picked.tenant_id AND m.id = picked.id
     RETURNING m.tenant_id, m.id, m.state
 ),
 told AS (

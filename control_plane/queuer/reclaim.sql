@@ -1,5 +1,6 @@
 -- Take back the leases that ran out more than the clock tolerance ago; the token stays, to judge what is told late.
--- A server whose clock is behind ours may use a lease for as much longer. A send whose inbox or server was removed
+-- A server whose clock is behind ours may use a lease for as much longer, but not for longer than the days after which
+-- nothing is leased again that it was silent about; nor does it once it is removed. A send whose inbox or server was removed
 -- meanwhile ends here: nobody leases it again, and its server did not say what it did.
 --
 -- A lease is counted as silent when its envelope had left the stream (`gone_before`: the deadline of what stands first in
@@ -24,7 +25,8 @@ WITH late AS (
         FROM messages q
         WHERE q.state = 'queued' AND q.vps_id = v.id
           AND q.lease_deadline < now() - make_interval(
-              secs => %(tolerance_seconds)s + greatest(0, coalesce(-v.clock_offset_ms, 0)) / 1000.0)
+              secs => %(tolerance_seconds)s + CASE WHEN v.status = 'deleted' THEN 0
+                      ELSE least(greatest(0, coalesce(-v.clock_offset_ms, 0)) / 1000.0, 6 * 86400) END)
         ORDER BY q.lease_deadline
         LIMIT %(page)s
         FOR NO KEY UPDATE SKIP LOCKED
@@ -44,6 +46,7 @@ freed AS (
             WHEN 'uncertain' THEN judged.homeless
             WHEN 'dead' THEN format('its server took it %%s times and never told of it', judged.silent_leases) END,
         silent_leases = judged.silent_leases,
+        silent_since = coalesce(m.silent_since, m.queued_at),
         final_at = CASE WHEN judged.state = 'uncertain' THEN now() END
     FROM judged
     WHERE m.tenant_id = judged.tenant_id AND m.id = judged.id

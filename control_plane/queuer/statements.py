@@ -33,6 +33,7 @@ _EXPIRED = _SQL.joinpath("expired.sql").read_bytes()
 _RECLAIM = _SQL.joinpath("reclaim.sql").read_bytes()
 _SWEEP_HOMELESS = _SQL.joinpath("sweep_homeless.sql").read_bytes()
 _SWEEP_RELAYED = _SQL.joinpath("sweep_relayed.sql").read_bytes()
+_SWEEP_SILENT = _SQL.joinpath("sweep_silent.sql").read_bytes()
 #: Servers whose agents read their streams, or are about to.
 _SERVERS = b"SELECT id FROM vps_servers WHERE status IN ('provisioning', 'ready') AND banned_at IS NULL"
 
@@ -154,9 +155,14 @@ async def end_homeless(database: Database) -> int:
     return len(await _fetch(database, _SWEEP_HOMELESS, {"page": _RECLAIM_PAGE}))
 
 
-async def end_silent(database: Database, seconds: float) -> int:
+async def end_unheard(database: Database, seconds: float) -> int:
     """End sends that Postfix has had for so many seconds, or had when its server was removed; return how many."""
     return len(await _fetch(database, _SWEEP_RELAYED, {"seconds": seconds, "page": _RECLAIM_PAGE}))
+
+
+async def end_silent(database: Database, seconds: float) -> int:
+    """End sends that wait, or are dead, and of which their servers have been silent for so many seconds."""
+    return len(await _fetch(database, _SWEEP_SILENT, {"seconds": seconds, "page": _RECLAIM_PAGE}))
 
 
 async def _fetch(

@@ -1,8 +1,9 @@
 """The sweep: finds what stands still, ends what nobody will ever tell of, and says why the rest waits.
 
-Leases that run out are taken back elsewhere (queuer.py), so every state that is not final has somebody who looks: what
-is accepted and due, and not leased, is named with its reason here and in `penguin queue show`; what Postfix has had for
-too long, and what belongs to servers and inboxes that are gone, ends here.
+Leases that run out are taken back elsewhere (queuer.py), so every state that is not final has somebody who looks
+(delivery/states.py has the table): what is accepted and due, and not leased, is named with its reason here and in
+`penguin queue show`; what Postfix has had for too long, what a server has been silent about for too long, and what
+belongs to servers and inboxes that are gone, ends here.
 """
 
 import logging
@@ -10,15 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from control_plane.delivery.states import SILENCE, UNHEARD
 from control_plane.queuer.depth import Standing, standing_still
-from control_plane.queuer.statements import CLOCK_TOLERANCE_SECONDS, end_homeless, end_silent
+from control_plane.queuer.statements import CLOCK_TOLERANCE_SECONDS, end_homeless, end_silent, end_unheard
 from db.session import Database
 
 EVERY_SECONDS = 60.0
 #: A send that has been due for this long and is not leased is worth a line in the log.
 STANDS_SECONDS = 300.0
-#: The queue life of our Postfix (mailstack/postfix, maximal_queue_lifetime: two days) and a day for its news.
-RELAYED_SECONDS = 3 * 86_400.0
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ class Sweep:
         """End what must end, tell what stands, and return the seconds until the next look."""
         for what, count in (
             ("of removed inboxes and servers", await end_homeless(self.database)),
-            ("that Postfix had for too long", await end_silent(self.database, RELAYED_SECONDS)),
+            ("that Postfix had for too long", await end_unheard(self.database, UNHEARD.total_seconds())),
+            ("whose servers were silent for too long", await end_silent(self.database, SILENCE.total_seconds())),
         ):
             if count:
                 _log.warning("ended %d sends %s", count, what)

@@ -1,5 +1,5 @@
--- End what nobody will lease again: waiting and dead sends of inboxes and servers that were removed. What was never leased
--- is cancelled. Of what was, its server had an envelope at one time and cannot be asked any more.
+-- End what nobody will lease again: waiting and dead sends of inboxes and servers that were removed. What no server was
+-- silent about is surely unsent, and cancelled. Of the rest a server had an envelope, and cannot be asked any more.
 WITH RECURSIVE head AS (
     (SELECT m.vps_id, m.priority, m.inbox_id, m.tenant_id
      FROM messages m
@@ -27,10 +27,10 @@ homeless AS MATERIALIZED (
     WHERE v.status = 'deleted' OR i.status = 'deleting'
 ),
 gone AS (
-    SELECT m.tenant_id, m.id, m.leases, homeless.why
+    SELECT m.tenant_id, m.id, m.silent_since, homeless.why
     FROM homeless
     CROSS JOIN LATERAL (
-        SELECT w.tenant_id, w.id, w.leases
+        SELECT w.tenant_id, w.id, w.silent_since
         FROM messages w
         WHERE w.state = 'accepted' AND w.vps_id = homeless.vps_id AND w.priority = homeless.priority
           AND w.inbox_id = homeless.inbox_id
@@ -39,11 +39,11 @@ gone AS (
     ) AS m
 ),
 gone_with_row AS (
-    SELECT m.tenant_id, m.id, m.leases, 'its inbox was removed' AS why
+    SELECT m.tenant_id, m.id, m.silent_since, 'its inbox was removed' AS why
     FROM vps_servers v
     CROSS JOIN generate_series(0, 2) AS of (priority)
     CROSS JOIN LATERAL (
-        SELECT w.tenant_id, w.id, w.leases
+        SELECT w.tenant_id, w.id, w.silent_since
         FROM messages w
         WHERE w.state = 'accepted' AND w.vps_id = v.id AND w.priority = of.priority AND w.inbox_id IS NULL
         LIMIT %(page)s
@@ -51,7 +51,7 @@ gone_with_row AS (
     ) AS m
 ),
 gone_dead AS (
-    SELECT m.tenant_id, m.id, m.leases,
+    SELECT m.tenant_id, m.id, m.silent_since,
            CASE WHEN v.status = 'deleted' THEN 'its server was removed' ELSE 'its inbox was removed' END AS why
     FROM messages m
     JOIN vps_servers v ON v.id = m.vps_id
@@ -64,7 +64,7 @@ gone_dead AS (
 ),
 ended AS (
     UPDATE messages m
-    SET state = CASE WHEN g.leases = 0 THEN 'cancelled' ELSE 'uncertain' END, state_reason = g.why, final_at = now()
+    SET state = CASE WHEN g.silent_since IS NULL THEN 'cancelled' ELSE 'uncertain' END, state_reason = g.why, final_at = now()
     FROM (SELECT * FROM gone UNION ALL SELECT * FROM gone_with_row UNION ALL SELECT * FROM gone_dead) AS g
     WHERE m.tenant_id = g.tenant_id AND m.id = g.id
     RETURNING m.tenant_id, m.id, m.state, m.state_reason

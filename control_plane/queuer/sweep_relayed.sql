@@ -1,4 +1,4 @@
--- End what Postfix has had for longer than it keeps anything, and what a removed server had: nobody will tell of it.
+-- End what Postfix has had for longer than its server waits for its end, and what a removed server had: nobody tells of it.
 WITH silent AS (
     SELECT m.tenant_id, m.id,
            CASE WHEN v.status = 'deleted' THEN 'its server was removed while Postfix had it'

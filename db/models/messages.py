@@ -47,6 +47,17 @@ class Message(Base):
         ),
         Index("idx_messages_dead", "vps_id", "id", postgresql_where=text("state = 'dead'")),
         Index("idx_messages_relayed", "vps_id", "relayed_at", postgresql_where=text("state = 'relayed'")),
+        Index(
+            "idx_messages_silent",
+            "silent_since",
+            postgresql_where=text("silent_since IS NOT NULL AND state IN ('accepted', 'dead')"),
+        ),
+        Index(
+            "idx_messages_leased_large",
+            "vps_id",
+            "priority",
+            postgresql_where=text("state = 'queued' AND octet_length(payload) > 65536"),
+        ),
     )
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
@@ -67,6 +78,7 @@ class Message(Base):
     lease_deadline: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     leases: Mapped[int] = mapped_column(server_default=text("0"))
     silent_leases: Mapped[int] = mapped_column(server_default=text("0"), deferred=True)
+    silent_since: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     queue_id: Mapped[str | None] = mapped_column(String(64))
     accepted_at: Mapped[CreatedAt]
     queued_at: Mapped[dt.datetime | None]
@@ -99,7 +111,7 @@ class IdempotencyKey(Base):
     """
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (_of_message(),)
+    __table_args__ = (_of_message(), Index("idx_idempotency_keys_age", "created_at"))
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

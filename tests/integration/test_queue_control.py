@@ -34,7 +34,8 @@ async def make_dead(database: Database, inbox: SomeInbox, count: int) -> list[uu
     ids = await make_sends(database, inbox, count)
     await execute(
         database,
-        "UPDATE messages SET state = 'dead', state_reason = 'no word', leases = 5, silent_leases = 5"
+        "UPDATE messages SET state = 'dead', state_reason = 'no word', leases = 5, silent_leases = 5,"
+        " silent_since = now()"
         " WHERE id = ANY(:ids)",
         ids=ids,
     )
@@ -203,7 +204,8 @@ async def test_what_waits_at_removed_inboxes_and_servers_ends(
 ) -> None:
     never_leased = await make_sends(system_database, inbox, 2)
     was_leased = await make_sends(system_database, inbox, 1)
-    await execute(system_database, "UPDATE messages SET leases = 1 WHERE id = ANY(:ids)", ids=was_leased)
+    silence = "UPDATE messages SET leases = 1, silent_since = now() WHERE id = ANY(:ids)"
+    await execute(system_database, silence, ids=was_leased)
     dead = await make_dead(system_database, inbox, 1)
     await execute(system_database, change)
     other_inbox = await make_inbox(system_database, inbox.tenant, await make_server(system_database, inbox.tenant))
@@ -221,9 +223,9 @@ async def test_what_waits_at_removed_inboxes_and_servers_ends(
 
 async def test_what_postfix_had_for_too_long_ends_as_uncertain(system_database: Database, inbox: SomeInbox) -> None:
     ids = await make_sends(system_database, inbox, 2)
-    await execute(system_database, "UPDATE messages SET state = 'relayed', relayed_at = now() - interval '71 hours'")
+    await execute(system_database, "UPDATE messages SET state = 'relayed', relayed_at = now() - interval '191 hours'")
     await execute(
-        system_database, "UPDATE messages SET relayed_at = now() - interval '73 hours' WHERE id = :id", id=ids[0]
+        system_database, "UPDATE messages SET relayed_at = now() - interval '193 hours' WHERE id = :id", id=ids[0]
     )
     sweep = Sweep(system_database)
     await sweep.look_at_all()

@@ -27,25 +27,14 @@ async def lease(database: Database, inbox: SomeInbox, count: int = 100) -> list[
     return [send.id for send in await claim(database, {Line(inbox.vps_id, 1): count}, 300)]
 
 
-async def put(database: Database, send_id: uuid.UUID, state: str, *, leases: int = 1) -> None:
+async def put(database: Database, send_id: uuid.UUID, state: str, *, is_silent: bool = False) -> None:
     async with database.system() as session:
         await session.execute(
             text(
-                "UPDATE messages SET state = :state, leases = :leases, lease_token = gen_random_uuid(),"
-                " lease_deadline = now() WHERE id = :id"
+                "UPDATE messages SET state = :state, leases = 1, lease_token = gen_random_uuid(),"
+                " lease_deadline = now(), silent_since = CASE WHEN :is_silent THEN now() END WHERE id = :id"
             ),
-            {"id": send_id, "state": state, "leases": leases},
-        )
-
-
-async def tell(database: Database, inbox: SomeInbox, send_id: uuid.UUID, kind: str) -> None:
-    async with database.system() as session:
-        await session.execute(
-            text(
-                "INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied)"
-                " VALUES (:tenant, :id, gen_random_uuid(), :kind, now(), true)"
-            ),
-            {"tenant": inbox.tenant.id, "id": send_id, "kind": kind},
+            {"id": send_id, "state": state, "is_silent": is_silent},
         )
 
 
@@ -90,11 +79,20 @@ async def test_a_message_that_waits_again_after_a_lease_may_have_been_sent(
     rest_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
 ) -> None:
     (send_id,) = await make_sends(system_database, inbox, 1)
-    await put(system_database, send_id, "accepted", leases=1)
+    await put(system_database, send_id, "accepted", is_silent=True)
     body = problem(await rest_client.delete(f"messages/{send_id}"), 409, "conflict")
     assert "accepted" in body["detail"]
     assert "may have been sent" in body["detail"]
     assert await states_of(system_database, [send_id]) == ["accepted"]
+
+
+async def test_a_message_that_its_server_gave_back_unsent_is_cancelled(
+    rest_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+) -> None:
+    (send_id,) = await make_sends(system_database, inbox, 1)
+    await put(system_database, send_id, "accepted")
+    assert (await rest_client.delete(f"messages/{send_id}")).status_code == 200
+    assert await states_of(system_database, [send_id]) == ["cancelled"]
 
 
 async def test_a_message_is_cancelled_once(rest_client: httpx.AsyncClient, inbox: SomeInbox) -> None:
@@ -169,16 +167,10 @@ async def test_claims_and_cancellations_at_once_never_both_have_a_message(
 async def test_when_an_inbox_goes_what_may_have_been_sent_is_not_called_cancelled(
     api_database: Database, system_database: Database, inbox: SomeInbox
 ) -> None:
-    never_leased, unsent, silent, silent_later = ids = await make_sends(system_database, inbox, 4)
-    for send_id in (unsent, silent, silent_later):
-        await put(system_database, send_id, "accepted", leases=2)
-    await tell(system_database, inbox, unsent, "requeued")
-    await tell(system_database, inbox, unsent, "lease_expired")
-    await tell(system_database, inbox, silent, "requeued")
-    await tell(system_database, inbox, silent_later, "lease_expired")
-    await tell(system_database, inbox, silent_later, "requeued")
+    _, unsent, silent = ids = await make_sends(system_database, inbox, 3)
+    await put(system_database, unsent, "accepted")
+    await put(system_database, silent, "accepted", is_silent=True)
     async with api_database.tenant(inbox.tenant.id) as session:
         scope = TenantScope(inbox.tenant.id, EVERYTHING)
-        assert await cancel_waiting_sends(session, scope, inbox.id, "The inbox was removed.") == 4
-    assert await states_of(system_database, ids) == ["cancelled", "cancelled", "uncertain", "uncertain"]
-    assert never_leased == ids[0]
+        assert await cancel_waiting_sends(session, scope, inbox.id, "The inbox was removed.") == 3
+    assert await states_of(system_database, ids) == ["cancelled", "cancelled", "uncertain"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from control_plane.delivery.states import FINAL, State
+from control_plane.delivery.states import FINAL, SETTLED, State
 from control_plane.queuer.leased_send import LeasedSend
 from tests.integration.send_life.postfix import Outcome, Postfix
 
@@ -96,8 +96,8 @@ class Ledger:
             assert (row.final_at is not None) == (row.state in FINAL)
             assert row.state not in _NOTHING_SENT or not given, f"it says {row.state} and Postfix has it"
             if send_id in self._ended:
-                assert row == _but_inbox(self._ended[send_id], row), "a final state was left"
-            elif row.state in FINAL:
+                assert row == _but_inbox(self._ended[send_id], row), "a settled state was left"
+            elif row.state in SETTLED:
                 self._ended[send_id] = row
         for postfix in postfixes:
             for told_id, outcome in postfix.outcomes.items():

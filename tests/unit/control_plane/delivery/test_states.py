@@ -1,4 +1,4 @@
-from control_plane.delivery.states import FINAL, MEANING, TRANSITIONS, Kind, State
+from control_plane.delivery.states import FINAL, MEANING, SETTLED, TRANSITIONS, Kind, State
 
 
 def test_every_state_has_a_sentence() -> None:
@@ -6,8 +6,14 @@ def test_every_state_has_a_sentence() -> None:
     assert all(sentence.endswith(".") for sentence in MEANING.values())
 
 
-def test_nothing_leaves_a_final_state() -> None:
-    assert not [state for state, _ in TRANSITIONS if state in FINAL]
+def test_nothing_leaves_a_settled_state() -> None:
+    assert not [state for state, _ in TRANSITIONS if state in SETTLED]
+
+
+def test_what_is_uncertain_may_be_settled_but_never_leased_again() -> None:
+    settled = {after for (before, _), after in TRANSITIONS.items() if before is State.UNCERTAIN}
+    assert settled <= SETTLED | {State.RELAYED}
+    assert {State.UNCERTAIN} == FINAL - SETTLED
 
 
 def test_every_state_that_is_not_final_can_end() -> None:
@@ -19,6 +25,8 @@ def test_only_a_lease_that_the_agent_did_not_use_leads_back() -> None:
     assert [(before, kind) for (before, kind), after in TRANSITIONS.items() if after is State.ACCEPTED] == [
         (State.QUEUED, Kind.LEASE_EXPIRED),
         (State.ACCEPTED, Kind.DEFERRED),
+        (State.ACCEPTED, Kind.LEASE_EXPIRED),
+        (State.DEAD, Kind.LEASE_EXPIRED),
     ]
 
 
