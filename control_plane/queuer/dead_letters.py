@@ -1,7 +1,7 @@
 """Dead letters, and what failed: listed, and retried or dropped by an operator.
 
-Only what Postfix never had is retried: a dead letter goes to the same server again, while its journal surely knows it by
-its id if it was submitted after all, and a failed send is one that the agent says it did not submit. What its tenant
+Only what Postfix never had is retried: a dead letter goes to the same server again, while its journal surely knows it
+by its id if it was submitted after all, and a failed send is one that the agent says it did not submit. What its tenant
 has sent again meanwhile is not.
 """
 
