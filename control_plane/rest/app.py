@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from control_plane.clock import utc_now
 from control_plane.messages.together import AcceptsTogether
 from control_plane.providers.registry import build_providers
-from control_plane.rest import dns_records, inboxes, messages, queue, vps
+from control_plane.rest import dns_records, inboxes, messages, queue, server_commands, vps
 from control_plane.rest.body_limit import MAX_BODY
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
@@ -33,7 +33,7 @@ def make_app(settings: Settings) -> FastAPI:
         clock=utc_now,
         accepting=AcceptsTogether(database, utc_now),
     )
-    resources = [resource.router for resource in (vps, inboxes, dns_records, messages, queue)]
+    resources = [resource.router for resource in (vps, server_commands, inboxes, dns_records, messages, queue)]
     app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY)
     app.state.parts = parts
     return app
