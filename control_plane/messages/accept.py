@@ -1,27 +1,28 @@
-"""Accept a send: check it, compose it, and insert it with its idempotency key in the caller's transaction.
+"""Accept sends: check each, compose it, and insert all with their idempotency keys in the caller's transaction.
 
-This is a hot path: two round trips on psycopg, no ORM. Whether the send may leave (suppression, limits, tenant state)
-is judged when it is claimed, not here, since both can change in between.
+This is a hot path on psycopg, no ORM, and its round trips are shared by all sends that are accepted together. Whether a
+send may leave (suppression, limits, tenant state) is judged when it is claimed, not here, since both can change in
+between.
 """
 
 import asyncio
 import datetime as dt
 import uuid
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from psycopg import AsyncConnection
 
-from control_plane.errors import InvalidInput
+from control_plane.errors import InvalidInput, PenguinError
 from control_plane.inboxes.addresses import EmailAddress, parse_address
 from control_plane.messages.compose import Draft, compose, message_id
-from control_plane.messages.send_request import AcceptedSend, Idempotency, Priority, SendRequest
-from control_plane.messages.sender import Sender, find_sender
+from control_plane.messages.insert import Entry, NewSend, insert_sends
+from control_plane.messages.send_request import AcceptedSend, Idempotency, SendRequest
+from control_plane.messages.sender import Asked, Sender, find_sender, find_senders, found_sender
 from control_plane.tenancy.scope import TenantScope
 from db.ids import uuid7
-
-_INSERT_SEND = Path(__file__).with_name("insert_send.sql").read_text(encoding="utf-8")
 
 # Days ahead: a send that waits longer is more likely a wrong year than a wish.
 _FURTHEST = dt.timedelta(days=366)
@@ -31,41 +32,41 @@ _LARGE = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class NewSend:
-    """A send that is composed and goes into the table."""
+class WantedSend:
+    """A send that a client wants accepted, and the key under which it may ask again."""
 
-    id: uuid.UUID
-    priority: Priority
-    recipient: str
-    subject: str
-    payload: bytes = field(repr=False)
-    send_at: dt.datetime
-    #: The uncertain send that it sends again, if any.
-    resend_of: uuid.UUID | None = None
+    inbox_id: uuid.UUID
+    request: SendRequest
+    idempotency: Idempotency | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """What `find_senders` looks for."""
+        return self.inbox_id, self.idempotency.key if self.idempotency else None
 
 
-async def accept_send(
-    connection: AsyncConnection[Any],
-    scope: TenantScope,
-    inbox_id: uuid.UUID,
-    request: SendRequest,
-    idempotency: Idempotency | None = None,
-) -> AcceptedSend:
-    """Insert the send and return it, or return the one that the idempotency key stands for.
+async def accept_sends(
+    connection: AsyncConnection[Any], scope: TenantScope, wanted: Sequence[WantedSend]
+) -> list[AcceptedSend | PenguinError]:
+    """Insert the sends that are right, and tell of each what became of it, in order.
 
-    Raises `NotFound` for an inbox that is not the tenant's, `Conflict` for one that is not ready,
-    `IdempotencyKeyReused` when the key came with another request, `InvalidInput` and `TooLarge`.
+    That is the send, or the one that its idempotency key stands for, or `NotFound` for an inbox that is not the
+    tenant's, `Conflict` for one that is not ready, `IdempotencyKeyReused` when the key came with another request,
+    `InvalidInput` or `TooLarge`.
     """
-    recipient = parse_address(request.to, "/to")
-    sender = await find_sender(connection, scope, inbox_id, idempotency)
-    if repeated := sender.repeated(idempotency):
-        return repeated
-    sender.require_server()
-    if len(request.text or "") + len(request.html or "") < _LARGE:
-        send = compose_send(sender, request, recipient, uuid7())
+    found = await find_senders(connection, scope, (each.asked for each in wanted))
+    if sum(len(each.request.text or "") + len(each.request.html or "") for each in wanted) < _LARGE:
+        judged = _judge_all(found, wanted)
     else:
-        send = await asyncio.to_thread(compose_send, sender, request, recipient, uuid7())
-    return await insert_send(connection, scope, sender, send, idempotency)
+        judged = await asyncio.to_thread(_judge_all, found, wanted)
+    entries = [each for each in judged if isinstance(each, Entry)]
+    inserted = {entry.sends[0].id for entry in await insert_sends(connection, scope, entries)} if entries else set()
+    if len(inserted) < len(entries):
+        found = await find_senders(connection, scope, (each.asked for each in wanted))
+    return [
+        _outcome(each, found.get(asking.asked), inserted) if isinstance(each, Entry) else each
+        for each, asking in zip(judged, wanted, strict=True)
+    ]
 
 
 def compose_send(sender: Sender, request: SendRequest, recipient: EmailAddress, send_id: uuid.UUID) -> NewSend:
@@ -84,6 +85,14 @@ def compose_send(sender: Sender, request: SendRequest, recipient: EmailAddress, 
     return NewSend(send_id, request.priority, str(recipient), request.subject, payload, send_at)
 
 
+def ordered_ids(count: int) -> list[uuid.UUID]:
+    """Return new ids in their order: those of one millisecond are in none.
+
+    The queue takes by id what is due at the same moment.
+    """
+    return sorted((uuid7() for _ in range(count)), key=attrgetter("int"))
+
+
 async def insert_send(
     connection: AsyncConnection[Any],
     scope: TenantScope,
@@ -93,30 +102,56 @@ async def insert_send(
 ) -> AcceptedSend:
     """Insert a composed send, or return the one that a request under the same key inserted meanwhile.
 
-    Raises `Conflict` and `IdempotencyKeyReused` as `accept_send` does.
+    Raises `Conflict` and `IdempotencyKeyReused`.
     """
-    row = {
-        "tenant_id": scope.tenant_id,
-        "id": send.id,
-        "workspace_id": sender.workspace_id,
-        "inbox_id": sender.inbox_id,
-        "vps_id": sender.require_server(),
-        "priority": send.priority.value,
-        "envelope_sender": sender.email_address,
-        "recipient": send.recipient,
-        "signing_domain": sender.domain,
-        "subject": send.subject,
-        "payload": send.payload,
-        "send_at": send.send_at,
-        "resend_of": send.resend_of,
-        "key": idempotency.key if idempotency else None,
-        "request_sha256": idempotency.request_sha256 if idempotency else None,
-    }
-    inserted = await (await connection.execute(_INSERT_SEND, row)).fetchone()
-    if inserted is not None:
-        return AcceptedSend(send.id, message_id(send.id, sender.domain), inserted[0], inserted[1])
-    present = await find_sender(connection, scope, sender.inbox_id, idempotency)
+    entry = _entry(sender, send, idempotency)
+    if await insert_sends(connection, scope, [entry]):
+        return _accepted(entry)
+    return _taken(await find_sender(connection, scope, sender.inbox_id, idempotency), idempotency)
+
+
+def _judge_all(
+    found: Mapping[Asked, Sender], wanted: Sequence[WantedSend]
+) -> list[Entry | AcceptedSend | PenguinError]:
+    ids = ordered_ids(len(wanted))
+    return [_judge(found.get(each.asked), each, send_id) for each, send_id in zip(wanted, ids, strict=True)]
+
+
+def _judge(found: Sender | None, wanted: WantedSend, send_id: uuid.UUID) -> Entry | AcceptedSend | PenguinError:
+    """Return what to insert, or what the request comes to without that."""
+    try:
+        recipient = parse_address(wanted.request.to, "/to")
+        sender = found_sender(found)
+        if repeated := sender.repeated(wanted.idempotency):
+            return repeated
+        sender.require_server()
+        return _entry(sender, compose_send(sender, wanted.request, recipient, send_id), wanted.idempotency)
+    except PenguinError as error:
+        return error
+
+
+def _outcome(entry: Entry, found: Sender | None, inserted: Set[uuid.UUID]) -> AcceptedSend | PenguinError:
+    """Return the send if it went in, or else what kept it out, which the second look has found."""
+    if entry.sends[0].id in inserted:
+        return _accepted(entry)
+    try:
+        return _taken(found_sender(found), entry.idempotency)
+    except PenguinError as error:
+        return error
+
+
+def _taken(present: Sender, idempotency: Idempotency | None) -> AcceptedSend:
     return present.repeated(idempotency) or present.refuse_changed()
+
+
+def _entry(sender: Sender, send: NewSend, idempotency: Idempotency | None) -> Entry:
+    return Entry(sender, (send,), idempotency, {"message_id": str(send.id)})
+
+
+def _accepted(entry: Entry) -> AcceptedSend:
+    (send,) = entry.sends
+    # `accepted_at` is the transaction's time by default, and so is `now`.
+    return AcceptedSend(send.id, message_id(send.id, entry.sender.domain), entry.sender.now, send.send_at)
 
 
 def _when(wished: dt.datetime | None, now: dt.datetime) -> dt.datetime:
@@ -125,4 +160,4 @@ def _when(wished: dt.datetime | None, now: dt.datetime) -> dt.datetime:
         return now
     if wished - now > _FURTHEST:
         raise InvalidInput(f"A send may wait {_FURTHEST.days} days at most.", "/send_at")
-    return wished
+    return wished.astimezone(now.tzinfo)

@@ -19,8 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, NotFound
-from control_plane.messages.accept import NewSend, insert_send
+from control_plane.messages.accept import insert_send
 from control_plane.messages.compose import renamed
+from control_plane.messages.insert import NewSend
 from control_plane.messages.send_request import AcceptedSend, Idempotency, Priority
 from control_plane.messages.sender import find_sender
 from control_plane.tenancy.scope import TenantScope

@@ -2,24 +2,30 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Never
 
 from psycopg import AsyncConnection
-from psycopg.rows import namedtuple_row
+from psycopg.rows import class_row
 
 from control_plane.errors import Conflict, IdempotencyKeyReused, NotFound
 from control_plane.messages.compose import message_id
 from control_plane.messages.send_request import AcceptedSend, Idempotency
 from control_plane.tenancy.scope import TenantScope
 
-_FIND_SENDER = Path(__file__).with_name("find_sender.sql").read_text(encoding="utf-8")
+_FIND_SENDERS = Path(__file__).with_name("find_senders.sql").read_text(encoding="utf-8")
+
+
+#: An inbox and an idempotency key, or None.
+Asked = tuple[uuid.UUID, str | None]
 
 
 class Sender(NamedTuple):
-    """A row of find_sender.sql; what comes after `now` is None but for a key that was used before."""
+    """A row of find_senders.sql; what comes after `now` is None but for a key that was used before."""
 
     inbox_id: uuid.UUID
+    key: str | None
     workspace_id: uuid.UUID
     vps_id: uuid.UUID | None
     email_address: str
@@ -68,9 +74,27 @@ async def find_sender(
     connection: AsyncConnection[Any], scope: TenantScope, inbox_id: uuid.UUID, idempotency: Idempotency | None
 ) -> Sender:
     """Return the tenant's inbox with what the key stands for; raise `NotFound`."""
-    cursor = connection.cursor(row_factory=namedtuple_row)
-    parameters = {"tenant_id": scope.tenant_id, "inbox_id": inbox_id, "key": idempotency.key if idempotency else None}
-    found: Any = await (await cursor.execute(_FIND_SENDER, parameters)).fetchone()
-    if found is None:
+    asked = (inbox_id, idempotency.key if idempotency else None)
+    return found_sender((await find_senders(connection, scope, [asked])).get(asked))
+
+
+async def find_senders(
+    connection: AsyncConnection[Any], scope: TenantScope, asked: Iterable[Asked]
+) -> dict[Asked, Sender]:
+    """Return the same for pairs of an inbox and a key; pairs whose inbox is not the tenant's are left out."""
+    pairs = dict.fromkeys(asked)
+    cursor = connection.cursor(row_factory=class_row(Sender))
+    parameters = {
+        "tenant_id": scope.tenant_id,
+        "inbox_ids": [inbox_id for inbox_id, _ in pairs],
+        "keys": [key for _, key in pairs],
+    }
+    await cursor.execute(_FIND_SENDERS, parameters)
+    return {(sender.inbox_id, sender.key): sender async for sender in cursor}
+
+
+def found_sender(sender: Sender | None) -> Sender:
+    """Return the sender that was asked for; raise `NotFound` when there is none."""
+    if sender is None:
         raise NotFound("There is no such inbox.")
-    return Sender(*found)
+    return sender

@@ -52,13 +52,14 @@ async def presented_key(
     return parse_api_key(credentials.credentials)
 
 
-_Presented = Annotated[PresentedKey, Depends(presented_key)]
+#: A route that takes no more than this leaves it to what it calls to verify the key and to ask for the permission.
+Presented = Annotated[PresentedKey, Depends(presented_key)]
 
 
 def transaction(permission: Permission) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default
     """Make the dependency that authenticates, asks for the permission, and gives the request's transaction."""
 
-    async def open_transaction(request: Request, presented: _Presented) -> AsyncIterator[Access]:
+    async def open_transaction(request: Request, presented: Presented) -> AsyncIterator[Access]:
         parts = parts_of(request)
         async with parts.database.tenant(presented.tenant_id) as session:
             scope = await scope_of_key(await driver_connection(session), presented, parts.clock)
@@ -71,7 +72,7 @@ def transaction(permission: Permission) -> Any:  # noqa: ANN401 - Depends() is t
 def hot_transaction(permission: Permission) -> Any:  # noqa: ANN401 - as above
     """Make the same dependency for a route that works on psycopg alone."""
 
-    async def open_transaction(request: Request, presented: _Presented) -> AsyncIterator[HotAccess]:
+    async def open_transaction(request: Request, presented: Presented) -> AsyncIterator[HotAccess]:
         parts = parts_of(request)
         async with parts.database.tenant_connection(presented.tenant_id) as connection:
             scope = await scope_of_key(connection, presented, parts.clock)
@@ -84,7 +85,7 @@ def hot_transaction(permission: Permission) -> Any:  # noqa: ANN401 - as above
 def identity(permission: Permission) -> Any:  # noqa: ANN401 - as above
     """Make the dependency of a route that waits for others meanwhile: the scope, and no session held."""
 
-    async def identify(request: Request, presented: _Presented) -> TenantScope:
+    async def identify(request: Request, presented: Presented) -> TenantScope:
         parts = parts_of(request)
         async with parts.database.tenant_connection(presented.tenant_id) as connection:
             scope = await scope_of_key(connection, presented, parts.clock)

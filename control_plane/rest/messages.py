@@ -3,20 +3,21 @@
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 
 from control_plane.delivery.states import State
-from control_plane.messages.accept import accept_send
+from control_plane.messages.accept import WantedSend
 from control_plane.messages.cancel import cancel_send
 from control_plane.messages.listing import list_sends
 from control_plane.messages.resend import resend
 from control_plane.messages.send_request import AcceptedSend
 from control_plane.messages.timeline import load_send
 from control_plane.rest import batches
-from control_plane.rest.access import Access, HotAccess, hot_transaction, transaction
+from control_plane.rest.access import Access, Presented, transaction
 from control_plane.rest.message_views import MessageAccepted, MessageList, MessageView, summary, view
 from control_plane.rest.new_message import NewMessage, RequestKey
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.parts import parts_of
 from control_plane.tenancy.permissions import Permission
 
 router = APIRouter(tags=["messages"])
@@ -24,20 +25,25 @@ router.include_router(batches.router)
 
 _Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
 _Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
-_SendingHot = Annotated[HotAccess, hot_transaction(Permission.SEND_MESSAGES)]
 
 
 @router.post("/inboxes/{inbox_id}/messages", status_code=status.HTTP_202_ACCEPTED)
 async def send(
-    inbox_id: uuid.UUID, body: NewMessage, response: Response, idempotency: RequestKey, access: _SendingHot
+    *,
+    request: Request,
+    presented: Presented,
+    inbox_id: uuid.UUID,
+    body: NewMessage,
+    response: Response,
+    idempotency: RequestKey,
 ) -> MessageAccepted:
     """Accept a message for sending.
 
     The same request under the same Idempotency-Key gives the same answer and sends nothing again; another request
     under that key is refused with 409.
     """
-    accepted = await accept_send(access.connection, access.scope, inbox_id, body.as_request(), idempotency)
-    return _accepted(accepted, response)
+    wanted = WantedSend(inbox_id, body.as_request(), idempotency)
+    return _accepted(await parts_of(request).accepting.accept(presented, wanted), response)
 
 
 @router.get("/inboxes/{inbox_id}/messages")

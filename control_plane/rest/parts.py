@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from control_plane.clock import Clock
+from control_plane.messages.together import AcceptsTogether
 from control_plane.providers.base import Provider
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
@@ -21,6 +22,7 @@ class Parts:
     sealer: Sealer
     providers: Mapping[str, Provider]
     clock: Clock
+    accepting: AcceptsTogether
 
 
 def parts_of(request: Request) -> Parts:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from starlette.types import Message, Receive, Scope, Send
 
 from control_plane.inboxes.change import begin_removal
-from control_plane.messages.accept import accept_send
+from control_plane.messages.accept import WantedSend, accept_sends
 from control_plane.messages.cancel import cancel_waiting_sends
 from control_plane.messages.compose import MAX_MESSAGE
 from control_plane.messages.send_request import SendRequest
@@ -386,9 +386,8 @@ async def test_the_removal_of_an_inbox_waits_for_a_send_and_cancels_it(
 ) -> None:
     scope = TenantScope(inbox.tenant.id, EVERYTHING)
     async with api_database.tenant(inbox.tenant.id) as session:
-        await accept_send(
-            await driver_connection(session), scope, inbox.id, SendRequest("anna@example.net", "Hello", "Hello")
-        )
+        wanted = WantedSend(inbox.id, SendRequest("anna@example.net", "Hello", "Hello"))
+        await accept_sends(await driver_connection(session), scope, [wanted])
         removal = asyncio.create_task(rest_client.delete(f"inboxes/{inbox.id}"))
         await until_blocked(system_database)
     assert (await removal).status_code == 202

@@ -13,9 +13,9 @@ from control_plane.delivery.apply import apply_events
 from control_plane.delivery.states import State
 from control_plane.errors import Conflict
 from control_plane.inboxes.change import begin_removal, change_inbox
-from control_plane.messages.accept import accept_send
+from control_plane.messages.accept import WantedSend, accept_sends
 from control_plane.messages.cancel import cancel_waiting_sends
-from control_plane.messages.send_request import Idempotency, Priority, SendRequest
+from control_plane.messages.send_request import AcceptedSend, Idempotency, Priority, SendRequest
 from control_plane.queuer import statements
 from control_plane.queuer.leased_send import LeasedSend
 from control_plane.queuer.refill import Refill
@@ -24,7 +24,7 @@ from control_plane.queuer.sweep import Sweep
 from control_plane.tenancy.permissions import EVERYTHING
 from control_plane.tenancy.scope import TenantScope
 from db.session import Database
-from protos.agent.v1.delivery_pb2 import DeliveryEvent
+from protos.agent.v1.delivery_pb2 import DeliveryEvent, EventsConfirmed
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_inbox
 from tests.integration.send_life.clock import ModelClock
@@ -91,14 +91,15 @@ class ControlPlane:
         request = SendRequest(
             to=to, subject="Fish", text="Herring.", priority=Priority(priority), send_at=self.clock.now + wait
         )
+        wanted = WantedSend(inbox_id, request, Idempotency(key, bytes(32)))
         ids = set()
         for _ in range(2):
-            try:
-                async with self.api.tenant_connection(self.tenant.id) as connection:
-                    sent = await accept_send(connection, self.scope, inbox_id, request, Idempotency(key, bytes(32)))
-            except Conflict:
+            async with self.api.tenant_connection(self.tenant.id) as connection:
+                [sent] = await accept_sends(connection, self.scope, [wanted])
+            if isinstance(sent, Conflict):
                 assert inbox_id not in self.ledger.ready
                 return
+            assert isinstance(sent, AcceptedSend), sent
             ids.add(sent.id)
         [send_id] = ids
         self.ledger.accepted[send_id] = inbox_id
@@ -161,12 +162,12 @@ class ControlPlane:
 
     # ------------------------------------------------------------ the hub
 
-    async def apply(self, vps_id: uuid.UUID, events: Sequence[DeliveryEvent]) -> list[bytes]:
+    async def apply(self, vps_id: uuid.UUID, events: Sequence[DeliveryEvent]) -> EventsConfirmed:
         """Apply a batch; what is told under an old lease must change nothing."""
         before = await self.rows()
         confirmed = await apply_events(self.system, vps_id, events)
         after = await self.rows()
-        assert confirmed == [event.event_id for event in events]
+        assert list(confirmed.event_ids) == [event.event_id for event in events]
         current = {row.id.bytes for row in before.values()} & {
             event.send_id for event in events if _is_current(before, event)
         }
@@ -190,7 +191,7 @@ class ControlPlane:
 
     async def _claimed(self, batches: Sequence[Sequence[LeasedSend]]) -> None:
         leased = sorted((send for batch in batches for send in batch), key=lambda send: send.id)
-        self.ledger.claimed(leased, await self.rows(), self.clock.now)
+        self.ledger.claimed(leased, await self.rows(), self.clock.database_now, self.clock.latest)
         self.unwritten += leased
 
     async def _check_events(self, before: dict[uuid.UUID, Row], events: Sequence[DeliveryEvent]) -> None:
