@@ -6,11 +6,11 @@ import httpx
 from starlette.types import ASGIApp
 
 
-def client_of(app: ASGIApp, api_key: str | None) -> httpx.AsyncClient:
-    """Return a client whose paths are relative to /api/v1/; errors of the application are answers, as on the wire."""
+def client_of(app: ASGIApp, api_key: str | None, door: str = "api/v1") -> httpx.AsyncClient:
+    """Return a client whose paths are relative to the door; errors of the application are answers, as on the wire."""
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app, raise_app_exceptions=False),
-        base_url="http://penguin.test/api/v1/",
+        base_url=f"http://penguin.test/{door}/",
         headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
     )
 

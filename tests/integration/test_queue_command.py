@@ -1,3 +1,4 @@
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -5,12 +6,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner
 
 from control_plane.cli import queue
+from control_plane.cli.actor import this_user
 from control_plane.cli.main import app
+from db.models import OperatorAct
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server
@@ -88,3 +91,24 @@ def test_dead_letters_are_listed_and_retried_or_dropped(
     assert command("retry", dead) == (0, {"retried": [dead], "left": []})
     assert command("dead", as_json=False) == (0, "There are no dead letters.\n")
     assert command("drop", dead, as_json=False)[0] == 1
+
+
+async def test_what_is_done_is_recorded_with_who_and_why(
+    command: Command, waiting: tuple[SomeInbox, list[uuid.UUID]], system_database: Database
+) -> None:
+    _, dead = waiting[1]
+    for words in (("pause", "priority", "low"), ("resume", "priority", "low"), ("retry", dead)):
+        await asyncio.to_thread(command, *words, "--reason", f"a {words[0]}")
+    async with system_database.system() as session:
+        acts = (await session.scalars(select(OperatorAct).order_by(OperatorAct.at))).all()
+    assert [(act.act, act.reason) for act in acts] == [
+        ("queue.pause", "a pause"),
+        ("queue.resume", "a resume"),
+        ("queue.retry", "a retry"),
+    ]
+    assert {(act.door, act.actor, act.key_id) for act in acts} == {("cli", this_user().name, None)}
+    assert [act.subject for act in acts] == [
+        {"subject": "priority", "priority": "low"},
+        {"subject": "priority", "priority": "low"},
+        {"message_id": str(dead)},
+    ]

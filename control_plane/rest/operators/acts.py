@@ -50,7 +50,7 @@ class ActView(BaseModel):
 class ActPage(BaseModel):
     """A page of acts; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ACT], "next": None}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ACT], "next": ACT}})
 
     items: list[ActView]
     next: uuid.UUID | None

@@ -40,7 +40,7 @@ _LETTER: JsonDict = {
     "accepted_at": MOMENT,
     "queued_at": MOMENT,
 }
-_EVENT: JsonDict = {"kind": "lease_expired", "at": MOMENT, "applied": True, "detail": None}
+_EVENT: JsonDict = {"kind": "dead", "at": MOMENT, "applied": True, "detail": "its server took it 5 times"}
 
 
 class LetterView(BaseModel):
@@ -81,7 +81,7 @@ class LetterDetail(LetterView):
 class LetterPage(BaseModel):
     """A page of dead letters; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_LETTER], "next": None}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_LETTER], "next": MESSAGE}})
 
     items: list[LetterView]
     next: uuid.UUID | None
