@@ -1,6 +1,7 @@
 """The journal's door: each method is one durable operation, done when it returns."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -160,10 +161,15 @@ class Journal:
         """Return the oldest events that are not confirmed."""
         return await self._writer.submit(lambda connection: spool.oldest_events(connection, limit))
 
-    async def confirm(self, event_ids: Iterable[bytes]) -> None:
-        """Forget these events; ids that are not there are ignored."""
-        ids = list(event_ids)
-        await self._write(lambda connection: spool.remove_events(connection, ids))
+    async def confirm(self, event_ids: Iterable[bytes], closed_send_ids: Iterable[bytes] = ()) -> None:
+        """Forget these events, and note which sends will never be leased again; unknown ids are ignored."""
+        ids, closed = list(event_ids), list(closed_send_ids)
+
+        def confirm(connection: sqlite3.Connection) -> None:
+            spool.remove_events(connection, ids)
+            settling.close(connection, closed)
+
+        await self._write(confirm)
 
     async def counts(self) -> Counts:
         """Count for the health report."""

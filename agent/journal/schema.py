@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.journal.errors import JournalCorrupt
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: "PnAJ": tells an agent's journal from any other SQLite file.
 _APPLICATION_ID = 0x506E414A
 
@@ -19,6 +19,8 @@ CREATE TABLE sends (
                                          'lease_expired', 'failed', 'uncertain')),
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 2),
     lease_token BLOB NOT NULL CHECK (length(lease_token) = 16),
+    lease_number INTEGER NOT NULL DEFAULT 0,
+    -- The latest of all its leases.
     lease_deadline_ms INTEGER NOT NULL,
     -- The same by the clock of the boot in which it was taken: setting the wall clock lengthens no lease.
     boot_id TEXT NOT NULL DEFAULT '',
@@ -28,6 +30,8 @@ CREATE TABLE sends (
     relayed_ms INTEGER,
     -- The event that ended it (DeliveryEvent), to tell again under a new lease.
     outcome BLOB,
+    -- The control plane has said that it will never be leased again.
+    closed INTEGER NOT NULL DEFAULT 0,
     changed_ms INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX sends_open ON sends (state) WHERE state IN ('intent', 'submitting', 'relayed');
@@ -72,7 +76,9 @@ CREATE TABLE numbers (
     value INTEGER NOT NULL
 ) STRICT;
 -- log_hole_ms: when it was last found that lines of the mail log had gone unread; 0 for never.
-INSERT INTO numbers VALUES ('malformed_envelopes', 0), ('malformed_log_lines', 0), ('log_hole_ms', 0);
+-- forgotten_until_ms: the latest deadline of any lease of a send that was forgotten.
+INSERT INTO numbers VALUES
+    ('malformed_envelopes', 0), ('malformed_log_lines', 0), ('log_hole_ms', 0), ('forgotten_until_ms', 0);
 """
 
 #: From each older version to the next.
@@ -80,6 +86,11 @@ _UPGRADES = {
     1: """
 ALTER TABLE sends ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE sends ADD COLUMN boot_deadline_ms INTEGER NOT NULL DEFAULT 0;
+""",
+    2: """
+ALTER TABLE sends ADD COLUMN lease_number INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sends ADD COLUMN closed INTEGER NOT NULL DEFAULT 0;
+INSERT INTO numbers VALUES ('forgotten_until_ms', 0);
 """,
 }
 

@@ -10,21 +10,28 @@ from dataclasses import dataclass
 from agent.journal.errors import JournalCorrupt
 from agent.journal.records import Refusal, Taken, TakenAt
 from agent.journal.spool import Subject, add_event, make_event, parse_event, told_again
-from agent.journal.states import IN_HAND, TRANSITIONS, Arrival, Known, SendState, on_arrival, sources
+from agent.journal.states import IN_HAND, TRANSITIONS, Arrival, Known, Lease, SendState, on_arrival, sources
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
 
 _BY_SEND_ID = """
-SELECT id, send_id, state, lease_token, lease_deadline_ms, queue_id, relayed_ms, outcome, changed_ms
+SELECT id, send_id, state, lease_token, lease_number, queue_id, relayed_ms, outcome, changed_ms
 FROM sends WHERE send_id = ?
 """
 _IN_POSTFIX = """
-SELECT id, send_id, state, lease_token, lease_deadline_ms, queue_id, relayed_ms, outcome, changed_ms
+SELECT id, send_id, state, lease_token, lease_number, queue_id, relayed_ms, outcome, changed_ms
 FROM sends WHERE queue_id = ? AND state IN ('submitting', 'relayed', 'uncertain')
 """
 _INSERT = """
-INSERT INTO sends (send_id, state, priority, lease_token, lease_deadline_ms, boot_id, boot_deadline_ms, changed_ms)
-VALUES (?, 'intent', ?, ?, ?, ?, ?, ?)
+INSERT INTO sends
+    (send_id, state, priority, lease_token, lease_number, lease_deadline_ms, boot_id, boot_deadline_ms, changed_ms)
+VALUES (?, 'intent', ?, ?, ?, ?, ?, ?, ?)
 """
+_RENEW = """
+UPDATE sends
+SET lease_token = ?, lease_number = ?, lease_deadline_ms = max(lease_deadline_ms, ?), boot_id = ?, boot_deadline_ms = ?
+WHERE id = ?
+"""
+_FORGOTTEN_UNTIL = "SELECT value FROM numbers WHERE name = 'forgotten_until_ms'"
 _RESTART = """
 UPDATE sends SET state = 'intent', priority = ?, queue_id = NULL, outcome = NULL, changed_ms = ? WHERE id = ?
 """
@@ -61,7 +68,7 @@ class SendRow:
     send_id: bytes
     state: SendState
     lease_token: bytes
-    lease_deadline_ms: int
+    lease_number: int
     queue_id: str | None
     relayed_ms: int | None
     outcome: bytes | None
@@ -82,8 +89,9 @@ def take(connection: sqlite3.Connection, taken: Taken, at: TakenAt) -> Arrival:
     """Journal an envelope that has come from Redis, and say what it was."""
     envelope = taken.envelope
     row = find_send(connection, envelope.send_id)
-    known = Known(row.state, row.lease_token, row.lease_deadline_ms) if row else None
-    arrival = on_arrival(known, envelope.lease_token, envelope.lease_deadline_ms)
+    known = Known(row.state, row.lease_token, row.lease_number) if row else None
+    lease = Lease(envelope.lease_token, envelope.lease_number, envelope.lease_deadline_ms)
+    arrival = on_arrival(known, lease, connection.execute(_FORGOTTEN_UNTIL).fetchone()[0])
     if arrival is Arrival.DROP:
         return arrival
     if row is None:
@@ -190,10 +198,7 @@ def _insert(connection: sqlite3.Connection, taken: Taken, at: TakenAt) -> None:
 
 def _renew(connection: sqlite3.Connection, row: SendRow, taken: Taken, arrival: Arrival, at: TakenAt) -> None:
     """Put a known send under its new lease."""
-    connection.execute(
-        "UPDATE sends SET lease_token = ?, lease_deadline_ms = ?, boot_id = ?, boot_deadline_ms = ? WHERE id = ?",
-        (*_lease(taken, at), row.id),
-    )
+    connection.execute(_RENEW, (*_lease(taken, at), row.id))
     if arrival is Arrival.REPEAT:
         _tell_again(connection, row, taken.envelope.lease_token)
         return
@@ -202,10 +207,11 @@ def _renew(connection: sqlite3.Connection, row: SendRow, taken: Taken, arrival: 
         connection.execute(_RESTART, (taken.priority, at.wall_ms, row.id))
 
 
-def _lease(taken: Taken, at: TakenAt) -> tuple[bytes, int, str, int]:
+def _lease(taken: Taken, at: TakenAt) -> tuple[bytes, int, int, str, int]:
     """Return a lease as it stands in a row, by both clocks."""
-    deadline = taken.envelope.lease_deadline_ms
-    return (taken.envelope.lease_token, deadline, at.boot.boot_id, at.boot.deadline(deadline, at.wall_ms))
+    envelope = taken.envelope
+    boot_deadline = at.boot.deadline(envelope.lease_deadline_ms, at.wall_ms)
+    return (envelope.lease_token, envelope.lease_number, envelope.lease_deadline_ms, at.boot.boot_id, boot_deadline)
 
 
 def _keep_envelope(connection: sqlite3.Connection, row_id: int, taken: Taken) -> None:

@@ -1,17 +1,39 @@
-"""Recovery and housekeeping, as functions on an open transaction."""
+"""Recovery and housekeeping, as functions on an open transaction.
+
+The rule for forgetting a send, which must never be submitted a second time:
+
+1. What may have been submitted is forgotten only when the control plane has said that the send is closed: its final
+   state is committed there, and no lease of it will be given again. That its events are confirmed is not enough. One
+   that came under an older lease is recorded and changes nothing there; then the send is leased anew, and again, and an
+   envelope with a fresh deadline may come whenever Redis can be reached again.
+2. What remains are copies of envelopes from before: entries that were read and not acknowledged, or that a queuer wrote
+   late. Their leases ended by the database's clock no later than the last lease that the send was here under, so the
+   latest such deadline of all that was forgotten is kept (`forgotten_until_ms`), and of an unknown send only a lease
+   that ends later is taken. That compares two deadlines of one clock, and asks no clock of this server.
+
+So the seven days only bound how much is remembered. The server's wall clock decides when to forget, and never whether
+that is safe: set ahead, it has closed sends forgotten early, and what waits in the queue under leases as old as theirs
+is dropped, comes back when those have run out, and goes then. Set back, it could make a lease look longer; the boot
+clock bounds that for what is in hand (`clock`), and rule 2 for what is forgotten. A send that was not closed within
+the seven days is told of again, which is answered with whether it is by now.
+
+What was never submitted (its lease ran out, or it failed) needs no closing: a new lease starts it again in any case.
+"""
 
 import sqlite3
+from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
 from agent.journal.errors import JournalCorrupt
 from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled
 from agent.journal.sends import end, find_send, take_back
+from agent.journal.spool import add_event, parse_event, told_again
 from agent.journal.states import SendState
 from protos.queue.v1.envelope_pb2 import Envelope
 
-#: How long a final send is remembered, so that a late copy of its envelope is known. Also how long Postfix is given to
-#: log an outcome: longer than any queue life that mailstack sets.
+#: How long a final send is remembered at least, while the clock is not set. Also how long Postfix is given to log an
+#: outcome: longer than any queue life that mailstack sets.
 REMEMBERED_MS = 7 * 24 * 3600 * 1000
 #: Rows changed by one round of housekeeping, so that it does not hold up the sends.
 _ROUND = 500
@@ -26,8 +48,15 @@ WHERE sends.state IN ('intent', 'submitting')
 ORDER BY sends.priority, sends.id
 """
 _FORGETTABLE = """
-SELECT id FROM sends
-WHERE changed_ms < ? AND state NOT IN ('intent', 'submitting', 'relayed')
+SELECT id, lease_deadline_ms FROM sends
+WHERE changed_ms < :before AND lease_deadline_ms < :before
+  AND (state IN ('lease_expired', 'failed') OR (closed AND state NOT IN ('intent', 'submitting', 'relayed')))
+  AND NOT EXISTS (SELECT 1 FROM events WHERE events.send_id = sends.send_id)
+ORDER BY changed_ms LIMIT :round
+"""
+_NOT_CLOSED = """
+SELECT id, lease_token, outcome FROM sends
+WHERE changed_ms < ? AND NOT closed AND state IN ('delivered', 'bounced', 'expired', 'uncertain')
   AND NOT EXISTS (SELECT 1 FROM events WHERE events.send_id = sends.send_id)
 ORDER BY changed_ms LIMIT ?
 """
@@ -35,6 +64,7 @@ _SET_ASIDE = """
 INSERT INTO malformed (stream, entry_id, at_ms, reason, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _SILENT = "SELECT send_id FROM sends WHERE state = 'relayed' AND changed_ms < ? LIMIT ?"
+_FORGOTTEN_UNTIL = "UPDATE numbers SET value = max(value, ?) WHERE name = 'forgotten_until_ms'"
 
 
 def open_sends(connection: sqlite3.Connection, boot_id: str) -> list[OpenSend]:
@@ -69,7 +99,7 @@ def settle(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> Settl
 
 
 def forget_old(connection: sqlite3.Connection, now_ms: int) -> int:
-    """Forget old final sends whose events are all confirmed; end those of which the log has been silent too long.
+    """Forget old final sends, by the rule above, and end those of which the log has been silent too long.
 
     Returns how many rows changed; 0 when nothing is left to do.
     """
@@ -78,9 +108,16 @@ def forget_old(connection: sqlite3.Connection, now_ms: int) -> int:
     silent = connection.execute(_SILENT, (before, _ROUND)).fetchall()
     for (send_id,) in silent:
         end(connection, send_id, silence, now_ms)
-    forgettable = connection.execute(_FORGETTABLE, (before, _ROUND)).fetchall()
-    connection.executemany("DELETE FROM sends WHERE id = ?", forgettable)
-    return len(silent) + len(forgettable)
+    forgettable = connection.execute(_FORGETTABLE, {"before": before, "round": _ROUND}).fetchall()
+    if forgettable:
+        connection.execute(_FORGOTTEN_UNTIL, (max(deadline for _, deadline in forgettable),))
+        connection.executemany("DELETE FROM sends WHERE id = ?", [(row_id,) for row_id, _ in forgettable])
+    return len(silent) + len(forgettable) + _ask_about_unclosed(connection, before, now_ms)
+
+
+def close(connection: sqlite3.Connection, send_ids: Iterable[bytes]) -> None:
+    """Note that the control plane will never lease these again; ids that are not known are ignored."""
+    connection.executemany("UPDATE sends SET closed = 1 WHERE send_id = ?", [(send_id,) for send_id in send_ids])
 
 
 def set_aside(connection: sqlite3.Connection, malformed: Malformed, at_ms: int) -> None:
@@ -105,6 +142,15 @@ def counts(connection: sqlite3.Connection) -> Counts:
         malformed_envelopes=_number(connection, "malformed_envelopes"),
         malformed_log_lines=_number(connection, "malformed_log_lines"),
     )
+
+
+def _ask_about_unclosed(connection: sqlite3.Connection, before_ms: int, now_ms: int) -> int:
+    """Tell again what became of old sends that were not closed; return how many they were."""
+    unclosed = connection.execute(_NOT_CLOSED, (before_ms, _ROUND)).fetchall()
+    for row_id, lease_token, outcome in unclosed:
+        add_event(connection, told_again(parse_event(outcome), lease_token))
+        connection.execute("UPDATE sends SET changed_ms = ? WHERE id = ?", (now_ms, row_id))
+    return len(unclosed)
 
 
 def _number(connection: sqlite3.Connection, name: str) -> int:

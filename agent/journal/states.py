@@ -79,8 +79,19 @@ class Arrival(Enum):
     ADOPT = "adopt"
     #: Its outcome is known: tell it again, under this lease.
     REPEAT = "repeat"
-    #: Has come before, or under an older lease than ours: nothing to do.
+    #: Has come before, or under an older lease than ours, or may have been forgotten: nothing to do.
     DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease as its envelope tells of it."""
+
+    token: bytes
+    #: How many leases the send has had, this one included. The database counts them, and no clock has a part in it.
+    number: int
+    #: By the database's clock.
+    deadline_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +100,18 @@ class Known:
 
     state: SendState
     lease_token: bytes
-    lease_deadline_ms: int
+    lease_number: int
 
 
-def on_arrival(known: Known | None, lease_token: bytes, lease_deadline_ms: int) -> Arrival:
+def on_arrival(known: Known | None, lease: Lease, forgotten_until_ms: int) -> Arrival:
     """Decide what an envelope under this lease means.
 
-    Of two leases the one with the later deadline is the newer, since a send is leased again only after its lease ended.
+    Of two leases the one with the greater number is the newer. An unknown send whose lease ends no later than that of a
+    send which was forgotten may be a forgotten one; see `settling` for why no other can be.
     """
     if known is None:
-        return Arrival.TAKE
-    if lease_token == known.lease_token or lease_deadline_ms <= known.lease_deadline_ms:
+        return Arrival.TAKE if lease.deadline_ms > forgotten_until_ms else Arrival.DROP
+    if lease.token == known.lease_token or lease.number <= known.lease_number:
         return Arrival.DROP
     match known.state:
         case SendState.LEASE_EXPIRED | SendState.FAILED:

@@ -41,6 +41,8 @@ def read_entry(fields: Mapping[bytes, bytes]) -> Envelope:
         raise NotAnEnvelope("its send id or lease token is no UUID")
     if envelope.lease_deadline_ms <= 0:
         raise NotAnEnvelope("it has no deadline")
+    if envelope.lease_number <= 0:
+        raise NotAnEnvelope("it does not say which of its leases this is")
     return envelope
 
 
@@ -73,8 +75,8 @@ def _fault(envelope: Envelope) -> str | None:
 def _message_id_fault(envelope: Envelope) -> str | None:
     """Check the Message-ID: by it a send is found in Postfix's log after a crash."""
     head, _ = split_message(envelope.message)
-    found = [content for name, content in header_fields(head) if name == b"message-id"]
+    found = [value for name, value in header_fields(head) if name == b"message-id"]
     ours = f"<{uuid.UUID(bytes=envelope.send_id)}@".encode("ascii")
-    if len(found) != 1 or not found[0].partition(b":")[2].strip().startswith(ours):
+    if len(found) != 1 or not found[0].strip().startswith(ours):
         return "The message's Message-ID is not made from the send's id."
     return None

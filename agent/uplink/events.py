@@ -32,8 +32,8 @@ class EventSpool(Protocol):
     async def unconfirmed(self, limit: int) -> list[DeliveryEvent]:
         """Return the oldest events that are not confirmed."""
 
-    async def confirm(self, event_ids: Iterable[bytes]) -> None:
-        """Forget these events; ids that are not there are ignored."""
+    async def confirm(self, event_ids: Iterable[bytes], closed_send_ids: Iterable[bytes]) -> None:
+        """Forget these events, and note which sends will never be leased again; unknown ids are ignored."""
 
 
 class EventDrain:
@@ -60,11 +60,11 @@ class EventDrain:
             else:
                 await self._spool.events_added.wait()
 
-    async def confirmed(self, event_ids: Iterable[bytes]) -> None:
+    async def confirmed(self, event_ids: Iterable[bytes], closed_send_ids: Iterable[bytes]) -> None:
         """Take the control plane's confirmation. One that cannot be written down is earned again by sending again."""
         ids = list(event_ids)
         try:
-            await self._spool.confirm(ids)
+            await self._spool.confirm(ids, closed_send_ids)
         except JournalUnavailable as error:
             logger.warning("confirmed events cannot be forgotten reason=%r", str(error))
             return

@@ -1,8 +1,9 @@
 """Apply what agents tell of sends: a batch in one transaction, each event once, under row locks.
 
 The rows are locked first, so the claim, a lease that runs out and another batch cannot come in between; then the pure
-part decides (progress.py), and what it decided is written. The caller confirms the returned ids to the agent only
-after the commit, and the agent repeats what is not confirmed.
+part decides (progress.py), and what it decided is written. The caller confirms to the agent only after the commit, and
+the agent repeats what is not confirmed. Sends that are closed are told with it, whether these events closed them or
+not: the agent remembers a send, so as never to submit it twice, until it has heard that.
 """
 
 import logging
@@ -17,10 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.delivery.events import Event, read_event
 from control_plane.delivery.progress import Progress, advance
-from control_plane.delivery.states import State
+from control_plane.delivery.states import CLOSED, State
 from control_plane.errors import InvalidInput
 from db.session import Database
-from protos.agent.v1.delivery_pb2 import DeliveryEvent
+from protos.agent.v1.delivery_pb2 import DeliveryEvent, EventsConfirmed
 
 _SQL = resources.files("control_plane.delivery")
 _LOCK_SENDS = _SQL.joinpath("lock_sends.sql").read_text()
@@ -40,11 +41,11 @@ class _Send:
     moved: bool = False
 
 
-async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[DeliveryEvent]) -> list[bytes]:
-    """Apply a server's events in their order, commit, and return the event ids that the agent may forget.
+async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[DeliveryEvent]) -> EventsConfirmed:
+    """Apply a server's events in their order, commit, and return what the agent may forget.
 
-    Those are all of them: what is malformed, or about a send that this server does not have, is logged and changes
-    nothing, and repeating it would help nobody. When nothing was applied, raises one of
+    Of the events those are all of them: what is malformed, or about a send that this server does not have, is logged
+    and changes nothing, and repeating it would help nobody. When nothing was applied, raises one of
     `db.notifications.DATABASE_AWAY`.
     """
     readable = list(_readable(vps_id, events))
@@ -59,7 +60,8 @@ async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[D
     strangers = {event.send_id for event in readable} - sends.keys()
     if strangers:
         _log.warning("%s told of %d sends that it does not have: %s", vps_id, len(strangers), min(strangers))
-    return [event.event_id for event in events]
+    closed = [send_id.bytes for send_id, send in sends.items() if send.progress.state in CLOSED]
+    return EventsConfirmed(event_ids=[event.event_id for event in events], closed_send_ids=closed)
 
 
 def _readable(vps_id: uuid.UUID, events: Iterable[DeliveryEvent]) -> Iterable[Event]:

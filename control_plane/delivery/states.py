@@ -70,6 +70,8 @@ MEANING: Mapping[State, str] = MappingProxyType(
 #: States in which nothing more is done. An operator may retry what failed (queuer/dead_letters.py), since nothing was
 #: submitted.
 FINAL = frozenset(State) - {State.ACCEPTED, State.QUEUED, State.RELAYED, State.DEAD}
+#: States after which a send is never leased again, so that its server may forget it.
+CLOSED = FINAL - {State.FAILED}
 #: States that no event leaves.
 SETTLED = FINAL - {State.UNCERTAIN}
 

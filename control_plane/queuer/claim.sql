@@ -138,4 +138,4 @@ WHERE m.tenant_id = picked.tenant_id AND m.id = picked.id AND NOT picked.suppres
        OR EXISTS (SELECT FROM counted
                   WHERE counted.tenant_id = picked.tenant_id AND counted.inbox_id = picked.inbox_id))
 RETURNING m.id, m.vps_id, m.priority, m.lease_token, m.lease_deadline, m.envelope_sender, m.recipient,
-          m.signing_domain, m.payload, picked.turn
+          m.signing_domain, m.payload, m.leases AS lease_number, picked.turn

@@ -20,6 +20,8 @@ class LeasedSend:
     recipient: str
     signing_domain: str
     payload: bytes = field(repr=False)
+    #: How many leases it has had, this one included.
+    lease_number: int
 
     def envelope(self) -> bytes:
         """Return the serialized envelope."""
@@ -31,4 +33,5 @@ class LeasedSend:
             recipient=self.recipient,
             message=self.payload,
             signing_domain=self.signing_domain,
+            lease_number=self.lease_number,
         ).SerializeToString()

@@ -43,7 +43,7 @@ class MemorySpool:
     async def unconfirmed(self, limit: int) -> list[DeliveryEvent]:
         return list(self.events.values())[:limit]
 
-    async def confirm(self, event_ids: Iterable[bytes]) -> None:
+    async def confirm(self, event_ids: Iterable[bytes], closed_send_ids: Iterable[bytes]) -> None:
         for event_id in event_ids:
             self.events.pop(event_id, None)
 

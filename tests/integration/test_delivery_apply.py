@@ -12,7 +12,7 @@ from control_plane.queuer.allot import Line
 from control_plane.queuer.leased_send import LeasedSend
 from control_plane.queuer.statements import claim, reclaim
 from db.session import Database
-from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
+from protos.agent.v1.delivery_pb2 import DeliveryEvent, EventsConfirmed, RemoteReply
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server, states_of
 
@@ -66,7 +66,8 @@ async def test_a_batch_is_applied_in_its_order_and_every_event_confirmed(
 
     confirmed = await apply_events(system_database, inbox.vps_id, events)
 
-    assert confirmed == [each.event_id for each in events]
+    assert list(confirmed.event_ids) == [each.event_id for each in events]
+    assert set(confirmed.closed_send_ids) == {delivered.id.bytes, bounced.id.bytes}
     columns = "SELECT state, queue_id, state_reason, relayed_at, final_at FROM messages ORDER BY state"
     assert await rows(system_database, columns) == [
         ("bounced", "4cYx2", "550 no such user", AT, AT),
@@ -92,7 +93,8 @@ async def test_the_same_event_is_applied_once(system_database: Database, inbox: 
 
     for _ in range(2):
         confirmed = await apply_events(system_database, inbox.vps_id, [relayed, relayed])
-        assert confirmed == [relayed.event_id] * 2
+        assert list(confirmed.event_ids) == [relayed.event_id] * 2
+        assert not confirmed.closed_send_ids
 
     assert await rows(system_database, TIMELINE) == [("relayed", True)]
 
@@ -117,11 +119,24 @@ async def test_a_late_event_of_an_old_lease_is_recorded_and_changes_nothing(
     [new] = await claim(system_database, {Line(inbox.vps_id, 1): 1}, 300)
     late = event(old, DeliveryEvent.KIND_DELIVERED)
 
-    assert await apply_events(system_database, inbox.vps_id, [late]) == [late.event_id]
+    assert (await apply_events(system_database, inbox.vps_id, [late])) == EventsConfirmed(event_ids=[late.event_id])
 
     assert await states_of(system_database, [new.id]) == ["queued"]
     assert await rows(system_database, TIMELINE) == [("requeued", True), ("delivered", False)]
     assert await rows(system_database, "SELECT lease_token FROM messages") == [(new.lease_token,)]
+    again = event(new, DeliveryEvent.KIND_DELIVERED)
+    for told in (again, late):
+        confirmed = await apply_events(system_database, inbox.vps_id, [told])
+        assert list(confirmed.closed_send_ids) == [new.id.bytes]
+
+
+async def test_a_send_that_failed_is_not_closed_since_an_operator_may_retry_it(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    [send] = await lease(system_database, inbox)
+    confirmed = await apply_events(system_database, inbox.vps_id, [event(send, DeliveryEvent.KIND_FAILED)])
+    assert await states_of(system_database, [send.id]) == ["failed"]
+    assert not confirmed.closed_send_ids
 
 
 async def test_an_unused_lease_is_given_back_at_once_and_the_send_leased_anew(
@@ -155,12 +170,13 @@ async def test_events_of_sends_that_the_server_does_not_have_are_confirmed_and_c
     neighbour = await make_inbox(system_database, tenant, await make_server(system_database, tenant))
     foreign = await make_inbox(system_database, other_tenant, await make_server(system_database, other_tenant))
     theirs = [*(await lease(system_database, neighbour)), *(await lease(system_database, foreign))]
-    unknown = LeasedSend(uuid.uuid4(), inbox.vps_id, 1, uuid.uuid4(), AT, "", "", "", b"")
+    unknown = LeasedSend(uuid.uuid4(), inbox.vps_id, 1, uuid.uuid4(), AT, "", "", "", b"", 1)
     events = [event(send, DeliveryEvent.KIND_DELIVERED) for send in (*theirs, unknown)]
 
     with caplog.at_level(logging.WARNING):
-        assert await apply_events(system_database, inbox.vps_id, events) == [each.event_id for each in events]
+        confirmed = await apply_events(system_database, inbox.vps_id, events)
 
+    assert confirmed == EventsConfirmed(event_ids=[each.event_id for each in events])
     assert await states_of(system_database, [send.id for send in theirs]) == ["queued"] * 2
     assert await rows(system_database, TIMELINE) == []
     assert "3 sends that it does not have" in caplog.text
@@ -175,8 +191,9 @@ async def test_a_malformed_event_is_set_aside_and_those_beside_it_are_applied(
     nul = RemoteReply(text="250 \0 ok", delay_seconds=float("nan"))
     events = [nameless, event(send, 99), event(send, DeliveryEvent.KIND_DELIVERED, reply=nul)]  # type: ignore[arg-type]
 
-    assert await apply_events(system_database, inbox.vps_id, events) == [each.event_id for each in events]
+    confirmed = await apply_events(system_database, inbox.vps_id, events)
 
+    assert list(confirmed.event_ids) == [each.event_id for each in events]
     assert await states_of(system_database, [send.id]) == ["delivered"]
     assert await rows(system_database, "SELECT detail FROM message_events") == [({"text": "250  ok"},)]
 

@@ -1,6 +1,6 @@
 """A model of the send's life against the real SQL, the real journal and a real Redis.
 
-`PENGUIN_MODEL_EXAMPLES=2000 ./penguin test tests/integration/test_send_life_model.py` looks further than the suite
+`PENGUIN_MODEL_EXAMPLES=2000 ./penguin test integration -k send_life_model` looks further than the suite
 does; `--hypothesis-seed` repeats a run.
 """
 

@@ -173,16 +173,24 @@ class EventsConfirmed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_IDS_FIELD_NUMBER: _builtins.int
+    CLOSED_SEND_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def closed_send_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of the sends of these events, those to which no lease will ever be given again, by their ids: the agent need not
+        remember them.
+        """
+
     def __init__(
         self,
         *,
         event_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+        closed_send_ids: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_ids", b"event_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_send_ids", b"closed_send_ids", "event_ids", b"event_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

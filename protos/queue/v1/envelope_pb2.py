@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/queue/v1/envelope.proto\x12\x15penguinmails.queue.v1\"\xa0\x01\n\x08\x45nvelope\x12\x0f\n\x07send_id\x18\x01 \x01(\x0c\x12\x13\n\x0blease_token\x18\x02 \x01(\x0c\x12\x19\n\x11lease_deadline_ms\x18\x03 \x01(\x03\x12\x17\n\x0f\x65nvelope_sender\x18\x04 \x01(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\x0c\x12\x16\n\x0esigning_domain\x18\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/queue/v1/envelope.proto\x12\x15penguinmails.queue.v1\"\xb6\x01\n\x08\x45nvelope\x12\x0f\n\x07send_id\x18\x01 \x01(\x0c\x12\x13\n\x0blease_token\x18\x02 \x01(\x0c\x12\x19\n\x11lease_deadline_ms\x18\x03 \x01(\x03\x12\x17\n\x0f\x65nvelope_sender\x18\x04 \x01(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\x0c\x12\x16\n\x0esigning_domain\x18\x07 \x01(\t\x12\x14\n\x0clease_number\x18\x08 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.queue.v1.envelope_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENVELOPE']._serialized_start=58
-  _globals['_ENVELOPE']._serialized_end=218
+  _globals['_ENVELOPE']._serialized_end=240
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,7 @@ class Envelope(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     SIGNING_DOMAIN_FIELD_NUMBER: _builtins.int
+    LEASE_NUMBER_FIELD_NUMBER: _builtins.int
     send_id: _builtins.bytes
     """The send's id: the 16 bytes of its UUID (version 7)."""
     lease_token: _builtins.bytes
@@ -47,6 +48,10 @@ class Envelope(_message.Message):
     """The whole RFC 5322 message, CRLF line ends, 7-bit clean, headers complete but for DKIM-Signature."""
     signing_domain: _builtins.str
     """The domain whose DKIM key signs the message (d=). The agent holds its keys by domain."""
+    lease_number: _builtins.int
+    """How many leases the send has had, this one included: of two leases of a send the one with the greater number is the
+    newer, whatever any clock was set to meanwhile.
+    """
     def __init__(
         self,
         *,
@@ -57,10 +62,11 @@ class Envelope(_message.Message):
         recipient: _builtins.str = ...,
         message: _builtins.bytes = ...,
         signing_domain: _builtins.str = ...,
+        lease_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope_sender", b"envelope_sender", "lease_deadline_ms", b"lease_deadline_ms", "lease_token", b"lease_token", "message", b"message", "recipient", b"recipient", "send_id", b"send_id", "signing_domain", b"signing_domain"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope_sender", b"envelope_sender", "lease_deadline_ms", b"lease_deadline_ms", "lease_number", b"lease_number", "lease_token", b"lease_token", "message", b"message", "recipient", b"recipient", "send_id", b"send_id", "signing_domain", b"signing_domain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,6 +64,7 @@ def make_envelope(number: int = 0, *, lease_seconds: float = 60.0, send_id: uuid
         recipient=f"bob{number}@example.org",
         message=message.encode(),
         signing_domain="example.test",
+        lease_number=1,
     )
 
 
@@ -71,6 +72,7 @@ def leased_again(envelope: Envelope, lease_seconds: float = 120.0) -> Envelope:
     again = Envelope()
     again.CopyFrom(envelope)
     again.lease_token = uuid.uuid4().bytes
+    again.lease_number += 1
     again.lease_deadline_ms = int((time.time() + lease_seconds) * 1000)
     return again
 

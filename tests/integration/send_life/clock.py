@@ -33,6 +33,10 @@ class ModelClock:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.now = START
+        #: How far the database's clock is off.
+        self._offset = timedelta(0)
+        #: The latest that it has ever shown.
+        self.latest = START
 
     @staticmethod
     def install(database: FreshDatabase) -> None:
@@ -42,11 +46,22 @@ class ModelClock:
             path = f"ALTER DATABASE {database.name} SET search_path = model_clock, pg_catalog, public"
             connection.execute(path.encode())
 
+    @property
+    def database_now(self) -> datetime:
+        """Return the time by the database's clock."""
+        return self.now + self._offset
+
     async def set(self, now: datetime) -> None:
         """Make it this moment."""
         self.now = now
+        self.latest = max(self.latest, self.database_now)
         async with self._database.system() as session:
-            await session.execute(_SET, {"now": now})
+            await session.execute(_SET, {"now": self.database_now})
+
+    async def set_database_off(self, by: timedelta) -> None:
+        """Have the database's clock wrong by so much from now on."""
+        self._offset = by
+        await self.set(self.now)
 
     async def advance(self, by: timedelta) -> None:
         """Let time pass."""

@@ -57,8 +57,13 @@ class Ledger:
     _counted: dict[tuple[uuid.UUID, date], set[uuid.UUID]] = field(default_factory=lambda: defaultdict(set))
     _ended: dict[uuid.UUID, Row] = field(default_factory=dict)
 
-    def claimed(self, sends: Sequence[LeasedSend], rows: Mapping[uuid.UUID, Row], now: datetime) -> None:
-        """Check that these sends could be leased now, and write their leases down."""
+    def claimed(
+        self, sends: Sequence[LeasedSend], rows: Mapping[uuid.UUID, Row], now: datetime, latest: datetime
+    ) -> None:
+        """Check that these sends could be leased now, and write their leases down.
+
+        `latest` is the latest that the database's clock has ever shown.
+        """
         assert len({send.id for send in sends}) == len(sends)
         for send in sends:
             row = rows[send.id]
@@ -69,7 +74,7 @@ class Ledger:
             assert row.inbox_id in self.ready
             assert row.recipient.lower() not in self.suppressed
             assert send.lease_deadline > now
-            self._check_no_lease_runs(send.id, now)
+            self._check_no_lease_runs(send.id, latest)
             self.leases[send.id].append(Lease(send.lease_token, send.lease_deadline))
             assert row.inbox_id is not None
             self._count(send.id, row.inbox_id, now)

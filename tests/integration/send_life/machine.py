@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from control_plane.delivery.states import FINAL
 from db.session import Database
-from protos.agent.v1.delivery_pb2 import DeliveryEvent
+from protos.agent.v1.delivery_pb2 import DeliveryEvent, EventsConfirmed
 from tests.integration.database import SomeTenant
 from tests.integration.send_life.clock import START, ModelClock
 from tests.integration.send_life.control import TOLERANCE_SECONDS, ControlPlane
@@ -44,7 +44,10 @@ _MOST = 8
 
 addresses = st.sampled_from(_ADDRESSES)
 which = st.integers(0, 5)
-seconds = st.sampled_from([1, 100, 299, 301, 331, 3600])
+_TEN_DAYS = 10 * 24 * 3600
+seconds = st.sampled_from([1, 100, 299, 301, 331, 3600, _TEN_DAYS])
+#: Ten days are longer than any part remembers or waits.
+skews = st.sampled_from([-_TEN_DAYS, -3600, -20, 0, 20, 3600, _TEN_DAYS])
 treatments = st.sampled_from(Treatment)
 
 
@@ -151,6 +154,11 @@ class SendLife(RuleBasedStateMachine):
     def time_passes(self, by: int, *, reclaims: bool) -> None:
         self.run(self._pass_time(by, reclaims=reclaims))
 
+    @rule(off=skews)
+    def database_clock_is_set(self, off: int) -> None:
+        """Set it ahead, back, or right."""
+        self.run(self.clock.set_database_off(timedelta(seconds=off)))
+
     # ------------------------------------------------------------ a server
 
     @rule(number=which, dies=st.sampled_from(["", "", "", "early", "late"]))
@@ -188,12 +196,17 @@ class SendLife(RuleBasedStateMachine):
     def agent_dies(self, number: int) -> None:
         self.run(pick(self.servers, number).crash())
 
-    @rule(number=which, skew=st.sampled_from([-3600, -20, 0, 20, 3600]))
+    @rule(number=which, skew=skews)
     def server_clock_jumps(self, number: int, skew: int) -> None:
         """Jump, and let the relay look at what is overdue by that clock."""
         server = pick(self.servers, number)
         server.skew_seconds = skew
         self.run(server.end_overdue())
+
+    @rule(number=which)
+    def server_forgets_what_is_old(self, number: int) -> None:
+        """Keep house, by whatever that server's clock shows."""
+        self.run(pick(self.servers, number).journal.forget_old())
 
     @precondition(lambda self: self.queued())
     @rule(number=which, outcome=st.sampled_from(Outcome))
@@ -285,9 +298,9 @@ class SendLife(RuleBasedStateMachine):
         if not arrives:
             self.late.append((server, batch))
             return
-        ids = await self.control.apply(server.vps_id, batch) if batch else []
+        told = await self.control.apply(server.vps_id, batch) if batch else EventsConfirmed()
         if confirmed:
-            await server.journal.confirm(ids)
+            await server.journal.confirm(told.event_ids, told.closed_send_ids)
 
     async def _check(self) -> None:
         self.ledger.check(await self.control.rows(), [server.postfix for server in self.servers])
@@ -300,6 +313,7 @@ class SendLife(RuleBasedStateMachine):
     # ------------------------------------------------------------ the end of all faults
 
     async def _drain(self) -> None:
+        await self.clock.set_database_off(timedelta(0))
         for server in self.servers:
             server.skew_seconds = 0
             await server.crash()

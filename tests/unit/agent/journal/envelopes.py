@@ -6,11 +6,12 @@ from protos.queue.v1.envelope_pb2 import Envelope
 DEADLINE = 2_000_000_000_000
 
 
-def make_envelope(send_id: bytes | None = None, deadline_ms: int = DEADLINE) -> Envelope:
+def make_envelope(send_id: bytes | None = None, deadline_ms: int = DEADLINE, number: int = 1) -> Envelope:
     return Envelope(
         send_id=send_id or uuid.uuid4().bytes,
         lease_token=uuid.uuid4().bytes,
         lease_deadline_ms=deadline_ms,
+        lease_number=number,
         message=b"Subject: x\r\n\r\n",
     )
 
@@ -20,4 +21,4 @@ def taken(envelope: Envelope, priority: int = 1) -> Taken:
 
 
 def leased_again(envelope: Envelope, later_ms: int = 1000) -> Envelope:
-    return make_envelope(envelope.send_id, envelope.lease_deadline_ms + later_ms)
+    return make_envelope(envelope.send_id, envelope.lease_deadline_ms + later_ms, envelope.lease_number + 1)

@@ -112,7 +112,7 @@ def test_another_schema_version_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as other:
         other.execute("PRAGMA user_version = 99")
     other.close()
-    with pytest.raises(JournalCorrupt, match="has schema version 99; this agent knows version 2"):
+    with pytest.raises(JournalCorrupt, match="has schema version 99; this agent knows version 3"):
         connect(path)
 
 
@@ -410,15 +410,88 @@ async def test_what_is_uncertain_is_told_when_the_log_says_it_late(journal: Jour
 # ---------------------------------------------------------------- housekeeping
 
 
-async def test_an_old_send_is_forgotten_once_all_of_it_is_confirmed(journal: Journal, now: Now) -> None:
-    envelope = make_envelope()
+async def delivered(journal: Journal, now: Now) -> Envelope:
+    """Take a send whose lease lasts a while from now on, and deliver it."""
+    envelope = make_envelope(deadline_ms=now.ms + 300_000)
+    await take(journal, envelope)
+    await journal.begin_submission(envelope.send_id)
+    await journal.relayed(envelope.send_id, f"Q{envelope.send_id.hex()}")
+    await hear(journal, attempt(f"Q{envelope.send_id.hex()}", Verdict.SENT))
+    return envelope
+
+
+async def confirm(journal: Journal, *closed: bytes) -> None:
+    await journal.confirm([event.event_id for event in await journal.unconfirmed(100)], closed)
+
+
+async def test_what_was_never_submitted_is_forgotten_once_all_of_it_is_confirmed(journal: Journal, now: Now) -> None:
+    envelope = make_envelope(deadline_ms=now.ms)
     await take(journal, envelope)
     await journal.end(envelope.send_id, Refusal(SendState.FAILED, "why"))
     now.ms += REMEMBERED_MS + 1
     assert await journal.forget_old() == 0
-    await journal.confirm([event.event_id for event in await journal.unconfirmed(10)])
+    await confirm(journal)
     assert await journal.forget_old() == 1
-    assert await take(journal, envelope) == [Arrival.TAKE]
+    assert await take(journal, envelope, leased_again(envelope)) == [Arrival.DROP, Arrival.TAKE]
+
+
+async def test_what_was_submitted_is_not_forgotten_before_the_control_plane_has_closed_it(
+    journal: Journal, now: Now
+) -> None:
+    envelope = await delivered(journal, now)
+    await confirm(journal)
+    for _ in range(3):
+        now.ms += REMEMBERED_MS + 1
+        assert await journal.forget_old() == 1
+        assert await told(journal) == ["DELIVERED"]
+        await confirm(journal)
+    assert await take(journal, leased_again(envelope)) == [Arrival.REPEAT]
+
+
+async def test_what_is_closed_is_forgotten_when_it_is_old(journal: Journal, now: Now) -> None:
+    envelope = await delivered(journal, now)
+    await confirm(journal, envelope.send_id)
+    now.ms += REMEMBERED_MS
+    assert await journal.forget_old() == 0
+    now.ms += 300_001
+    assert await journal.forget_old() == 1
+    assert await journal.forget_old() == 0
+    assert await told(journal) == []
+
+
+async def test_a_copy_of_what_was_forgotten_is_not_taken_whatever_the_clock_was_set_to(
+    journal: Journal, now: Now
+) -> None:
+    envelope = await delivered(journal, now)
+    await confirm(journal, envelope.send_id)
+    now.ms += 10 * REMEMBERED_MS
+    assert await journal.forget_old() == 1
+    now.ms -= 10 * REMEMBERED_MS
+    assert await take(journal, envelope) == [Arrival.DROP]
+    later = make_envelope(deadline_ms=envelope.lease_deadline_ms + 1)
+    assert await take(journal, later) == [Arrival.TAKE]
+
+
+async def test_the_latest_of_all_leases_counts_though_the_database_was_set_back(journal: Journal, now: Now) -> None:
+    first = make_envelope(deadline_ms=now.ms + 300_000)
+    second = leased_again(first, later_ms=-3_600_000)
+    await take(journal, first)
+    await journal.end(first.send_id, Refusal(SendState.LEASE_EXPIRED, "late"))
+    assert await take(journal, second) == [Arrival.TAKE]
+    await journal.end(first.send_id, Refusal(SendState.LEASE_EXPIRED, "late"))
+    await confirm(journal)
+    now.ms += REMEMBERED_MS + 300_001
+    assert await journal.forget_old() == 1
+    assert await take(journal, first, second) == [Arrival.DROP, Arrival.DROP]
+
+
+async def test_a_send_whose_lease_is_in_the_future_is_not_forgotten(journal: Journal, now: Now) -> None:
+    envelope = make_envelope(deadline_ms=now.ms + 2 * REMEMBERED_MS)
+    await take(journal, envelope)
+    await journal.end(envelope.send_id, Refusal(SendState.LEASE_EXPIRED, "late"))
+    await confirm(journal)
+    now.ms += REMEMBERED_MS + 1
+    assert await journal.forget_old() == 0
 
 
 async def test_a_send_in_hand_is_never_forgotten(journal: Journal, now: Now) -> None:
@@ -467,11 +540,17 @@ async def test_a_lease_is_held_by_the_boot_clock_across_a_restart(path: Path, no
     journal.close()
 
 
-async def test_a_journal_of_the_first_version_is_brought_up_to_date(path: Path, now: Now) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_journal_of_an_older_version_is_brought_up_to_date(path: Path, now: Now, version: int) -> None:
     with contextlib.closing(connect(path)) as old:
         old.executescript(
-            "ALTER TABLE sends DROP COLUMN boot_id; ALTER TABLE sends DROP COLUMN boot_deadline_ms;"
-            "PRAGMA user_version = 1;"
+            "ALTER TABLE sends DROP COLUMN lease_number; ALTER TABLE sends DROP COLUMN closed;"
+            "DELETE FROM numbers WHERE name = 'forgotten_until_ms';"
+        )
+        if version == 1:
+            old.executescript("ALTER TABLE sends DROP COLUMN boot_id; ALTER TABLE sends DROP COLUMN boot_deadline_ms;")
+        old.execute(f"PRAGMA user_version = {version}")
+        old.executescript(
             "INSERT INTO sends (send_id, state, priority, lease_token, lease_deadline_ms, changed_ms)"
             " VALUES (zeroblob(16), 'intent', 1, zeroblob(16), 5, 1);"
             "INSERT INTO envelopes VALUES (1, x'');"
@@ -479,5 +558,6 @@ async def test_a_journal_of_the_first_version_is_brought_up_to_date(path: Path, 
     journal = Journal(Writer(connect(path)), now)
     (found,) = await journal.open_sends()
     assert found.boot_deadline_ms is None
-    await take(journal, make_envelope())
+    assert await take(journal, make_envelope(bytes(16)), make_envelope()) == [Arrival.REPLACE, Arrival.TAKE]
+    assert await journal.forget_old() == 0
     journal.close()

@@ -20,6 +20,7 @@ def make_envelope(**changes: object) -> Envelope:
         "recipient": "bob@example.org",
         "message": f"Message-ID: <{send_id}@example.test>\r\n\r\nhi\r\n".encode(),
         "signing_domain": "example.test",
+        "lease_number": 1,
     }
     return Envelope(**{**fields, **changes})  # type: ignore[arg-type]  # tests give what protobuf takes
 
@@ -40,6 +41,7 @@ def test_an_envelope_is_read_back() -> None:
         ({FIELD: make_envelope(send_id=b"x").SerializeToString()}, "no UUID"),
         ({FIELD: make_envelope(lease_token=b"").SerializeToString()}, "no UUID"),
         ({FIELD: make_envelope(lease_deadline_ms=0).SerializeToString()}, "no deadline"),
+        ({FIELD: make_envelope(lease_number=0).SerializeToString()}, "which of its leases"),
     ],
 )
 def test_what_is_no_envelope_says_why(fields: dict[bytes, bytes], reason: str) -> None:

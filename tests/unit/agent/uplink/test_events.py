@@ -23,7 +23,7 @@ class Spool:
         self._check()
         return [DeliveryEvent(event_id=event_id) for event_id in self.event_ids[:limit]]
 
-    async def confirm(self, event_ids: Iterable[bytes]) -> None:
+    async def confirm(self, event_ids: Iterable[bytes], closed_send_ids: Iterable[bytes]) -> None:
         self._check()
         self.event_ids = [event_id for event_id in self.event_ids if event_id not in event_ids]
 
@@ -62,11 +62,11 @@ async def test_the_next_batch_waits_for_the_whole_of_the_one_before() -> None:
     drain = EventDrain(spool, sent.put_nowait)
     running = asyncio.create_task(drain.run())
     await sent.get()
-    await drain.confirmed([b"1"])
+    await drain.confirmed([b"1"], [])
     spool.event_ids.append(b"3")
     await asyncio.sleep(0)
     assert sent.empty()
-    await drain.confirmed([b"2"])
+    await drain.confirmed([b"2"], [])
     assert (await sent.get()).delivery_events.events[0].event_id == b"3"
     running.cancel()
 
@@ -77,7 +77,7 @@ async def test_a_journal_that_cannot_write_is_waited_for() -> None:
     spool = Spool(b"1")
     spool.broken = True
     drain = EventDrain(spool, sent.put_nowait)
-    await drain.confirmed([b"1"])
+    await drain.confirmed([b"1"], [])
     spool.refused.clear()
     running = asyncio.create_task(sent_while(drain, sent, 1))
     await spool.refused.wait()

@@ -14,6 +14,7 @@ SEND = LeasedSend(
     recipient="b@walrus.example",
     signing_domain="penguin.example",
     payload=b"Subject: Fish\r\n\r\nHerring.\r\n",
+    lease_number=4,
 )
 
 
@@ -26,6 +27,7 @@ def test_the_envelope_carries_the_send_and_its_lease() -> None:
         recipient="b@walrus.example",
         message=b"Subject: Fish\r\n\r\nHerring.\r\n",
         signing_domain="penguin.example",
+        lease_number=4,
     )
 
 
