@@ -62,9 +62,8 @@ def process_orders(
     api = settings.model_copy(update={"system_database_url": SecretStr(""), "redis_url": SecretStr("")})
     orders.append(_door_order("api", places, enter, api, rest))
     if operators:
-        kept_from_it = dict.fromkeys(("api_database_url", "redis_url", "powerdns_api_key"), SecretStr(""))
-        door = _door_order("operators", places, enter, settings.model_copy(update=kept_from_it), operators)
-        orders.append(door)
+        theirs = _with_one_secret(settings, "system_database_url")
+        orders.append(_door_order("operators", places, enter, theirs, operators))
     return orders
 
 
@@ -81,6 +80,12 @@ def _door_order(
         pass_fds=(listening.fd,),
         ready=partial(answers_healthy, "127.0.0.1", listening.port),
     )
+
+
+def _with_one_secret(settings: Settings, kept: str) -> Settings:
+    """Return the settings without any secret but one."""
+    secrets = [name for name, value in settings if isinstance(value, SecretStr) and name != kept]
+    return settings.model_copy(update=dict.fromkeys(secrets, SecretStr("")))
 
 
 def exported(settings: Settings) -> dict[str, str]:

@@ -73,18 +73,31 @@ def traces(state: Path, before: list[ProcessMark]) -> list[str]:
     return [str(trace) for trace in found]
 
 
+def operators_see_the_fleet(operator_url: str | None) -> object:
+    """Make an operator's key at the command line, and use it."""
+    create = (*_PENGUIN, "operator-key", "create", "flow", "--instance", INSTANCE)
+    key = subprocess.run(create, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip()
+    answer = httpx.get(f"{operator_url}/operator/v1/fleet", headers={"Authorization": f"Bearer {key}"})
+    return answer.json()
+
+
 def test_it_serves_refuses_a_second_one_and_is_taken_down_whole(state: Path) -> None:
     with up() as process:
         record = read_record(state)
         assert record
         assert httpx.get(f"{record.rest_url}/healthz").status_code == 200
+        assert operators_see_the_fleet(record.operator_url) == {"items": []}
+        assert httpx.get(f"{record.rest_url}/operator/v1/fleet").status_code == 404
         second = subprocess.run(_UP, cwd=CHECKOUT, capture_output=True, text=True, check=False)
         assert (second.returncode, "runs already" in second.stderr) == (1, True)
         running = inhabitants(state)
-        assert len(running) >= 8
+        assert len(running) >= 9
         subprocess.run(_DOWN, cwd=CHECKOUT, check=True)
         assert process.wait(5) == 128 + signal.SIGTERM
         assert traces(state, running) == []
+        for url in (record.rest_url, record.operator_url):
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"{url}/healthz")
 
 
 def test_after_a_kill_down_sweeps_up(state: Path) -> None:

@@ -30,6 +30,7 @@ def some_settings() -> Settings:
         api_database_url=SecretStr("postgresql://penguin_api@/penguin"),
         system_database_url=SecretStr("postgresql://penguin_system@/penguin"),
         redis_url=SecretStr("unix://default:secret@/run/redis.sock"),
+        powerdns_api_key=SecretStr("the name server's key"),
         nameservers=("10.77.0.53", "10.77.0.54"),
     )
 
@@ -79,6 +80,7 @@ def test_each_rest_door_is_told_its_own_role_and_no_other() -> None:
     assert settings["system"] in operators
     assert settings["api"] not in operators
     assert not any("redis.sock" in value for value in (*api, *operators))
+    assert "the name server's key" not in operators
 
 
 def test_without_a_socket_there_is_no_door_for_operators() -> None:
