@@ -17,6 +17,7 @@ from control_plane.queuer.keys import PRIORITIES
 from control_plane.queuer.pauses import PauseInForce, Subject
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.parts import parts_of
+from control_plane.rest.reasons import Reason
 from control_plane.tenancy.permissions import Permission
 
 router = APIRouter(tags=["queue"])
@@ -87,7 +88,7 @@ class NewPause(BaseModel):
         max_length=36,
         description="The id of the server or inbox, or the priority's name; left out for all of the tenant's sends.",
     )
-    reason: str | None = Field(None, max_length=500)
+    reason: Reason = None
 
 
 class PauseView(BaseModel):

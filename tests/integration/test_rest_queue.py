@@ -84,6 +84,7 @@ async def test_a_priority_that_one_tenant_pauses_is_not_paused_for_another(
         ({"subject": "inbox", "of": str(uuid.uuid4())}, 404),
         ({"subject": "world"}, 422),
         ({"subject": "tenant", "by_operator": True}, 422),
+        ({"subject": "tenant", "reason": "a\0b"}, 422),
     ],
 )
 async def test_what_cannot_be_paused_is_refused(

@@ -20,8 +20,8 @@ from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer.dead_letters import DeadLetter, dead_letters, events_of, find_send
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
 from control_plane.rest.operators.examples import INBOX, MESSAGE, MOMENT, TENANT, VPS
-from control_plane.rest.operators.reasons import Because
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.reasons import Because
 
 router = APIRouter(tags=["dead letters"])
 

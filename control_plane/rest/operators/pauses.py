@@ -12,8 +12,8 @@ from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer.pauses import PauseInForce, Subject, pauses_in_force
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
 from control_plane.rest.operators.examples import MOMENT, PAUSE, REASON, TENANT, VPS
-from control_plane.rest.operators.reasons import LONGEST_REASON, Reason
 from control_plane.rest.queue import PauseView
+from control_plane.rest.reasons import Reason
 
 router = APIRouter(tags=["queue"])
 
@@ -91,7 +91,7 @@ async def pause(new: NewOperatorPause, response: Response, access: _Managing) ->
 async def resume(
     pause_id: uuid.UUID,
     access: _Managing,
-    reason: Annotated[str | None, Query(max_length=LONGEST_REASON, examples=[REASON])] = None,
+    reason: Annotated[Reason, Query(examples=[REASON])] = None,
 ) -> None:
     """Take an operator's pause back; what waits is leased at once. A tenant's own is the tenant's to take back."""
     await queue_control.resume_by_id(access.session, access.actor, pause_id, reason)

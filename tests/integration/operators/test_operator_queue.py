@@ -114,6 +114,8 @@ async def test_a_tenants_own_pause_is_shown_and_not_the_operators_to_take_back(
         ({"subject": "world", "of": "x"}, 422, "invalid-input"),
         ({"subject": "priority", "of": "low", "by_operator": False}, 422, "invalid-input"),
         ({"subject": "priority", "of": "low", "reason": "x" * 501}, 422, "invalid-input"),
+        ({"subject": "priority", "of": "low", "reason": "a\0b"}, 422, "invalid-input"),
+        ({"subject": "priority", "of": "low", "reason": "two\nlines"}, 422, "invalid-input"),
     ],
 )
 async def test_what_cannot_be_paused_is_refused_and_not_recorded(
@@ -121,6 +123,14 @@ async def test_what_cannot_be_paused_is_refused_and_not_recorded(
 ) -> None:
     problem(await operator.post("queue/pauses", json=body), status, slug)
     assert await acts_of(operator) == []
+
+
+async def test_a_reason_in_the_query_is_held_to_the_same(operator: httpx.AsyncClient) -> None:
+    made = (await operator.post("queue/pauses", json={"subject": "priority", "of": "low", "reason": "é " * 250})).json()
+    for reason in ("a\0b", "two\nlines", "x" * 501):
+        answer = await operator.delete(f"queue/pauses/{made['id']}", params={"reason": reason})
+        assert pointers(problem(answer, 422, "invalid-input")) == ["query/reason"]
+    assert (await operator.get("queue/pauses")).json()["items"] == [made]
 
 
 async def test_a_body_that_is_too_long_is_refused(operator: httpx.AsyncClient) -> None:
