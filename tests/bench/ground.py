@@ -83,10 +83,14 @@ class Ground:
             raise RuntimeError(f"{command}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def source(self, count: int, size: int, port: int = INJECTION_PORT) -> list[str]:
-        """Return the command that injects so many unsigned messages with Postfix's own load generator."""
+    def source(self, count: int, size: int, port: int = INJECTION_PORT, *, kept: bool = False) -> list[str]:
+        """Return the command that injects so many unsigned messages with Postfix's own load generator.
+
+        By itself it connects for each message; with `kept` it goes on with its ten sessions.
+        """
         options = ("-s", str(SESSIONS), "-m", str(count), "-l", str(size), "-f", SENDER, "-t", RECIPIENT)
-        return self.inside("/usr/sbin/smtp-source", *options, f"127.0.0.1:{port}")
+        more = ("-d",) if kept else ()
+        return self.inside("/usr/sbin/smtp-source", *options, *more, f"127.0.0.1:{port}")
 
     def query(self, statement: str, parameters: dict[str, object] | None = None) -> int:
         """Run a statement as the owner and return the number that it gives."""

@@ -3,6 +3,8 @@
 Debian's is what installing the package wrote: it lies in the servers' image, as it was before the product's own came in
 its place. Both run in the same server, one beside the other, each with a queue of its own on the same disk and with a
 log file; smtp-source feeds one at a time. Debian's has no injection port: its smtpd listens on another, on loopback.
+
+smtp-source connects for each message; the agent does not. So each is fed in both ways.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from tests.bench.text import SIZE
 
 _SENDS = 2000
 _PORT = 10125
+_KEPT = ", sessions kept"
 _FOLDER = "etc/postfix-debian"
 _LOG = "var/log/mail-debian.log"
 #: What an instance beside another must have of its own, and a log file.
@@ -40,11 +43,14 @@ async def measure(rounds: int) -> Rounds:
         _start_default(ground)
         try:
             for _ in range(rounds):
-                for name, port, log in (("shipped", INJECTION_PORT, "var/log/mail.log"), ("default", _PORT, _LOG)):
-                    result.add(f"{name}, delivered/s", await _delivered(ground, port, ground.root / log))
+                for way, kept in (("", False), (_KEPT, True)):
+                    for name, port, log in (("shipped", INJECTION_PORT, "var/log/mail.log"), ("default", _PORT, _LOG)):
+                        delivered = await _delivered(ground, port, ground.root / log, kept=kept)
+                        result.add(f"{name}{way}, delivered/s", delivered)
         finally:
             ground.run("postfix", "-c", f"/{_FOLDER}", "stop")
     result.compare("shipped ÷ Debian's default", "shipped, delivered/s", "default, delivered/s", Goal(1.15))
+    result.compare(f"the same{_KEPT}", f"shipped{_KEPT}, delivered/s", f"default{_KEPT}, delivered/s")
     result.notes.append(
         f"{_SENDS} messages of 5 KB by smtp-source, ten sessions; both unsigned, with a log file, agent stopped"
     )
@@ -71,10 +77,11 @@ def _start_default(ground: Ground) -> None:
     (ground.root / _LOG).touch()
 
 
-async def _delivered(ground: Ground, port: int, log: Path) -> float:
+async def _delivered(ground: Ground, port: int, log: Path, *, kept: bool) -> float:
     deliveries = Deliveries(log)
     started = time.perf_counter()
-    source = await asyncio.create_subprocess_exec(*ground.source(_SENDS, SIZE, port), stdout=subprocess.DEVNULL)
+    command = ground.source(_SENDS, SIZE, port, kept=kept)
+    source = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
     ended = await deliveries.until(_SENDS)
     await source.wait()
     return _SENDS / (ended - started)
