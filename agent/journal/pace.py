@@ -5,7 +5,7 @@ from collections import deque
 #: So many commits may follow each other at once; beyond that each waits until the one so many before it is so old, in
 #: seconds. Under load a commit then holds more, which costs less of disk and processor; at rest nothing waits.
 BURST = 16
-BURST_AGE = 0.08
+BURST_AGE = 0.16
 
 
 class Pace:

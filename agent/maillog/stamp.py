@@ -18,9 +18,10 @@ def logged_ms(stamp: str, now_ms: int) -> int:
         ValueError: it is neither.
 
     """
-    at_ms = _read_stamp(stamp, datetime.fromtimestamp(now_ms / 1000).astimezone().year)
+    year = time.localtime(now_ms / 1000).tm_year
+    at_ms = _read_stamp(stamp, year)
     if at_ms > now_ms + _DAY_MS and stamp[0].isalpha():
-        at_ms = _read_stamp(stamp, datetime.fromtimestamp(now_ms / 1000).astimezone().year - 1)
+        at_ms = _read_stamp(stamp, year - 1)
     return now_ms if at_ms > now_ms - _FRESH_MS else at_ms
 
 

@@ -75,8 +75,8 @@ def _fault(envelope: Envelope) -> str | None:
 def _message_id_fault(envelope: Envelope) -> str | None:
     """Check the Message-ID: by it a send is found in Postfix's log after a crash."""
     head, _ = split_message(envelope.message)
-    found = [content for name, content in header_fields(head) if name == b"message-id"]
+    found = [value for name, value in header_fields(head) if name == b"message-id"]
     ours = f"<{uuid.UUID(bytes=envelope.send_id)}@".encode("ascii")
-    if len(found) != 1 or not found[0].partition(b":")[2].strip().startswith(ours):
+    if len(found) != 1 or not found[0].strip().startswith(ours):
         return "The message's Message-ID is not made from the send's id."
     return None

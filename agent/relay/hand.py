@@ -14,6 +14,8 @@ from protos.queue.v1.envelope_pb2 import Envelope
 #: Sends of one priority in hand at once: enough for every session to have a few, few enough that a server which dies
 #: holds little up.
 MOST_OF_EACH = 100
+#: Room for so many is waited for once a hand is full: taking few at a time costs each of them a round trip to Redis.
+LEAST_ROOM = 25
 
 
 @dataclass(eq=False, slots=True)
@@ -81,8 +83,8 @@ class Hand:
         self._freed[send.priority].set()
 
     async def room(self, priority: int) -> int:
-        """Wait until more sends of this priority may be taken; return how many."""
-        while self._count[priority] >= MOST_OF_EACH:
+        """Wait until a good number more of this priority may be taken; return how many."""
+        while self._count[priority] > MOST_OF_EACH - LEAST_ROOM:
             self._freed[priority].clear()
             await self._freed[priority].wait()
         return MOST_OF_EACH - self._count[priority]

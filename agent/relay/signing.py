@@ -50,6 +50,7 @@ SIGNED_HEADERS = (
     b"list-archive",
     b"feedback-id",
 )
+_RANK = {name: rank for rank, name in enumerate(SIGNED_HEADERS)}
 _OVERSIGNED = b"from"
 _PADDING = PKCS1v15()
 _HASH = SHA256()
@@ -84,7 +85,8 @@ class SigningKey:
                 b"bh=" + body_hash + b"; b=",
             ]
         )
-        data = b"".join(content for _, content in signed) + relaxed_header(unsigned).removesuffix(b"\r\n")
+        ((name, value),) = header_fields(unsigned)
+        data = b"".join([content for _, content in signed]) + name + b":" + relaxed_value(value)
         signature = base64.b64encode(self.private_key.sign(data, _PADDING, _HASH))
         lines = [signature[start : start + _FOLD] for start in range(0, len(signature), _FOLD)]
         return unsigned + b"\r\n\t".join([b"", *lines]) + b"\r\n"
@@ -119,22 +121,17 @@ def split_message(message: bytes) -> tuple[bytes, bytes]:
 
 
 def header_fields(head: bytes) -> list[tuple[bytes, bytes]]:
-    """Return each header field of a header section, unfolded or not: its name in lower case, and all of it."""
-    fields: list[tuple[bytes, bytes]] = []
-    for line in head.removesuffix(b"\r\n").split(b"\r\n"):
-        if line[:1] in {b" ", b"\t"} and fields:
-            name, content = fields[-1]
-            fields[-1] = (name, content + line + b"\r\n")
-        else:
-            fields.append((line.partition(b":")[0].strip().lower(), line + b"\r\n"))
-    return fields
+    """Return each field of a header section: its name in lower case, and its value, unfolded (RFC 5322 §2.2.3)."""
+    unfolded = head.removesuffix(b"\r\n").replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
+    split = [line.partition(b":") for line in unfolded.split(b"\r\n")]
+    return [(name.strip(b" \t").lower(), value) for name, _, value in split]
 
 
-def relaxed_header(content: bytes) -> bytes:
-    """Canonicalize one header field (RFC 6376 §3.4.2)."""
-    name, _, value = content.partition(b":")
-    unfolded = _WHITE_SPACE.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
-    return name.strip(b" \t").lower() + b":" + unfolded + b"\r\n"
+def relaxed_value(value: bytes) -> bytes:
+    """Canonicalize the value of a header field, unfolded (RFC 6376 §3.4.2)."""
+    if b"  " in value or b"\t" in value:
+        value = _WHITE_SPACE.sub(b" ", value)
+    return value.strip(b" ")
 
 
 def relaxed_body(body: bytes) -> bytes:
@@ -153,9 +150,9 @@ def _signed_headers(head: bytes) -> list[tuple[bytes, bytes]]:
     A verifier takes several fields of one name from the bottom up (RFC 6376 §5.4.2). The one that is signed and not
     there adds its name and no content.
     """
-    wanted = [each for each in reversed(header_fields(head)) if each[0] in SIGNED_HEADERS]
-    wanted.sort(key=lambda each: SIGNED_HEADERS.index(each[0]))
-    signed = [(name, relaxed_header(content)) for name, content in wanted]
+    wanted = [field for field in reversed(header_fields(head)) if field[0] in _RANK]
+    wanted.sort(key=lambda field: _RANK[field[0]])
+    signed = [(name, b"%b:%b\r\n" % (name, relaxed_value(value))) for name, value in wanted]
     return [*signed, (_OVERSIGNED, b"")]
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.relay.hand import MOST_OF_EACH, Hand, Moment, Send
+from agent.relay.hand import LEAST_ROOM, MOST_OF_EACH, Hand, Moment, Send
 from agent.relay.priorities import HIGH, LOW, NORMAL
 from protos.queue.v1.envelope_pb2 import Envelope
 
@@ -72,8 +72,12 @@ async def test_each_priority_has_room_of_its_own() -> None:
     await hand.take()
     await asyncio.sleep(0)
     assert not waiting.done()
+    for send in sends[1:LEAST_ROOM]:
+        hand.release(send)
+    await asyncio.sleep(0)
+    assert not waiting.done()
     hand.release(sends[0])
-    assert await waiting == 1
+    assert await waiting == LEAST_ROOM
 
 
 async def test_a_new_lease_reaches_a_send_wherever_it_is() -> None:
