@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     platform_domain: str = "penguin.example"
     #: Unix socket of the local provider's daemon (providers/local/cloud.py); unset where there is none.
     local_cloud_socket: Path | None = None
+    #: API token of a Hetzner Cloud project, with read and write access; unset where there is none.
+    hetzner_token: SecretStr = SecretStr("")
+    #: Where Hetzner's API is; anything but HTTPS only on loopback.
+    hetzner_api_url: str = "https://api.hetzner.cloud/v1"
+    #: The image that servers at Hetzner are made from.
+    hetzner_image: str = "debian-12"
     #: Authoritative servers that verification asks, and resolvers that servers get.
     nameservers: tuple[str, ...] = ("10.77.0.53",)
     #: PowerDNS HTTP API for publishing.
@@ -56,6 +62,12 @@ class Settings(BaseSettings):
     def _clocks_are_held_to_less_than_leases(self) -> "Settings":
         if self.clock_tolerance_seconds >= self.lease_tolerance_seconds:
             raise ValueError("clock_tolerance_seconds must be less than lease_tolerance_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_go_over_tls(self) -> "Settings":
+        if not self.hetzner_api_url.startswith(("https://", "http://127.0.0.1:", "http://[::1]:")):
+            raise ValueError("hetzner_api_url must begin with https://")
         return self
 
     @property

@@ -48,7 +48,7 @@ def make_environment(settings: Settings, database: Database) -> Environment:
     )
     return Environment(
         database=database,
-        providers=build_providers(settings),
+        providers=build_providers(settings, database),
         publisher=publisher,
         settings=settings,
         sealer=Sealer(load_or_create_key(settings.sealing_key_file)),

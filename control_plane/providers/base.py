@@ -2,13 +2,20 @@
 
 Adapters are synchronous or asynchronous inside as their vendor's library is; here everything is async. A name is
 deterministic (`vps_servers.id` decides it) and unique at the provider, so that a create whose answer was lost is found
-again by `find` and never asked for twice.
+again by `find` and never asked for twice. Each call looks first and may be repeated at any moment: what takes its time
+at the provider raises `ProviderBusy` until it is done, so that nobody holds a worker to wait for it.
+
+What goes wrong is one of four: `ProviderBusy` (come back), `NoCapacity` (come back later, every choice was tried),
+`NeedsPerson` (someone has to do what the message says, then it goes on), and any other `ProviderError` (refused).
 """
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
+
+_GIB = 1024**3
 
 
 class ProviderError(Exception):
@@ -16,7 +23,25 @@ class ProviderError(Exception):
 
 
 class ProviderBusy(ProviderError):
-    """It may work later: a rate limit, a lock, a time-out after which the deed may have been done."""
+    """It may work in `seconds`: a rate limit, a lock, a deed under way, a time-out after which it may be done."""
+
+    def __init__(self, message: str, seconds: float = 2.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class NoCapacity(ProviderBusy):
+    """Nothing that fits is to be had at the moment, in any of the locations."""
+
+    def __init__(self, message: str, seconds: float = 60.0) -> None:
+        super().__init__(message, seconds)
+
+
+class NeedsPerson(ProviderBusy):
+    """It goes on when someone has done what the message says: a new token, a higher limit."""
+
+    def __init__(self, message: str, seconds: float = 60.0) -> None:
+        super().__init__(message, seconds)
 
 
 class PowerState(enum.Enum):
@@ -24,6 +49,39 @@ class PowerState(enum.Enum):
 
     RUNNING = "running"
     OFF = "off"
+
+
+class Capability(enum.Enum):
+    """What a provider states that it has; the protocol of that name holds the calls."""
+
+    POWER = "power"
+    RESET = "reset"
+    REBUILD = "rebuild"
+    REVERSE_DNS = "reverse_dns"
+    REVERSE_DNS_V6 = "reverse_dns_v6"
+    EXTRA_ADDRESSES = "extra_addresses"
+    USER_DATA = "user_data"
+    PRICES = "prices"
+    LIST = "list"
+    ACME_PORT = "acme_port"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The least that a size of the product has; memory and disk in bytes."""
+
+    cores: int
+    memory_bytes: int
+    disk_bytes: int
+
+
+#: What the product sells, smallest first. A provider's own types differ; each gives at least this.
+SIZES = {
+    "starter": Size(cores=1, memory_bytes=2 * _GIB, disk_bytes=20 * _GIB),
+    "professional": Size(cores=2, memory_bytes=4 * _GIB, disk_bytes=40 * _GIB),
+    "business": Size(cores=4, memory_bytes=8 * _GIB, disk_bytes=80 * _GIB),
+    "enterprise": Size(cores=8, memory_bytes=16 * _GIB, disk_bytes=160 * _GIB),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +98,11 @@ class ServerOrder:
 
 @dataclass(frozen=True, slots=True)
 class ProviderServer:
-    """A server as the provider knows it."""
+    """A server as the provider knows it; `monthly_cost` is net, of the server alone.
+
+    `progress` is a percentage while the provider still makes it, and None once it is made. `fault` is a sentence when
+    the provider could not make it: it is there, may cost money, and can only be deleted.
+    """
 
     provider_id: str
     name: str
@@ -50,6 +112,31 @@ class ProviderServer:
     memory_bytes: int
     disk_bytes: int
     monthly_cost: Decimal | None
+    ipv6_address: str | None = None
+    progress: int | None = None
+    fault: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraAddress:
+    """One more address of a server, by the label it was asked for with."""
+
+    label: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one thing costs at one place; `what` is the provider's name for it."""
+
+    what: str
+    location: str
+    currency: str
+    hourly_net: Decimal
+    hourly_gross: Decimal
+    monthly_net: Decimal
+    monthly_gross: Decimal
 
 
 class CreatesServers(Protocol):
@@ -62,7 +149,14 @@ class CreatesServers(Protocol):
         """Return the server of that name, if there is one."""
 
     async def delete(self, name: str) -> None:
-        """Delete the server; no error when it is gone already."""
+        """Delete the server and what was made for it alone; no error when it is gone already."""
+
+
+class ListsServers(Protocol):
+    """Find what nobody knows of any more."""
+
+    async def list(self) -> Sequence[ProviderServer]:
+        """Return all servers that this installation made, by name."""
 
 
 class PowersServers(Protocol):
@@ -78,6 +172,20 @@ class PowersServers(Protocol):
         """Ask the operating system to start again."""
 
 
+class ResetsServers(Protocol):
+    """Press the reset button."""
+
+    async def reset(self, name: str) -> None:
+        """Cut the power and give it again, whatever the operating system does."""
+
+
+class RebuildsServers(Protocol):
+    """Start again from the image, with the same addresses."""
+
+    async def rebuild(self, name: str, user_data: str, generation: int) -> None:
+        """Overwrite the server's disk with the image; nothing happens when that `generation` was built already."""
+
+
 class SetsReverseDns(Protocol):
     """Reverse DNS is set where the address comes from."""
 
@@ -85,10 +193,45 @@ class SetsReverseDns(Protocol):
         """Set or (with None) remove the PTR of one address of the server."""
 
 
+class ReadsReverseDns(Protocol):
+    """What the provider itself says of an address."""
+
+    async def reverse_dns(self, name: str, address: str) -> str | None:
+        """Return the PTR that was set, or None when it is the provider's own or none."""
+
+
+class AddsAddresses(Protocol):
+    """More IPv4 addresses for one server; its operating system has to take them up itself."""
+
+    async def add_address(self, name: str, label: str) -> ExtraAddress:
+        """Return the server's address of that label, getting it when there is none."""
+
+    async def remove_address(self, name: str, label: str) -> None:
+        """Give the address of that label back; no error when it is gone already."""
+
+
+class OpensAcmePort(Protocol):
+    """A firewall of the provider's keeps port 80 shut, except while a certificate is being got."""
+
+    async def open_acme(self, name: str) -> None:
+        """Let port 80 in to the server."""
+
+    async def close_acme(self, name: str) -> None:
+        """Shut it again."""
+
+
+class StatesPrices(Protocol):
+    """Prices as the provider gives them now."""
+
+    async def prices(self) -> Sequence[Price]:
+        """Return them by what and where."""
+
+
 class Provider(CreatesServers, PowersServers, SetsReverseDns, Protocol):
-    """All that the local provider can do and that a cloud is expected to."""
+    """What every provider has; the rest is stated in `capabilities`."""
 
     #: What `vps_servers.provider` holds.
     key: str
     sizes: tuple[str, ...]
     regions: tuple[str, ...]
+    capabilities: frozenset[Capability]

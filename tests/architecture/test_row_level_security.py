@@ -9,7 +9,13 @@ from control_plane.embedded.postgres import OWNER
 from tests.integration.database import cluster_with_template
 
 #: Tables that hold no tenant's data. The API role may touch none of them.
-WITHOUT_TENANT = {"alembic_version", "certificate_authorities", "operator_acts", "platform_keys"}
+WITHOUT_TENANT = {
+    "alembic_version",
+    "certificate_authorities",
+    "operator_acts",
+    "platform_keys",
+    "provider_rate_limits",
+}
 API, SYSTEM = "penguin_api", "penguin_system"
 ONE_TENANT = "({} = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"
 

@@ -3,7 +3,14 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from control_plane.providers.base import PowerState, ProviderBusy, ProviderError, ProviderServer, ServerOrder
+from control_plane.providers.base import (
+    Capability,
+    PowerState,
+    ProviderBusy,
+    ProviderError,
+    ProviderServer,
+    ServerOrder,
+)
 
 
 class FakeProvider:
@@ -12,6 +19,7 @@ class FakeProvider:
     key = "fake"
     sizes: tuple[str, ...] = ("small",)
     regions: tuple[str, ...] = ("here",)
+    capabilities = frozenset({Capability.POWER, Capability.REVERSE_DNS, Capability.USER_DATA})
 
     def __init__(self) -> None:
         self.servers: dict[str, ProviderServer] = {}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from control_plane.providers.base import ProviderServer, ServerOrder
-from control_plane.providers.local.catalogue import REGIONS, SIZES
+from control_plane.providers.base import SIZES, Capability, ProviderServer, ServerOrder
+from control_plane.providers.local.catalogue import REGIONS
 from control_plane.providers.local.rpc import call
 
 _SERVER = TypeAdapter(ProviderServer)
@@ -21,6 +21,7 @@ class LocalProvider:
     key = "local"
     sizes = tuple(SIZES)
     regions = REGIONS
+    capabilities = frozenset({Capability.POWER, Capability.REVERSE_DNS, Capability.USER_DATA, Capability.LIST})
 
     def __init__(self, socket_path: Path) -> None:
         self._socket = socket_path

@@ -43,10 +43,18 @@ class CreateServer:
         try:
             made = await provider.find(server.provider_name) or await _create(context, server, provider)
         except ProviderBusy as error:
-            return Wait(f"the provider is busy: {error}", 2.0)
+            return Wait(f"the provider: {error}", error.seconds)
         except ProviderError as error:
             return Failed(f"the provider refused to create the server: {error}")
-        return Done({"ipv4_address": made.ipv4_address}, lambda session: _record(session, server, made))
+        return _judge(server, made)
+
+
+def _judge(server: Server, made: ProviderServer) -> Outcome:
+    if made.fault is not None:
+        return Failed(f"the provider could not make the server: {made.fault}")
+    if made.progress is not None:
+        return Wait(f"the provider is making the server ({made.progress} %)", 2.0)
+    return Done({"ipv4_address": made.ipv4_address}, lambda session: _record(session, server, made))
 
 
 async def _create(context: StepContext, server: Server, provider: Provider) -> ProviderServer:
@@ -57,7 +65,7 @@ async def _create(context: StepContext, server: Server, provider: Provider) -> P
         size=server.size,
         region=server.region,
         user_data=render_user_data(join),
-        labels=(("penguin-tenant", str(server.tenant_id)), ("penguin-vps", str(server.id))),
+        labels=(("penguin/tenant-id", str(server.tenant_id)), ("penguin/vps-id", str(server.id))),
     )
     try:
         return await provider.create(order)

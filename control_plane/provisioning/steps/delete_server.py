@@ -23,7 +23,7 @@ class DeleteServer:
         try:
             return await _delete(server, provider)
         except ProviderBusy as error:
-            return Wait(f"the provider is busy: {error}", 2.0)
+            return Wait(f"the provider: {error}", error.seconds)
         except ProviderError as error:
             return Failed(f"the provider refused to delete the server: {error}")
 
@@ -31,6 +31,8 @@ class DeleteServer:
 async def _delete(server: Server, provider: Provider) -> Outcome:
     found = await provider.find(server.provider_name)
     if found is None:
+        # What was made for it alone, such as its addresses, may have outlived it.
+        await provider.delete(server.provider_name)
         return Done()
     await provider.set_reverse_dns(found.name, found.ipv4_address, None)
     await provider.delete(found.name)

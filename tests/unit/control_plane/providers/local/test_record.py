@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from control_plane.providers.base import PowerState
-from control_plane.providers.local.catalogue import SIZES
+from control_plane.providers.base import SIZES, PowerState
 from control_plane.providers.local.record import Leader, ServerRecord
 
 records = st.builds(
