@@ -39,8 +39,10 @@ UNIT_DIR = Path("/etc/systemd/system")
 SYSUSERS_DIR = Path("/etc/sysusers.d")
 UNITS = ("penguin-agent.service", "penguin-configure.service", "penguin-configure.socket")
 SYSUSERS = "penguin-agent.sysusers.conf"
-#: What is added to units of the distribution, and where.
-DROP_INS = {"postfix-restart.conf": Path("postfix@.service.d/penguin.conf")}
+#: Where a distribution keeps its units.
+VENDOR_UNIT_DIR = Path("/lib/systemd/system")
+#: What is added to the distribution's unit of Postfix.
+POSTFIX_DROP_IN = "postfix-restart.conf"
 AGENT_USER = "penguin-agent"
 #: Commands of a release and the modules whose `main` they call.
 LAUNCHERS = {"penguin-agent": "agent.__main__", "penguin-configure": "agent.configuration.root_half"}
@@ -261,8 +263,19 @@ def install_units(release: Path) -> bool:
     if _copy_if_changed(source / SYSUSERS, SYSUSERS_DIR / "penguin-agent.conf"):
         run(["systemd-sysusers", str(SYSUSERS_DIR / "penguin-agent.conf")])
     changed = [_copy_if_changed(source / unit, UNIT_DIR / unit) for unit in UNITS]
-    changed += [_copy_if_changed(source / name, UNIT_DIR / place) for name, place in DROP_INS.items()]
+    changed.append(_copy_if_changed(source / POSTFIX_DROP_IN, UNIT_DIR / f"{postfix_unit()}.d" / "penguin.conf"))
     return any(changed)
+
+
+def postfix_unit() -> str:
+    """Return the name of the file of the unit that runs Postfix's main instance.
+
+    Debian 13 has a postfix.service of its own for it, beside a template for others. In Debian 12 and Ubuntu 24.04 the
+    template runs it too, and postfix.service (oneshot) only stands for all of them; systemd refuses that with Restart=.
+    """
+    unit = VENDOR_UNIT_DIR / "postfix.service"
+    stands_for_others = unit.exists() and "Type=oneshot" in unit.read_text(encoding="utf-8").splitlines()
+    return "postfix@.service" if stands_for_others else unit.name
 
 
 def _copy_if_changed(source: Path, target: Path) -> bool:

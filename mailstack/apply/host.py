@@ -30,6 +30,8 @@ from mailstack.rendered_file import Service
 COMMAND_TIMEOUT = 60.0
 #: Seconds. Postfix waits until a main.cf it finds new is no longer new, two seconds at most.
 _BACKDATE = 60.0
+#: The distribution's units.
+_VENDOR_UNITS = Path("/lib/systemd/system")
 #: systemctl enable would otherwise spend seconds on each unit's SysV twin.
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "SYSTEMCTL_SKIP_SYSV": "1"}
 
@@ -229,11 +231,10 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def _main_unit(service: Service) -> str:
-    """Return the unit whose state is the daemon's: postfix.service itself only stands for its instances."""
-    template = Path("/lib/systemd/system/postfix@.service")
-    if service is Service.POSTFIX and template.exists():
-        return "postfix@-.service"
-    return f"{service.value}.service"
+    """Return the unit whose state is the daemon's: Debian 12's postfix.service only stands for its instances."""
+    unit = _VENDOR_UNITS / f"{service.value}.service"
+    stands_for_others = service is Service.POSTFIX and unit.exists() and "Type=oneshot" in unit.read_text("utf-8")
+    return "postfix@-.service" if stands_for_others else unit.name
 
 
 def _modification_time(target: Path, now: float) -> float:

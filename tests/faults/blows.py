@@ -3,7 +3,7 @@
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -21,6 +21,11 @@ _CLOCK_JUMP = 50
 _STATE = "/var/lib/penguin-agent"
 _SMALL = "/run/faults-disk"
 _ROOM_KIB = 6 * 1024
+_QUEUE = "/var/spool/postfix"
+#: What is in Postfix's queue, and what it keeps of it. Others' sockets lie beside these.
+_QUEUE_FOLDERS = ("incoming", "active", "deferred", "hold", "maildrop", "defer", "bounce", "trace", "corrupt")
+#: As it takes mail only while there is room for one and a half of the largest message (smtpd(8)).
+_QUEUE_ROOM_KIB = 24 * 1024
 _AT_WORK = """
 import os, pathlib, signal, sys, time
 log, agent = "/var/log/mail.log", int(sys.argv[1])
@@ -214,30 +219,50 @@ async def _set_clock(direction: int, ground: Ground, seconds: float) -> None:
 
 async def _fill_disk(ground: Ground, seconds: float) -> None:
     """Move the agent's state to a disk that is nearly full, fill it, make room, and move it back."""
-    async with _small_disk(ground):
-        await ground.inside("dd", "if=/dev/zero", f"of={_STATE}/filler", "bs=4k", check=False)
-        await asyncio.sleep(seconds)
-        await ground.inside("rm", f"{_STATE}/filler")
+    async with _small_disk(ground, _AGENT, _STATE, _ROOM_KIB):
+        await _fill(ground, _STATE, seconds)
+
+
+async def _fill_queue_disk(ground: Ground, seconds: float) -> None:
+    """Move Postfix's queue to a disk that is nearly full, and fill it while Postfix takes mail; then undo that.
+
+    Its queue ids are the long ones, which a file keeps when it is moved (postsuper(1)).
+    """
+    async with _small_disk(ground, _POSTFIX, _QUEUE, _QUEUE_ROOM_KIB, _QUEUE_FOLDERS):
+        # A start that is under way already is waited for; then what waited meanwhile goes in, and the disk fills up.
+        await ground.inside("systemctl", "start", _POSTFIX)
+        await asyncio.sleep(seconds / 10)
+        await _fill(ground, _QUEUE, seconds)
+
+
+async def _fill(ground: Ground, place: str, seconds: float) -> None:
+    await ground.inside("dd", "if=/dev/zero", f"of={place}/filler", "bs=4k", check=False)
+    await asyncio.sleep(seconds)
+    await ground.inside("rm", f"{place}/filler")
 
 
 @asynccontextmanager
-async def _small_disk(ground: Ground) -> AsyncIterator[None]:
-    await ground.inside("systemctl", "stop", _AGENT)
-    used = int((await ground.inside("du", "-sk", _STATE)).split()[0])
+async def _small_disk(
+    ground: Ground, unit: str, place: str, room_kib: int, folders: Sequence[str] = (".",)
+) -> AsyncIterator[None]:
+    """Have a unit's files on a disk of their own while the block runs; of those, `folders` are kept afterwards."""
+    await ground.inside("systemctl", "stop", unit)
+    used = int((await ground.inside("du", "-sk", place)).split()[0])
     await ground.inside("mkdir", "-p", _SMALL)
-    await ground.inside("mount", "-t", "tmpfs", "-o", f"mode=0700,size={used + _ROOM_KIB}k", "faults", _SMALL)
-    await ground.inside("cp", "-aT", _STATE, _SMALL)
-    await ground.inside("mount", "--bind", _SMALL, _STATE)
-    await ground.inside("systemctl", "start", "--no-block", _AGENT)
+    await ground.inside("mount", "-t", "tmpfs", "-o", f"mode=0700,size={used + room_kib}k", "faults", _SMALL)
+    await ground.inside("cp", "-aT", place, _SMALL)
+    await ground.inside("mount", "--bind", _SMALL, place)
+    await ground.inside("systemctl", "start", "--no-block", unit)
     try:
         yield
     finally:
-        await ground.inside("systemctl", "stop", _AGENT)
-        await ground.inside("umount", _STATE)
-        await ground.inside("find", _STATE, "-mindepth", "1", "-delete")
-        await ground.inside("cp", "-aT", _SMALL, _STATE)
+        await ground.inside("systemctl", "stop", unit)
+        await ground.inside("umount", place)
+        for folder in folders:
+            await ground.inside("find", f"{place}/{folder}", "-mindepth", "1", "-delete")
+            await ground.inside("cp", "-aT", f"{_SMALL}/{folder}", f"{place}/{folder}")
         await ground.inside("umount", _SMALL)
-        await ground.inside("systemctl", "start", "--no-block", _AGENT)
+        await ground.inside("systemctl", "start", "--no-block", unit)
 
 
 _STROKES: Mapping[Fault, Callable[[Ground, float], Awaitable[None]]] = {
@@ -266,6 +291,7 @@ _STROKES: Mapping[Fault, Callable[[Ground, float], Awaitable[None]]] = {
     Fault.CLOCK_AHEAD: partial(_set_clock, 1),
     Fault.CLOCK_BEHIND: partial(_set_clock, -1),
     Fault.FILL_DISK: _fill_disk,
+    Fault.FILL_QUEUE_DISK: _fill_queue_disk,
 }
 
 STRIKABLE = tuple(_STROKES)

@@ -59,6 +59,8 @@ class Fault(StrEnum):
     CLOCK_AHEAD = "clock ahead"
     CLOCK_BEHIND = "clock behind"
     FILL_DISK = "fill disk"
+    #: The disk that Postfix's queue lies on.
+    FILL_QUEUE_DISK = "fill queue disk"
 
 
 @dataclass(frozen=True, slots=True)

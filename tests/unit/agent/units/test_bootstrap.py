@@ -1,6 +1,7 @@
 """What the bootstrap decides before it touches the server."""
 
 import json
+import shutil
 import tomllib
 import zipfile
 from pathlib import Path
@@ -111,3 +112,37 @@ def test_the_current_release_and_one_before_are_kept(installed: Path) -> None:
     kept = {path.name for path in installed.parent.iterdir()}
     assert len(kept) == bootstrap.RELEASES_KEPT
     assert installed.name in kept
+
+
+#: The distributions' own words (Debian 12 and Ubuntu 24.04; Debian 13).
+STANDS_FOR_INSTANCES = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nExecReload=/bin/true\n"
+RUNS_THE_MAIN_INSTANCE = "[Service]\nType=forking\nExecStart=postfix debian-systemd-start\nExecStop=postfix stop\n"
+
+
+@pytest.mark.parametrize(
+    ("vendors", "place"),
+    [
+        ({"postfix.service": STANDS_FOR_INSTANCES, "postfix@.service": ""}, "postfix@.service.d/penguin.conf"),
+        ({"postfix.service": RUNS_THE_MAIN_INSTANCE, "postfix@.service": ""}, "postfix.service.d/penguin.conf"),
+        ({"postfix.service": RUNS_THE_MAIN_INSTANCE}, "postfix.service.d/penguin.conf"),
+    ],
+)
+def test_what_makes_postfix_start_again_is_added_to_the_unit_that_runs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendors: dict[str, str], place: str
+) -> None:
+    folders = {name: tmp_path / name for name in ("VENDOR_UNIT_DIR", "UNIT_DIR", "SYSUSERS_DIR")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        monkeypatch.setattr(bootstrap, name, folder)
+    monkeypatch.setattr(bootstrap, "run", lambda _: None)
+    for unit, content in vendors.items():
+        (folders["VENDOR_UNIT_DIR"] / unit).write_text(content)
+    release = tmp_path / "release"
+    shutil.copytree(Path(bootstrap.__file__).parent, release / "lib/python3.11/site-packages/agent/units")
+
+    assert bootstrap.install_units(release)
+    assert not bootstrap.install_units(release)
+
+    (addition,) = folders["UNIT_DIR"].glob("*.d/*")
+    assert addition == folders["UNIT_DIR"] / place
+    assert "Restart=always" in addition.read_text()

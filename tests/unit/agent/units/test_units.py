@@ -62,7 +62,7 @@ def test_the_bootstrap_installs_every_unit_there_is() -> None:
     units = {path.name for path in FOLDER.iterdir() if path.suffix in {".service", ".socket"}}
     assert units == set(bootstrap.UNITS)
     additions = {path.name for path in FOLDER.iterdir() if path.suffix == ".conf"}
-    assert additions == {bootstrap.SYSUSERS, *bootstrap.DROP_INS}
+    assert additions == {bootstrap.SYSUSERS, bootstrap.POSTFIX_DROP_IN}
 
 
 def test_postfix_is_started_again_however_often_its_master_dies() -> None:
