@@ -16,6 +16,9 @@ from protos.agent.v1.link_pb2 import AgentMessage
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 500
+#: Seconds from the beginning of one batch to that of the next: each costs the control plane a transaction, and it is
+#: not to be one for each message. What comes alone goes at once.
+SPACING = 0.05
 #: Seconds after which an unconfirmed batch is sent again over the same stream.
 CONFIRMATION_TIMEOUT = 30.0
 #: Seconds to wait while the journal cannot be read.
@@ -56,7 +59,10 @@ class EventDrain:
                 await asyncio.sleep(JOURNAL_PAUSE)
                 continue
             if batch:
+                begun = asyncio.get_running_loop().time()
                 await self._send(batch)
+                if len(batch) < MAX_BATCH:
+                    await asyncio.sleep(begun + SPACING - asyncio.get_running_loop().time())
             else:
                 await self._spool.events_added.wait()
 

@@ -71,6 +71,22 @@ async def test_the_next_batch_waits_for_the_whole_of_the_one_before() -> None:
     running.cancel()
 
 
+async def test_what_comes_soon_after_a_batch_goes_together() -> None:
+    sent: asyncio.Queue[AgentMessage] = asyncio.Queue()
+    spool = Spool(b"1")
+    drain = EventDrain(spool, sent.put_nowait)
+    running = asyncio.create_task(drain.run())
+    await sent.get()
+    await drain.confirmed([b"1"], [])
+    for event_id in (b"2", b"3"):
+        spool.event_ids.append(event_id)
+        spool.events_added.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert [event.event_id for event in (await sent.get()).delivery_events.events] == [b"2", b"3"]
+    running.cancel()
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_journal_that_cannot_write_is_waited_for() -> None:
     sent: asyncio.Queue[AgentMessage] = asyncio.Queue()
