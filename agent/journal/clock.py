@@ -28,6 +28,18 @@ class BootClock:
         return self.now_ms() + lease_deadline_ms - wall_now_ms
 
 
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """Both clocks at one moment."""
+
+    wall_ms: int
+    boot_ms: int
+
+    def leap_to(self, later: "ClockReading") -> int:
+        """Return by how many milliseconds the wall clock was set ahead until a later reading, or less than 0: back."""
+        return (later.wall_ms - self.wall_ms) - (later.boot_ms - self.boot_ms)
+
+
 def wall_ms() -> int:
     """Return the present moment by the server's clock."""
     return time.time_ns() // 1_000_000

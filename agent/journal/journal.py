@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agent.journal import hearing, sends, settling, spool
-from agent.journal.clock import BootClock, NowMs, this_boot, wall_ms
+from agent.journal.clock import BootClock, ClockReading, NowMs, this_boot, wall_ms
 from agent.journal.errors import JournalUnavailable
 from agent.journal.facts import Fact, LogCursor, Marker
 from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled, Taken, TakenAt
@@ -15,6 +15,9 @@ from agent.journal.space import is_short_of_space
 from agent.journal.states import Arrival
 from agent.journal.writer import Operation, T, Writer
 from protos.agent.v1.delivery_pb2 import DeliveryEvent
+
+#: By how much the clocks may differ from one round of housekeeping to the next without one of them having been set.
+_DRIFT_MS = 60_000
 
 
 class Journal:
@@ -37,6 +40,7 @@ class Journal:
         #: Set whenever the mail log is about to say something of ours; cleared by whoever then looks out for it.
         self.log_awaited = asyncio.Event()
         self._markers: dict[str, asyncio.Event] = {}
+        self._kept_house_at = self._read_clocks()
 
     @classmethod
     def open(cls, path: Path) -> "Journal":
@@ -125,8 +129,17 @@ class Journal:
 
     async def forget_old(self) -> int:
         """Do one round of housekeeping; returns 0 when nothing is left to do."""
-        now = self._now_ms()
-        return await self._telling(lambda connection: settling.forget_old(connection, now))
+        reading = self._read_clocks()
+        leap = self._kept_house_at.leap_to(reading)
+
+        def keep_house(connection: sqlite3.Connection) -> int:
+            if leap > _DRIFT_MS:
+                settling.allow_for_leap(connection, leap, reading.wall_ms)
+            return settling.forget_old(connection, reading.wall_ms)
+
+        changed = await self._telling(keep_house)
+        self._kept_house_at = reading
+        return changed
 
     # ------------------------------------------------------------ the mail log
 
@@ -174,6 +187,9 @@ class Journal:
     async def counts(self) -> Counts:
         """Count for the health report."""
         return await self._writer.submit(settling.counts)
+
+    def _read_clocks(self) -> ClockReading:
+        return ClockReading(self._now_ms(), self.boot.now_ms())
 
     async def _telling(self, operation: Operation[T]) -> T:
         """Do what may add events, and wake whoever drains them."""

@@ -17,6 +17,10 @@ is dropped, comes back when those have run out, and goes then. Set back, it coul
 clock bounds that for what is in hand (`clock`), and rule 2 for what is forgotten. A send that was not closed within
 the seven days is told of again, which is answered with whether it is by now.
 
+How long the log has been silent about what Postfix has is judged by the wall clock too, but not across a leap that the
+boot clock shows: the time it skipped did not pass. A leap while no agent ran is not seen; then the log, still heard of
+what is uncertain, corrects it.
+
 What was never submitted (its lease ran out, or it failed) needs no closing: a new lease starts it again in any case.
 """
 
@@ -64,6 +68,7 @@ _SET_ASIDE = """
 INSERT INTO malformed (stream, entry_id, at_ms, reason, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _SILENT = "SELECT send_id FROM sends WHERE state = 'relayed' AND changed_ms < ? LIMIT ?"
+_LEAP = "UPDATE sends SET changed_ms = changed_ms + ? WHERE state = 'relayed' AND changed_ms <= ?"
 _FORGOTTEN_UNTIL = "UPDATE numbers SET value = max(value, ?) WHERE name = 'forgotten_until_ms'"
 
 
@@ -113,6 +118,11 @@ def forget_old(connection: sqlite3.Connection, now_ms: int) -> int:
         connection.execute(_FORGOTTEN_UNTIL, (max(deadline for _, deadline in forgettable),))
         connection.executemany("DELETE FROM sends WHERE id = ?", [(row_id,) for row_id, _ in forgettable])
     return len(silent) + len(forgettable) + _ask_about_unclosed(connection, before, now_ms)
+
+
+def allow_for_leap(connection: sqlite3.Connection, ahead_ms: int, now_ms: int) -> None:
+    """Have the log's silence about what Postfix has last no longer for a wall clock that was set ahead by so much."""
+    connection.execute(_LEAP, (ahead_ms, now_ms - ahead_ms))
 
 
 def close(connection: sqlite3.Connection, send_ids: Iterable[bytes]) -> None:

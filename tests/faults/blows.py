@@ -21,6 +21,8 @@ _CLOCK_JUMP = 50
 _STATE = "/var/lib/penguin-agent"
 _SMALL = "/run/faults-disk"
 _ROOM_KIB = 6 * 1024
+#: Seconds for a unit to start; it is tried again when that fails.
+_START_SECONDS = 30
 _QUEUE = "/var/spool/postfix"
 #: What is in Postfix's queue, and what it keeps of it. Others' sockets lie beside these.
 _QUEUE_FOLDERS = ("incoming", "active", "deferred", "hold", "maildrop", "defer", "bounce", "trace", "corrupt")
@@ -229,10 +231,16 @@ async def _fill_queue_disk(ground: Ground, seconds: float) -> None:
     Its queue ids are the long ones, which a file keeps when it is moved (postsuper(1)).
     """
     async with _small_disk(ground, _POSTFIX, _QUEUE, _QUEUE_ROOM_KIB, _QUEUE_FOLDERS):
-        # A start that is under way already is waited for; then what waited meanwhile goes in, and the disk fills up.
-        await ground.inside("systemctl", "start", _POSTFIX)
+        await _until_active(ground, _POSTFIX)
+        # What waited meanwhile goes in, and the disk fills up under it.
         await asyncio.sleep(seconds / 10)
         await _fill(ground, _QUEUE, seconds)
+
+
+async def _until_active(ground: Ground, unit: str) -> None:
+    async with asyncio.timeout(_START_SECONDS):
+        while (await ground.inside("systemctl", "is-active", unit, check=False)).strip() != "active":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def _fill(ground: Ground, place: str, seconds: float) -> None:
