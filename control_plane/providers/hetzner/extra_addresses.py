@@ -5,7 +5,7 @@ from hcloud.floating_ips import BoundFloatingIP
 
 from control_plane.providers.base import ExtraAddress, ProviderBusy
 from control_plane.providers.hetzner.client import Operation
-from control_plane.providers.hetzner.labels import INSTANCE, refuse_foreign
+from control_plane.providers.hetzner.labels import INSTANCE, refuse_foreign, selector
 from control_plane.providers.hetzner.servers import existing
 
 
@@ -24,7 +24,23 @@ def add_address(operation: Operation, name: str, label: str) -> ExtraAddress:
 def remove_address(operation: Operation, name: str, label: str) -> None:
     """Give it back; deleting one that is assigned takes it from its server."""
     if (found := _find(operation, name, label)) is not None:
-        found.delete()
+        _delete(found)
+
+
+def release_extra_addresses(operation: Operation, name: str) -> None:
+    """Give back all that a server had, by their names."""
+    own = operation.client.floating_ips.get_all(label_selector=selector(operation.account.instance))
+    for address in own:
+        if str(address.name).startswith(_full(name, "")):
+            _delete(address)
+
+
+def _delete(address: BoundFloatingIP) -> None:
+    try:
+        address.delete()
+    except APIException as error:
+        if error.code != "not_found":
+            raise
 
 
 def _find(operation: Operation, name: str, label: str) -> BoundFloatingIP | None:

@@ -18,7 +18,7 @@ from control_plane.providers.base import (
     ProviderServer,
     ServerOrder,
 )
-from control_plane.providers.hetzner import acme_port, extra_addresses, reverse_dns, servers
+from control_plane.providers.hetzner import acme_port, extra_addresses, removal, reverse_dns, servers
 from control_plane.providers.hetzner.catalogue import REGIONS
 from control_plane.providers.hetzner.client import BUDGET, TIMEOUT, Account, Operation, our_errors
 from control_plane.providers.hetzner.pace import Pace
@@ -28,7 +28,7 @@ _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 #: The most requests that a call sends: a few for most, and for a create a few for each choice that it tries.
-_FEW = 8
+_FEW = 12
 _CREATE = 80
 _THREADS = 8
 
@@ -71,7 +71,7 @@ class HetznerProvider:
 
     async def delete(self, name: str) -> None:
         """Delete the server and its addresses; raises `ProviderBusy` until all are gone."""
-        await self._perform(_FEW, servers.delete, name)
+        await self._perform(_FEW, removal.delete, name)
 
     async def power_off(self, name: str) -> None:
         """Cut the power; raises `ProviderBusy` until it is off."""

@@ -18,7 +18,7 @@ def set_reverse_dns(operation: Operation, name: str, address: str, hostname: str
     server = existing(operation, name)
     if _pointer(server, address) == hostname:
         return
-    action = server.change_dns_ptr(address, hostname)
+    action = server.change_dns_ptr(str(ipaddress.ip_address(address)), hostname)
     if action.status == "error":
         raise ProviderError(failure(action))
     if _pointer(existing(operation, name), address) != hostname:

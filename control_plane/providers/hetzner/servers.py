@@ -8,7 +8,7 @@ from hcloud.server_types import ServerType
 from hcloud.servers import BoundServer, Server, ServerCreatePublicNetwork
 
 from control_plane.providers.base import NoCapacity, ProviderBusy, ProviderError, ProviderServer, ServerOrder
-from control_plane.providers.hetzner.addresses import Wanted, ensure_addresses, release_addresses
+from control_plane.providers.hetzner.addresses import Wanted, ensure_addresses
 from control_plane.providers.hetzner.catalogue import Offer, choices, read_offers
 from control_plane.providers.hetzner.client import Operation
 from control_plane.providers.hetzner.errors import ChoiceUnavailable, rendered
@@ -85,25 +85,6 @@ def _order(operation: Operation, order: ServerOrder, option: Offer) -> BoundServ
             return found
         raise rendered(error) from None
     return made.server
-
-
-def delete(operation: Operation, name: str) -> None:
-    """Delete the server, then give its addresses back; raise `ProviderBusy` until both are gone."""
-    found = look_up(operation, name)
-    if found is not None:
-        if found.status != Server.STATUS_DELETING:
-            _delete(found)
-        if look_up(operation, name) is not None:
-            raise ProviderBusy(f"Hetzner is deleting the server {name}")
-    release_addresses(operation.client, name, operation.account.instance)
-
-
-def _delete(server: BoundServer) -> None:
-    try:
-        server.delete()
-    except APIException as error:
-        if error.code != "not_found":
-            raise
 
 
 def power_off(operation: Operation, name: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.fakes.hetzner.catalogue import KINDS, Kind, location, server_type
+from tests.fakes.hetzner.catalogue import KINDS, LOCATIONS, Kind, location, server_type
 from tests.fakes.hetzner.errors import ApiError, invalid, not_found, not_unique
 
 Json = dict[str, Any]
@@ -232,15 +232,15 @@ class Project:
             raise invalid("image", "image not found")
         if len(self.servers) >= self.most_servers:
             raise ApiError("resource_limit_exceeded", "server limit exceeded", {"limits": [{"name": "server_limit"}]})
-        kind = next((each for each in self.kinds if each.name == body.get("server_type")), None)
-        place = body.get("location")
+        asked, place = body.get("server_type"), _known_place(body.get("location"))
+        kind = next((each for n, each in enumerate(self.kinds, start=1) if asked in {each.name, n, str(n)}), None)
         if kind is None:
             raise invalid("server_type", "server type not found")
         if place not in kind.locations:
             raise invalid("location", "unsupported location for server type")
         if place in kind.unavailable or place in kind.deprecated or (kind.name, place) in self.sold_out:
             raise ApiError("resource_unavailable", "error during placement")
-        return kind, str(place), self._check_addresses(body.get("public_net") or {}, str(place), name)
+        return kind, place, self._check_addresses(body.get("public_net") or {}, place, name)
 
     def _check_addresses(self, public: Json, place: str, name: str) -> list[int]:
         chosen = []
@@ -370,11 +370,12 @@ def _inside(ip: str, network: str) -> bool:
         return False
 
 
-def _known_place(name: object) -> str:
-    try:
-        return str(location(str(name))["name"])
-    except KeyError:
-        raise invalid("location", "location not found") from None
+def _known_place(asked: object) -> str:
+    """Return a location's name; it may be asked for by its name or its id."""
+    for place in LOCATIONS:
+        if asked in {place["name"], place["id"], str(place["id"])}:
+            return str(place["name"])
+    raise invalid("location", "location not found")
 
 
 def _default_ptr(ip: str) -> str:
