@@ -78,6 +78,7 @@ class Writer:
         group: list[_Job[object]] = []
         try:
             while group := self._next_group():
+                self._pace.held(len(group), time.monotonic())
                 self._commit_or_isolate(group)
                 _tell(group)
                 group = []
