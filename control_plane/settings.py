@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     clock_tolerance_seconds: int = 10
     #: Envelopes that may wait in one server's streams; the rest stays in PostgreSQL.
     stream_depth: int = 1000
+    #: Bytes that messages of more than 64 KiB may have in them, 4:5:1 by priority. A stream may exceed its share by one
+    #: message, or by what one round of each queuer leases (16 MiB); when it has none, it always gets one.
+    stream_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
 

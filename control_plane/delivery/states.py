@@ -25,7 +25,7 @@ dead      an operator who retries or drops it                         when they 
 One rule holds these limits together: **whoever waits for another waits longer than the other does.** Postfix tries for
 two days (mailstack/postfix); the agent waits seven for the mail log (agent/journal/settling.py); the control plane
 waits eight for the agent, so that a server that is linked always speaks first. The other way round, an agent remembers
-a send's end for seven days, and so nothing is leased again to a server that has been silent about it for six.
+a send's end for seven days at least, and nothing is leased again to a server that has been silent about it for six.
 """
 
 import enum

@@ -25,6 +25,7 @@ async def serve(settings: Settings) -> None:
         settings.lease_tolerance_seconds,
         settings.stream_depth,
         settings.clock_tolerance_seconds,
+        settings.stream_bytes,
     )
     queuer = Queuer(database, redis, limits)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,6 +4,7 @@ from procrastinate import App
 
 from control_plane.dns.pending import generate_missing, verify_pending
 from control_plane.fleet.commands import settle_commands
+from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
 from control_plane.provisioning.environment import Environment
 
@@ -12,13 +13,21 @@ DNS_QUEUE = "dns"
 
 
 def add_periodic_jobs(app: App, environment: Environment) -> None:
-    """Add `dns.generate` and `dns.verify`, every five minutes, and what ends overdue commands, every minute."""
+    """Add `dns.generate` and `dns.verify`, every five minutes, and the upkeep.
+
+    That is what ends overdue commands, every minute, and what forgets old idempotency keys, every five.
+    """
 
     @app.periodic(cron="* * * * *")
     @app.task(name="fleet.settle_commands", queue=UPKEEP_QUEUE, queueing_lock="fleet.settle_commands")
     async def commands_settled(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         async with environment.database.system() as session:
             await settle_commands(session)
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="messages.forget_old_keys", queue=UPKEEP_QUEUE, queueing_lock="messages.forget_old_keys")
+    async def keys_forgotten(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await forget_old_keys(environment.database)
 
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="dns.generate", queue=DNS_QUEUE, queueing_lock="dns.generate")

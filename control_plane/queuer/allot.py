@@ -5,7 +5,7 @@ finds room at once, and what is not urgent always has a tenth. The agent reads h
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 #: Tenths of a server's depth, by priority: high, normal, low.
@@ -38,6 +38,11 @@ def allot(lines: Sequence[Line], depths: Mapping[uuid.UUID, Sequence[int]], boun
         dealt[line] += more
         left -= more
     return dealt
+
+
+def most_bytes(lines: Iterable[Line], bound: int) -> dict[Line, int]:
+    """Return how many bytes of large sends each line's stream may hold; `bound` is for all three of one server."""
+    return {line: bound * SHARES[line.priority] // 10 for line in lines}
 
 
 def _room(depth: int, priority: int, bound: int) -> int:

@@ -22,13 +22,14 @@ from redis.exceptions import OutOfMemoryError
 
 from control_plane.clock import Clock, utc_now
 from control_plane.queuer.access import revoke_others
-from control_plane.queuer.allot import Line, allot
+from control_plane.queuer.allot import Line, allot, most_bytes
 from control_plane.queuer.leased_send import LeasedSend
 from control_plane.queuer.refill import Refill
 from control_plane.queuer.repeat import Attempts, repeat
 from control_plane.queuer.statements import (
     CLOCK_TOLERANCE_SECONDS,
     claim,
+    heavy_lines,
     reclaim,
     servers,
     servers_with_expired_leases,
@@ -52,6 +53,9 @@ _REVOKE_SECONDS = 10.0
 #: A Redis that hangs must not keep leases from being taken back.
 _REDIS_SECONDS = 2.0
 
+#: Bytes of large messages in one server's streams, unless the settings say otherwise.
+STREAM_BYTES = 64 * 1024 * 1024
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +67,7 @@ class Limits:
     lease_tolerance_seconds: int
     stream_depth: int
     clock_tolerance_seconds: int = CLOCK_TOLERANCE_SECONDS
+    stream_bytes: int = STREAM_BYTES
 
 
 @dataclass(slots=True)
@@ -105,7 +110,9 @@ class Queuer:
         await self._write_again()
         lines = await waiting_lines(self.database, self.limits.clock_tolerance_seconds)
         depths = await look(self.redis, sorted({line.vps_id for line in lines}))
-        ready = [line for line in lines if depths[line.vps_id].whole]
+        whole = [line for line in lines if depths[line.vps_id].whole]
+        heavy = await heavy_lines(self.database, most_bytes(whole, self.limits.stream_bytes)) if whole else set()
+        ready = [line for line in whole if line not in heavy]
         lengths = {vps_id: depth.lengths for vps_id, depth in depths.items()}
         rooms = allot(ready, lengths, self.limits.stream_depth, _BATCH)
         leased = await self._claim(rooms) if rooms else []

@@ -1,7 +1,9 @@
 """Keep the streams whole: what is leased must be in Redis until its agent has taken it.
 
 Redis may forget at any moment. A server whose epoch key is missing gets its groups and the envelopes of all its leased
-sends again, under the leases that they have; then the key is set. Envelopes are lost without Redis forgetting when a
+sends again, under the leases that they have; then the key is set. Each turn writes one page of them for each such
+server, so that a server with much to write again holds up neither others nor what was lost elsewhere; a filling that
+Redis forgets half-way begins anew. Envelopes are lost without Redis forgetting when a
 queuer dies between the commit and the write: a send that was leased some time ago, and before what stands first in its
 stream, was either taken or never written. It is written again, but seldom, since the agent may have it and only its
 news may be late. The agent takes a send once, so writing one twice costs a little work and nothing else.
@@ -11,13 +13,14 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from control_plane.queuer.statements import leased_sends, servers, stale_servers
-from control_plane.queuer.streams import gone_before, look, make_groups, mark_whole, write
+from control_plane.queuer.leased_send import LeasedSend
+from control_plane.queuer.statements import REFILL_PAGE, leased_sends, servers, stale_servers
+from control_plane.queuer.streams import begin_filling, gone_before, look, mark_whole, write
 from db.session import Database
 
 #: Seconds between two looks at all servers.
@@ -32,6 +35,16 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
+class _Filling:
+    """How far a server's streams have been written again."""
+
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    #: Without its message.
+    last: LeasedSend | None = None
+    written: int = 0
+
+
+@dataclass(slots=True)
 class Refill:
     """Looks at all servers' streams and fills those that are not whole."""
 
@@ -39,33 +52,43 @@ class Refill:
     redis: Redis
     monotonic: Callable[[], float] = time.monotonic
     _stale_at: dict[uuid.UUID, float] = field(default_factory=dict)
+    _fillings: dict[uuid.UUID, _Filling] = field(default_factory=dict)
 
     async def look_at_all(self) -> float:
-        """Fill what must be filled and return the seconds until the next look."""
+        """Fill some of what must be filled and return the seconds until the next look: none while more is to do."""
         depths = await look(self.redis, await servers(self.database))
-        for vps_id, depth in depths.items():
-            if not depth.whole:
-                await self.fill(vps_id)
+        lacking = [vps_id for vps_id, depth in depths.items() if not depth.whole]
+        # Another queuer may have made the others whole.
+        self._fillings = {vps_id: self._fillings[vps_id] for vps_id in lacking if vps_id in self._fillings}
+        filled = [await self.fill(vps_id) for vps_id in lacking]
         stale = [vps_id for vps_id in await stale_servers(self.database, STALE_SECONDS) if self._is_due(vps_id)]
         for vps_id, deadlines in (await gone_before(self.redis, stale)).items():
             await self._write_lost(vps_id, deadlines)
-        return EVERY_SECONDS
+        return EVERY_SECONDS if all(filled) else 0.0
 
-    async def fill(self, vps_id: uuid.UUID) -> None:
-        """Write the envelopes of all the server's leased sends, and record that its streams are whole.
+    async def fill(self, vps_id: uuid.UUID) -> bool:
+        """Write the next page of the server's leased sends; after the last, record that its streams are whole.
 
-        Raises one of `streams.QUEUE_AWAY` when they could not all be written.
+        Return whether they are. Raises one of `streams.QUEUE_AWAY` when the page could not be written whole.
         """
-        await make_groups(self.redis, vps_id)
-        written = 0
-        page = await leased_sends(self.database, vps_id)
-        while page:
+        filling = self._fillings.get(vps_id)
+        if filling is None:
+            filling = _Filling()
+            await begin_filling(self.redis, vps_id, filling.token)
+            self._fillings[vps_id] = filling
+        page = await leased_sends(self.database, vps_id, filling.last)
+        if page:
             if await write(self.redis, page):
                 raise OutOfMemoryError("Redis refuses envelopes")
-            written += len(page)
-            page = await leased_sends(self.database, vps_id, page[-1])
-        await mark_whole(self.redis, vps_id)
-        _log.info("made the streams of %s whole with %d leased sends", vps_id, written)
+            filling.last = replace(page[-1], payload=b"")
+            filling.written += len(page)
+        if len(page) == REFILL_PAGE:
+            return False
+        del self._fillings[vps_id]
+        if not await mark_whole(self.redis, vps_id, filling.token):
+            return False
+        _log.info("made the streams of %s whole with %d leased sends", vps_id, filling.written)
+        return True
 
     def _is_due(self, vps_id: uuid.UUID) -> bool:
         return self.monotonic() - self._stale_at.get(vps_id, float("-inf")) >= STALE_AGAIN_SECONDS

@@ -26,6 +26,7 @@ from db.session import Database
 
 _SQL = resources.files("control_plane.queuer")
 _WAITING = _SQL.joinpath("waiting.sql").read_bytes()
+_HEAVY = _SQL.joinpath("heavy.sql").read_bytes()
 _CLAIM = _SQL.joinpath("claim.sql").read_bytes()
 _REFILL = _SQL.joinpath("refill.sql").read_bytes()
 _STALE = _SQL.joinpath("stale.sql").read_bytes()
@@ -39,8 +40,8 @@ _SERVERS = b"SELECT id FROM vps_servers WHERE status IN ('provisioning', 'ready'
 
 #: A claim ends with the send that reaches this many bytes of messages.
 MOST_BYTES = 16 * 1024 * 1024
-#: Messages may have 10 MB each.
-_REFILL_PAGE = 50
+#: Envelopes written again at a time; messages may have 10 MB each.
+REFILL_PAGE = 50
 _RECLAIM_PAGE = 500
 #: Silent leases after which a send is a dead letter.
 MOST_SILENT_LEASES = 5
@@ -68,6 +69,17 @@ async def waiting_lines(database: Database, clock_tolerance_seconds: int = CLOCK
     """Return which lines have waiting sends, due or not, that may be leased: nothing paused, the server well."""
     rows = await _fetch(database, _WAITING, {"clock_tolerance_seconds": clock_tolerance_seconds}, lookups_only=True)
     return [Line(row["vps_id"], row["priority"]) for row in rows]
+
+
+async def heavy_lines(database: Database, most_bytes: Mapping[Line, int]) -> set[Line]:
+    """Return the lines whose large leased sends have at least as many bytes together."""
+    parameters = {
+        "vps_ids": [line.vps_id for line in most_bytes],
+        "priorities": [line.priority for line in most_bytes],
+        "most_bytes": list(most_bytes.values()),
+    }
+    rows = await _fetch(database, _HEAVY, parameters, lookups_only=True)
+    return {Line(row["vps_id"], row["priority"]) for row in rows}
 
 
 async def claim(
@@ -108,7 +120,7 @@ async def leased_sends(
         "after": after.id if after else _FIRST_ID,
         "gone_before": list(gone_before),
         "seconds": seconds,
-        "page": _REFILL_PAGE,
+        "page": REFILL_PAGE,
     }
     return [LeasedSend(**row) for row in await _fetch(database, _REFILL, parameters)]
 

@@ -27,6 +27,9 @@ _PAGE = 100
 #: Redis is away, full, or refuses: all mean "later".
 QUEUE_AWAY = (RedisError, OSError)
 
+#: A filling that takes longer begins anew.
+_FILLING_SECONDS = 3600
+
 
 @dataclass(frozen=True, slots=True)
 class Depths:
@@ -88,9 +91,23 @@ async def make_groups(redis: Redis, vps_id: uuid.UUID) -> None:
             raise answer
 
 
-async def mark_whole(redis: Redis, vps_id: uuid.UUID) -> None:
-    """Record that the server's streams hold all that they must."""
-    await redis.set(keys.epoch(vps_id), "1")
+async def begin_filling(redis: Redis, vps_id: uuid.UUID, token: str) -> None:
+    """Make what the server's streams need and record that they are being filled."""
+    await make_groups(redis, vps_id)
+    await redis.set(keys.filling(vps_id, token), "1", ex=_FILLING_SECONDS)
+
+
+async def mark_whole(redis: Redis, vps_id: uuid.UUID, token: str) -> bool:
+    """Record that the server's streams hold all that they must; False when Redis forgot what was filled meanwhile."""
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.rename(keys.filling(vps_id, token), keys.epoch(vps_id))
+    pipeline.persist(keys.epoch(vps_id))
+    renamed, _ = await pipeline.execute(raise_on_error=False)
+    if isinstance(renamed, ResponseError) and str(renamed).startswith("no such key"):
+        return False
+    if isinstance(renamed, Exception):
+        raise renamed
+    return True
 
 
 async def write(redis: Redis, sends: Sequence[LeasedSend]) -> list[LeasedSend]:

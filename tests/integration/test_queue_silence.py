@@ -1,6 +1,7 @@
 """What is known of a send whose server was silent, gave it back, or speaks when nobody waits any more."""
 
 import uuid
+from typing import TypeAlias
 
 import pytest
 from sqlalchemy import text
@@ -28,7 +29,7 @@ EXPIRED = DeliveryEvent.KIND_EXPIRED
 FAILED = DeliveryEvent.KIND_FAILED
 LEASE_EXPIRED = DeliveryEvent.KIND_LEASE_EXPIRED
 
-Kind = DeliveryEvent.Kind.ValueType
+Kind: TypeAlias = DeliveryEvent.Kind.ValueType
 
 
 @pytest.fixture

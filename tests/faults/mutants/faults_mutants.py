@@ -46,11 +46,11 @@ def _redis_as_the_only_copy() -> None:
     """The queuer never writes again what Redis lost, and takes no lease back."""
     from control_plane.queuer.queuer import Queuer  # noqa: PLC0415
     from control_plane.queuer.refill import Refill  # noqa: PLC0415
-    from control_plane.queuer.streams import make_groups, mark_whole  # noqa: PLC0415
+    from control_plane.queuer.streams import begin_filling, mark_whole  # noqa: PLC0415
 
-    async def fill(self: Refill, vps_id: uuid.UUID) -> None:
-        await make_groups(self.redis, vps_id)
-        await mark_whole(self.redis, vps_id)
+    async def fill(self: Refill, vps_id: uuid.UUID) -> bool:
+        await begin_filling(self.redis, vps_id, "mutant")
+        return await mark_whole(self.redis, vps_id, "mutant")
 
     async def never(*_: object) -> float:
         return 5.0
