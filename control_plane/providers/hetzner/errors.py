@@ -78,6 +78,5 @@ def _named(details: Any, key: str) -> list[str]:  # noqa: ANN401 - whatever the 
 
 
 def _entry(entry: dict[str, Any]) -> str:
-    messages = entry.get("messages") or []
-    name = str(entry.get("name", "?"))
-    return f"{name}: {', '.join(map(str, messages))}" if messages else name
+    messages, name = entry.get("messages"), str(entry.get("name", "?"))
+    return f"{name}: {', '.join(map(str, messages))}" if isinstance(messages, list) and messages else name

@@ -143,7 +143,9 @@ def _names(address: Json, ip: str) -> bool:
 
 
 def _list_primary_ips(call: Call) -> Answer:
-    return _page(call, "primary_ips", copy.deepcopy(list(call.project.primary_ips.values())))
+    ip = call.asked("ip")
+    fitting = [each for each in call.project.primary_ips.values() if ip in {None, each["ip"]}]
+    return _page(call, "primary_ips", copy.deepcopy(fitting))
 
 
 def _create_primary_ip(call: Call) -> Answer:
