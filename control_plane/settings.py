@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     local_cloud_socket: Path | None = None
     #: API token of a Hetzner Cloud project, with read and write access; unset where there is none.
     hetzner_token: SecretStr = SecretStr("")
+    #: Whether servers at Hetzner may be asked for, for a process that is not given the token.
+    hetzner_offered: bool = False
     #: Where Hetzner's API is; anything but HTTPS only on loopback.
     hetzner_api_url: str = "https://api.hetzner.cloud/v1"
     #: The image that servers at Hetzner are made from.

@@ -17,6 +17,7 @@ from control_plane.cli.lock import lock
 from control_plane.cli.operator_keys import operator_key_commands
 from control_plane.cli.output import FAILED, NO_INSTALLATION, Json, say
 from control_plane.cli.protos import protos
+from control_plane.cli.providers import provider_commands
 from control_plane.cli.queue import queue_commands
 from control_plane.cli.tenants import key_commands, tenant_commands, workspace_commands
 from control_plane.cli.test import check_and_test
@@ -36,6 +37,7 @@ app.command()(up)
 app.command()(down)
 app.command()(fleet)
 app.add_typer(queue_commands, name="queue")
+app.add_typer(provider_commands, name="provider")
 app.add_typer(tenant_commands, name="tenant")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")

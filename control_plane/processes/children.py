@@ -47,19 +47,21 @@ def process_orders(
 
     Without a socket there is no door for operators.
     """
-    environment = _outer_environment() | exported(settings.model_copy(update={"api_database_url": SecretStr("")}))
+    system = settings.model_copy(update={"api_database_url": SecretStr("")})
     orders = [
         ChildOrder(
             name=name,
             command=_python(enter, f"control_plane.processes.{name}"),
-            environment=environment,
+            environment=_outer_environment() | exported(system if name == "worker" else _without_tokens(system)),
             log=places.logs / f"{name}.log",
             notify_socket=places.runtime / "notify" / name,
         )
         for name in _PROCESSES
     ]
     # What serves tenants cannot see across them, whatever it is made to do; what serves operators can, and no more.
-    api = settings.model_copy(update={"system_database_url": SecretStr(""), "redis_url": SecretStr("")})
+    api = _without_tokens(settings).model_copy(
+        update={"system_database_url": SecretStr(""), "redis_url": SecretStr("")}
+    )
     orders.append(_door_order("api", places, enter, api, rest))
     if operators:
         theirs = _with_one_secret(settings, "system_database_url")
@@ -80,6 +82,12 @@ def _door_order(
         pass_fds=(listening.fd,),
         ready=partial(answers_healthy, "127.0.0.1", listening.port),
     )
+
+
+def _without_tokens(settings: Settings) -> Settings:
+    """Return the settings without providers' tokens, which only the worker uses; what is offered stays known."""
+    offered = settings.hetzner_offered or bool(settings.hetzner_token.get_secret_value())
+    return settings.model_copy(update={"hetzner_token": SecretStr(""), "hetzner_offered": offered})
 
 
 def _with_one_secret(settings: Settings, kept: str) -> Settings:

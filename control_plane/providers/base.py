@@ -13,7 +13,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _GIB = 1024**3
 
@@ -220,6 +220,7 @@ class OpensAcmePort(Protocol):
         """Shut it again."""
 
 
+@runtime_checkable
 class StatesPrices(Protocol):
     """Prices as the provider gives them now."""
 

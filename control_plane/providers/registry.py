@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from control_plane.errors import InvalidInput
-from control_plane.providers.base import Provider
+from control_plane.providers.base import Capability, Provider, StatesPrices
 from control_plane.providers.hetzner.client import Account
 from control_plane.providers.hetzner.labels import instance_label
 from control_plane.providers.hetzner.pace import SharedPace, Unpaced
@@ -16,26 +16,32 @@ from db.session import Database
 def build_providers(settings: Settings, database: Database | None = None) -> Mapping[str, Provider]:
     """Return the providers that the settings describe.
 
-    `database` is the system role's, in which workers share rate limits; a process that only reads what a provider
-    offers has none.
+    `database` is the system role's, in which workers share rate limits. A process that only says what is offered has
+    none, and need not have the tokens either.
     """
     providers: list[Provider] = []
     if settings.local_cloud_socket is not None:
         providers.append(LocalProvider(settings.local_cloud_socket))
-    if settings.hetzner_token.get_secret_value():
-        providers.append(build_hetzner(settings, database))
+    if settings.hetzner_token.get_secret_value() or settings.hetzner_offered:
+        providers.append(_hetzner(settings, database))
     return {provider.key: provider for provider in providers}
 
 
-def build_hetzner(settings: Settings, database: Database | None = None) -> HetznerProvider:
-    """Return the provider `hetzner`; raise `InvalidInput` when no token is configured."""
-    token = settings.hetzner_token
-    if not token.get_secret_value():
-        raise InvalidInput("there is no token for Hetzner: set PENGUIN_HETZNER_TOKEN to one with read and write access")
+def pricing_provider(settings: Settings, key: str) -> StatesPrices:
+    """Return a provider that states prices; raise `InvalidInput`, naming those there are, for any other."""
+    providers = build_providers(settings)
+    stating = {key: found for key, found in providers.items() if Capability.PRICES in found.capabilities}
+    if not isinstance(found := stating.get(key), StatesPrices):
+        hint = "" if stating else "; for Hetzner, set PENGUIN_HETZNER_TOKEN to an API token of the project"
+        raise InvalidInput(f"no provider {key!r} here states prices; there is: {', '.join(stating) or 'none'}{hint}")
+    return found
+
+
+def _hetzner(settings: Settings, database: Database | None) -> HetznerProvider:
     account = Account(
-        token=token,
+        token=settings.hetzner_token,
         api_url=settings.hetzner_api_url,
         instance=instance_label(settings.platform_domain),
         image=settings.hetzner_image,
     )
-    return HetznerProvider(account, SharedPace(database, token) if database is not None else Unpaced())
+    return HetznerProvider(account, SharedPace(database, settings.hetzner_token) if database is not None else Unpaced())

@@ -31,6 +31,7 @@ def some_settings() -> Settings:
         system_database_url=SecretStr("postgresql://penguin_system@/penguin"),
         redis_url=SecretStr("unix://default:secret@/run/redis.sock"),
         powerdns_api_key=SecretStr("the name server's key"),
+        hetzner_token=SecretStr("the token of a project"),
         nameservers=("10.77.0.53", "10.77.0.54"),
     )
 
@@ -81,6 +82,12 @@ def test_each_rest_door_is_told_its_own_role_and_no_other() -> None:
     assert settings["api"] not in operators
     assert not any("redis.sock" in value for value in (*api, *operators))
     assert "the name server's key" not in operators
+
+
+def test_only_the_worker_is_told_a_providers_token_and_the_tenants_door_that_it_is_offered() -> None:
+    told = {name for name, order in some_orders().items() if "the token of a project" in order.environment.values()}
+    assert told == {"worker"}
+    assert some_orders()["api"].environment["PENGUIN_HETZNER_OFFERED"] == "True"
 
 
 def test_without_a_socket_there_is_no_door_for_operators() -> None:

@@ -1,0 +1,78 @@
+"""`provider`: where servers can be had, what each can do, and what its servers cost now.
+
+Read from the settings in the environment and, for prices, from the provider itself: no installation need run.
+"""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from control_plane.cli.output import Instance, Json, print_json
+from control_plane.cli.tables import print_table
+from control_plane.processes.places import HOME, Places, state_dir
+from control_plane.providers.base import Price, Provider
+from control_plane.providers.local.world import World
+from control_plane.providers.registry import build_providers, pricing_provider
+from control_plane.settings import Settings
+
+provider_commands = typer.Typer(no_args_is_help=True, help="Providers of servers: what they offer, and prices.")
+
+Name = Annotated[str, typer.Argument(help="A provider, as `provider list` names it.")]
+
+
+@provider_commands.command("list")
+def list_providers(as_json: Json = False, instance: Instance = "main") -> None:
+    """List the providers that are configured, with their sizes, regions and capabilities."""
+    rows = [_fields(provider) for provider in build_providers(_settings(instance)).values()]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table([{name: _joined(value) for name, value in row.items()} for row in rows])
+    else:
+        print("No provider is configured. For Hetzner, set PENGUIN_HETZNER_TOKEN; local servers come with `up`.")
+
+
+@provider_commands.command()
+def prices(name: Name, as_json: Json = False, instance: Instance = "main") -> None:
+    """Show what a provider's servers and addresses cost, net and gross, asked of the provider itself."""
+    found = asyncio.run(_prices(name, instance))
+    rows = [_price_fields(price) for price in found]
+    print_json(rows) if as_json else print_table(rows)
+
+
+async def _prices(name: str, instance: str) -> list[Price]:
+    return list(await pricing_provider(_settings(instance), name).prices())
+
+
+def _settings(instance: str) -> Settings:
+    state = state_dir(instance)
+    places = Places(state, World(state).id, wheelhouse=HOME / "wheelhouse", images=HOME / "images")
+    # There while the installation's cloud runs.
+    socket = places.cloud_socket if places.cloud_socket.exists() else None
+    return Settings(state_dir=state, local_cloud_socket=socket)
+
+
+def _fields(provider: Provider) -> dict[str, Any]:
+    return {
+        "provider": provider.key,
+        "sizes": list(provider.sizes),
+        "regions": list(provider.regions),
+        "capabilities": sorted(capability.value for capability in provider.capabilities),
+    }
+
+
+def _joined(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _price_fields(price: Price) -> dict[str, Any]:
+    return {
+        "what": price.what,
+        "location": price.location,
+        "currency": price.currency,
+        "hourly_net": f"{price.hourly_net:.4f}",
+        "hourly_gross": f"{price.hourly_gross:.4f}",
+        "monthly_net": f"{price.monthly_net:.2f}",
+        "monthly_gross": f"{price.monthly_gross:.2f}",
+    }
