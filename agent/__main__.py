@@ -29,7 +29,7 @@ from agent.commands.mail_log import ReadMailLog
 from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
 from agent.configuration.configurator import Configurator
 from agent.health import problems
-from agent.journal import Journal, JournalUnavailable
+from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.postfix_queue import queued_among
@@ -100,6 +100,8 @@ async def run(settings: Settings, version: str) -> None:
     try:
         with _stopped_by_signals(supervisor):
             await supervisor.run()
+        with contextlib.suppress(JournalError):
+            await journal.note_stop()
     finally:
         notify("STOPPING=1")
         journal.close()

@@ -114,7 +114,17 @@ class Journal:
             JournalCorrupt: an envelope cannot be read back.
 
         """
-        return await self._writer.submit(lambda connection: settling.open_sends(connection, self.boot.boot_id))
+        now = self._now_ms()
+
+        def recover(connection: sqlite3.Connection) -> list[OpenSend]:
+            settling.note_start(connection, self.boot.boot_id, now)
+            return settling.open_sends(connection, self.boot.boot_id)
+
+        return await self._writer.submit(recover)
+
+    async def note_stop(self) -> None:
+        """Note that the agent was told to stop, so that nothing was cut off without warning."""
+        await self._write(settling.note_stop)
 
     async def settle(self, send_ids: Sequence[bytes]) -> list[Settled]:
         """Say what is known of cut submissions; see `settling.settle` for when this may be asked."""

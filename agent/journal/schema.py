@@ -77,8 +77,10 @@ CREATE TABLE numbers (
 ) STRICT;
 -- log_hole_ms: when it was last found that lines of the mail log had gone unread; 0 for never.
 -- forgotten_until_ms: the latest deadline of any lease of a send that was forgotten.
+-- stopped_in_order: 1 from when an agent was told to stop until the next has begun.
 INSERT INTO numbers VALUES
-    ('malformed_envelopes', 0), ('malformed_log_lines', 0), ('log_hole_ms', 0), ('forgotten_until_ms', 0);
+    ('malformed_envelopes', 0), ('malformed_log_lines', 0), ('log_hole_ms', 0), ('forgotten_until_ms', 0),
+    ('stopped_in_order', 0);
 """
 
 #: From each older version to the next.
@@ -90,7 +92,7 @@ ALTER TABLE sends ADD COLUMN boot_deadline_ms INTEGER NOT NULL DEFAULT 0;
     2: """
 ALTER TABLE sends ADD COLUMN lease_number INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sends ADD COLUMN closed INTEGER NOT NULL DEFAULT 0;
-INSERT INTO numbers VALUES ('forgotten_until_ms', 0);
+INSERT INTO numbers VALUES ('forgotten_until_ms', 0), ('stopped_in_order', 0);
 """,
 }
 

@@ -30,6 +30,7 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 
 from agent.journal.errors import JournalCorrupt
+from agent.journal.hearing import note_hole
 from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled
 from agent.journal.sends import end, find_send, take_back
 from agent.journal.spool import add_event, parse_event, told_again
@@ -84,6 +85,24 @@ def open_sends(connection: sqlite3.Connection, boot_id: str) -> list[OpenSend]:
         OpenSend(_parse_envelope(content), priority, SendState(state), boot_deadline_ms)
         for state, priority, content, boot_deadline_ms in rows
     ]
+
+
+def note_start(connection: sqlite3.Connection, boot_id: str, now_ms: int) -> None:
+    """Note what a machine that went down without warning has done to the log.
+
+    Postfix flushes its queue and nobody flushes the log: after a power cut a message may be there, and the lines that
+    would say so are not. What was being submitted in another boot then has a hole in its log; an orderly stop leaves
+    none, since the file systems are flushed after it.
+    """
+    cut = connection.execute("SELECT 1 FROM sends WHERE state = 'submitting' AND boot_id <> ? LIMIT 1", (boot_id,))
+    if cut.fetchone() and not _number(connection, "stopped_in_order"):
+        note_hole(connection, now_ms)
+    connection.execute("UPDATE numbers SET value = 0 WHERE name = 'stopped_in_order'")
+
+
+def note_stop(connection: sqlite3.Connection) -> None:
+    """Note that the agent was told to stop."""
+    connection.execute("UPDATE numbers SET value = 1 WHERE name = 'stopped_in_order'")
 
 
 def settle(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> Settled:

@@ -10,6 +10,17 @@ not have was not taken and is in hand again. A send that Postfix began and did n
 since the queue manager logs acceptance on its own. What is still open then may wait for the queue manager, whose active
 queue can be full for long: a message that Postfix lists in its queue is one that it took. What it does not list is
 uncertain, and not sent again.
+
+Why a message that Postfix began, and neither lists nor tells of, cannot be settled, even when Postfix has been started
+anew and its log has no gap. Its master was killed; the log writer is one of its children and ends with it, while others
+finish what they are at, and what they log then is lost. Such a message was either given up by cleanup, which removes
+the file when it is told to end, or taken and delivered in those moments: both leave no file and no line. A file that
+cleanup had not finished (not executable, postsuper(1)) would prove the former; systemd's SIGTERM to the rest removes
+that too, and only root could look.
+
+BUGS: for the same reason a message can be taken without any line when Postfix's master is killed, if in addition the
+reply is lost: cleanup has committed it, and smtpd is ended before it has passed that on. It would be taken for one that
+Postfix never saw. Power cuts are told by the boot (`agent/journal/settling.py`); this is not.
 """
 
 import asyncio

@@ -21,6 +21,8 @@ _CLOCK_JUMP = 50
 _STATE = "/var/lib/penguin-agent"
 _SMALL = "/run/faults-disk"
 _ROOM_KIB = 6 * 1024
+#: Seconds for what was delivered to be logged.
+_LAST_WORDS = 0.3
 #: Seconds for a unit to start; it is tried again when that fails.
 _START_SECONDS = 30
 _QUEUE = "/var/spool/postfix"
@@ -235,6 +237,23 @@ async def _fill_queue_disk(ground: Ground, seconds: float) -> None:
         # What waited meanwhile goes in, and the disk fills up under it.
         await asyncio.sleep(seconds / 10)
         await _fill(ground, _QUEUE, seconds)
+    await _until_active(ground, _POSTFIX)
+
+
+async def _stop(ground: Ground, unit: str) -> None:
+    """Stop a unit; Postfix while nothing can be delivered.
+
+    It ends its log writer with the rest, and what a delivery that is under way then comes to stays unsaid for a week.
+    """
+    if unit != _POSTFIX:
+        await ground.inside("systemctl", "stop", unit)
+        return
+    await ground.provider.cut_network(ground.server_name)
+    try:
+        await asyncio.sleep(_LAST_WORDS)
+        await ground.inside("systemctl", "stop", unit)
+    finally:
+        await ground.provider.restore_network(ground.server_name)
 
 
 async def _until_active(ground: Ground, unit: str) -> None:
@@ -254,7 +273,7 @@ async def _small_disk(
     ground: Ground, unit: str, place: str, room_kib: int, folders: Sequence[str] = (".",)
 ) -> AsyncIterator[None]:
     """Have a unit's files on a disk of their own while the block runs; of those, `folders` are kept afterwards."""
-    await ground.inside("systemctl", "stop", unit)
+    await _stop(ground, unit)
     used = int((await ground.inside("du", "-sk", place)).split()[0])
     await ground.inside("mkdir", "-p", _SMALL)
     await ground.inside("mount", "-t", "tmpfs", "-o", f"mode=0700,size={used + room_kib}k", "faults", _SMALL)
@@ -264,7 +283,7 @@ async def _small_disk(
     try:
         yield
     finally:
-        await ground.inside("systemctl", "stop", unit)
+        await _stop(ground, unit)
         await ground.inside("umount", place)
         for folder in folders:
             await ground.inside("find", f"{place}/{folder}", "-mindepth", "1", "-delete")

@@ -406,6 +406,45 @@ async def test_a_hole_in_the_log_covers_what_began_before_the_clock_was_set_back
     assert await journal.settle([before.send_id]) == [Settled.UNKNOWABLE]
 
 
+@pytest.mark.parametrize(
+    ("end", "answer"),
+    [
+        ("power cut", Settled.UNKNOWABLE),
+        ("reboot", Settled.NOT_TAKEN),
+        ("crash", Settled.NOT_TAKEN),
+    ],
+)
+async def test_silence_of_a_log_that_a_power_cut_may_have_shortened_means_nothing(
+    path: Path, now: Now, end: str, answer: Settled
+) -> None:
+    journal = Journal(Writer(connect(path)), now, BootClock("this boot", now.boot))
+    cut, begun = await submitting(journal), await submitting(journal)
+    await hear(journal, HasMessageId("Q1", begun.send_id))
+    if end == "reboot":
+        await journal.note_stop()
+    journal.close()
+    now.ms += 10_000
+    again = Journal(Writer(connect(path)), now, BootClock("this boot" if end == "crash" else "another", now.boot))
+    await again.open_sends()
+    assert await again.settle([cut.send_id, begun.send_id]) == [answer, Settled.OPEN]
+    await take(again, later := make_envelope())
+    now.ms += 1
+    assert await again.begin_submission(later.send_id)
+    assert await again.settle([later.send_id]) == [Settled.NOT_TAKEN]
+    again.close()
+
+
+async def test_an_orderly_stop_counts_once(journal: Journal, path: Path, now: Now) -> None:
+    cut = await submitting(journal)
+    await journal.note_stop()
+    await journal.open_sends()
+    journal.close()
+    again = Journal(Writer(connect(path)), now, BootClock("another boot", now.boot))
+    await again.open_sends()
+    assert await again.settle([cut.send_id]) == [Settled.UNKNOWABLE]
+    again.close()
+
+
 async def test_what_is_uncertain_is_told_when_the_log_says_it_late(journal: Journal) -> None:
     envelope = await submitting(journal)
     await hear(journal, HasMessageId("Q1", envelope.send_id))
@@ -580,7 +619,7 @@ async def test_a_journal_of_an_older_version_is_brought_up_to_date(path: Path, n
     with contextlib.closing(connect(path)) as old:
         old.executescript(
             "ALTER TABLE sends DROP COLUMN lease_number; ALTER TABLE sends DROP COLUMN closed;"
-            "DELETE FROM numbers WHERE name = 'forgotten_until_ms';"
+            "DELETE FROM numbers WHERE name IN ('forgotten_until_ms', 'stopped_in_order');"
         )
         if version == 1:
             old.executescript("ALTER TABLE sends DROP COLUMN boot_id; ALTER TABLE sends DROP COLUMN boot_deadline_ms;")
