@@ -6,6 +6,7 @@ later where a clear error can be given now. Address literals (`user@[192.0.2.1]`
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -58,6 +59,7 @@ def parse_mailbox_address(address: str, field: str) -> EmailAddress:
     return parsed
 
 
+@lru_cache(maxsize=4096)
 def parse_domain(domain: str, field: str) -> str:
     """Return a fully qualified domain in lower-case A-labels, without a trailing dot; raise `InvalidInput`."""
     labels = _to_ascii(domain, field).split(".")

@@ -10,6 +10,7 @@ import re
 import uuid
 from dataclasses import dataclass, field
 from email.utils import format_datetime
+from functools import lru_cache
 
 from control_plane.errors import InvalidInput, TooLarge
 from control_plane.inboxes.addresses import EmailAddress
@@ -52,7 +53,7 @@ def compose(draft: Draft, send_id: uuid.UUID, date: dt.datetime) -> bytes:
             header_fields.mailbox("From", check_header_text(draft.display_name, "/display_name"), str(draft.sender)),
             header_fields.mailbox("To", "", str(draft.recipient)),
             header_fields.unstructured("Subject", check_header_text(draft.subject, "/subject")),
-            f"Date: {format_datetime(date)}",
+            _date_field(date, date.utcoffset()),
             f"Message-ID: {message_id(send_id, draft.sender.domain)}",
             *_custom_fields(draft.headers),
             "MIME-Version: 1.0",
@@ -75,10 +76,16 @@ def renamed(message: bytes, send_id: uuid.UUID, sender_domain: str, date: dt.dat
 def _renamed_line(line: bytes, send_id: uuid.UUID, sender_domain: str, date: dt.datetime) -> bytes:
     # `compose` writes both fields on one line each, and lets nobody else write them.
     if line.startswith(b"Date: "):
-        return f"Date: {format_datetime(date)}".encode("ascii")
+        return _date_field(date, date.utcoffset()).encode("ascii")
     if line.startswith(b"Message-ID: "):
         return f"Message-ID: {message_id(send_id, sender_domain)}".encode("ascii")
     return line
+
+
+# Sends that are accepted together have one date. Moments are equal whatever their offsets, their texts are not.
+@lru_cache(maxsize=64)
+def _date_field(date: dt.datetime, _offset: dt.timedelta | None) -> str:
+    return f"Date: {format_datetime(date)}"
 
 
 def _custom_fields(headers: tuple[tuple[str, str], ...]) -> list[str]:

@@ -9,9 +9,10 @@ import json
 import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from control_plane.errors import InvalidInput
 from control_plane.messages.batch import BatchAnswer, accept_batch
@@ -86,6 +87,7 @@ _BODY: dict[str, Any] = {
 
 @router.post(
     "/inboxes/{inbox_id}/messages:batch",
+    response_model=BatchResults,
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
 )
 async def send_batch(
@@ -94,7 +96,7 @@ async def send_batch(
     items: Annotated[list[SendRequest | ItemProblem], Depends(_read)],
     idempotency: RequestKey,
     access: _Sending,
-) -> BatchResults:
+) -> Response:
     """Accept up to 1,000 messages in one commit: those that are right, and a problem for each that is not.
 
     200 says that the batch was worked through, and `results` what became of each message, in order: `accepted`, as
@@ -102,17 +104,27 @@ async def send_batch(
     sends nothing again; another one under that key is refused with 409. A batch of which nothing was accepted does not
     use up its key. 404, 409 and 503 are about the whole batch, of which then nothing was accepted.
     """
-    return _results(await accept_batch(access.connection, access.scope, inbox_id, items, idempotency))
+    answer = await accept_batch(access.connection, access.scope, inbox_id, items, idempotency)
+    # Written here: the framework would check our own answer again.
+    return Response(_results(answer).model_dump_json(), media_type="application/json")
 
 
 def _parse(body: bytes) -> list[SendRequest | ItemProblem]:
     try:
-        batch = _Batch.model_validate(json.loads(body))
+        batch = _Batch.model_validate(_json(body))
     except ValidationError as error:
         raise RequestValidationError([{**part, "loc": ("body", *part["loc"])} for part in error.errors()]) from None
     except (ValueError, RecursionError):
         raise InvalidInput("The body is not JSON.") from None
     return [_item(place, message) for place, message in enumerate(batch.messages)]
+
+
+def _json(body: bytes) -> object:
+    """Parse as `json.loads` does, at a quarter of its time for what has no half of a surrogate pair in it."""
+    try:
+        return from_json(body)
+    except ValueError:
+        return json.loads(body)
 
 
 def _item(place: int, message: object) -> SendRequest | ItemProblem:

@@ -21,29 +21,30 @@ from control_plane.rest.parts import parts_of
 from control_plane.tenancy.permissions import Permission
 
 router = APIRouter(tags=["messages"])
-router.include_router(batches.router)
 
 _Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
 _Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
 
 
-@router.post("/inboxes/{inbox_id}/messages", status_code=status.HTTP_202_ACCEPTED)
+@router.post("/inboxes/{inbox_id}/messages", status_code=status.HTTP_202_ACCEPTED, response_model=MessageAccepted)
 async def send(
     *,
     request: Request,
     presented: Presented,
     inbox_id: uuid.UUID,
     body: NewMessage,
-    response: Response,
     idempotency: RequestKey,
-) -> MessageAccepted:
+) -> Response:
     """Accept a message for sending.
 
     The same request under the same Idempotency-Key gives the same answer and sends nothing again; another request
     under that key is refused with 409.
     """
     wanted = WantedSend(inbox_id, body.as_request(), idempotency)
-    return _accepted(await parts_of(request).accepting.accept(presented, wanted), response)
+    accepted = await parts_of(request).accepting.accept(presented, wanted)
+    # Written here: the framework would check our own answer again.
+    answer = MessageAccepted.model_validate(accepted).model_dump_json()
+    return Response(answer, status.HTTP_202_ACCEPTED, _location(accepted), "application/json")
 
 
 @router.get("/inboxes/{inbox_id}/messages")
@@ -91,5 +92,12 @@ async def send_again(
 
 
 def _accepted(accepted: AcceptedSend, response: Response) -> MessageAccepted:
-    response.headers["Location"] = f"/api/v1/messages/{accepted.id}"
+    response.headers.update(_location(accepted))
     return MessageAccepted.model_validate(accepted)
+
+
+def _location(accepted: AcceptedSend) -> dict[str, str]:
+    return {"Location": f"/api/v1/messages/{accepted.id}"}
+
+
+router.include_router(batches.router)
