@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+import psycopg
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
@@ -187,3 +188,18 @@ async def test_one_message_larger_than_the_bound_is_leased_and_small_ones_are_bo
     await fill_up(Queuer(system_database, redis, BYTES))
 
     assert await states_of(system_database, [low, *small]) == ["queued"] * 31
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+async def test_what_is_bounded_by_number_is_not_read_for_the_bytes(
+    system_database: Database, tenant: SomeTenant, owner_url: str, *, is_analyzed: bool
+) -> None:
+    inbox = await leased_inbox(system_database, tenant, 500)
+    if is_analyzed:
+        with psycopg.connect(owner_url, autocommit=True) as owner:
+            owner.execute("ANALYZE messages")
+    parameters = {"vps_ids": [inbox.vps_id], "priorities": [1], "most_bytes": [1]}
+    rows = await statements._fetch(system_database, b"EXPLAIN " + statements._HEAVY, parameters, lookups_only=True)
+    plan = "\n".join(row["QUERY PLAN"] for row in rows)
+    assert "idx_messages_leased_large" in plan
+    assert "Seq Scan" not in plan

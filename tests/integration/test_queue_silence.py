@@ -120,6 +120,19 @@ async def test_what_the_sweep_gave_up_is_what_its_server_says_once_it_speaks(
     assert await state_of(system_database, send.id) == state
 
 
+async def test_what_postfix_defers_is_waited_for_and_expires_when_postfix_says_so(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    await make_sends(system_database, inbox, 1)
+    send = await lease(system_database, inbox)
+    await tell(system_database, send, RELAYED, DeliveryEvent.KIND_DEFERRED)
+    await pass_days(system_database, 2.1)
+    await Sweep(system_database).look_at_all()
+    assert await state_of(system_database, send.id) == "relayed"
+    await tell(system_database, send, DeliveryEvent.KIND_DEFERRED, EXPIRED)
+    assert await state_of(system_database, send.id) == "expired"
+
+
 async def test_what_its_server_found_in_the_log_after_all_is_delivered(
     system_database: Database, inbox: SomeInbox
 ) -> None:
