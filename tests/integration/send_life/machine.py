@@ -37,7 +37,7 @@ _ALL = 1000
 _LIMIT = 3
 #: How long is waited between rounds once all faults are over, until everything has ended: for leases, and then for what
 #: Postfix had and its log lost.
-_WAITS = (*(timedelta(seconds=400),) * 4, *(timedelta(days=3),) * 3)
+_WAITS = (*(timedelta(seconds=400),) * 4, *(timedelta(days=3),) * 4)
 
 #: Sends in one example.
 _MOST = 8
