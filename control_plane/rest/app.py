@@ -33,7 +33,8 @@ def make_app(settings: Settings) -> FastAPI:
         clock=utc_now,
         accepting=AcceptsTogether(database, utc_now),
     )
-    resources = [resource.router for resource in (vps, server_commands, inboxes, dns_records, messages, queue)]
+    # Routes are tried in this order: what is asked for most comes first.
+    resources = [resource.router for resource in (messages, vps, server_commands, inboxes, dns_records, queue)]
     app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY)
     app.state.parts = parts
     return app
