@@ -13,7 +13,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
@@ -80,7 +80,7 @@ class Refill:
         if page:
             if await write(self.redis, page):
                 raise OutOfMemoryError("Redis refuses envelopes")
-            filling.last = replace(page[-1], payload=b"")
+            filling.last = page[-1]._replace(payload=b"")
             filling.written += len(page)
         if len(page) == REFILL_PAGE:
             return False

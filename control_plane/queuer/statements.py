@@ -13,11 +13,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
+from operator import itemgetter
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 import psycopg
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import AsyncRowFactory, DictRow, TupleRow, dict_row, tuple_row
 
 from control_plane.queuer.allot import Line
 from control_plane.queuer.keys import PRIORITIES
@@ -54,6 +55,8 @@ SELECT set_config('plan_cache_mode', 'force_custom_plan', false), set_config('ji
        set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false)
 """
 _PLANNED = "penguin_queuer_lookups_only"
+#: Places in a row of claim.sql.
+_PRIORITY_AND_TURN = itemgetter(2, -1)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _FIRST_ID = uuid.UUID(int=0)
 
@@ -97,9 +100,9 @@ async def claim(
         "clock_tolerance_seconds": clock_tolerance_seconds,
         "most_bytes": MOST_BYTES,
     }
-    rows = await _fetch(database, _CLAIM, parameters, lookups_only=True)
-    rows.sort(key=lambda row: (row["priority"], row.pop("turn")))
-    return [LeasedSend(**row) for row in rows]
+    rows = await _fetch(database, _CLAIM, parameters, tuple_row, lookups_only=True)
+    rows.sort(key=_PRIORITY_AND_TURN)
+    return [LeasedSend._make(row[:-1]) for row in rows]
 
 
 async def leased_sends(
@@ -122,7 +125,7 @@ async def leased_sends(
         "seconds": seconds,
         "page": REFILL_PAGE,
     }
-    return [LeasedSend(**row) for row in await _fetch(database, _REFILL, parameters)]
+    return [LeasedSend._make(row) for row in await _fetch(database, _REFILL, parameters, tuple_row)]
 
 
 async def stale_servers(database: Database, seconds: float) -> list[uuid.UUID]:
@@ -177,9 +180,31 @@ async def end_silent(database: Database, seconds: float) -> int:
     return len(await _fetch(database, _SWEEP_SILENT, {"seconds": seconds, "page": _RECLAIM_PAGE}))
 
 
+@overload
 async def _fetch(
     database: Database, statement: bytes, parameters: Mapping[str, Any], *, lookups_only: bool = False
-) -> list[DictRow]:
+) -> list[DictRow]: ...
+
+
+@overload
+async def _fetch(
+    database: Database,
+    statement: bytes,
+    parameters: Mapping[str, Any],
+    row_factory: AsyncRowFactory[TupleRow],
+    *,
+    lookups_only: bool = False,
+) -> list[TupleRow]: ...
+
+
+async def _fetch(
+    database: Database,
+    statement: bytes,
+    parameters: Mapping[str, Any],
+    row_factory: AsyncRowFactory[Any] = dict_row,
+    *,
+    lookups_only: bool = False,
+) -> list[Any]:
     async with database.engine.connect() as pooled:
         connection = await pooled.execution_options(isolation_level="AUTOCOMMIT")
         raw = await connection.get_raw_connection()
@@ -190,6 +215,6 @@ async def _fetch(
         if lookups_only and _PLANNED not in raw.info:
             await driver.execute(_PLAN_LOOKUPS_ONLY)
             raw.info[_PLANNED] = True
-        async with driver.cursor(binary=True, row_factory=dict_row) as cursor:
+        async with driver.cursor(binary=True, row_factory=row_factory) as cursor:
             await cursor.execute(statement, parameters, prepare=lookups_only)
             return await cursor.fetchall()
