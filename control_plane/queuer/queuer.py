@@ -2,17 +2,19 @@
 
 A round looks for waiting sends, asks Redis how full the servers' streams are, leases what there is room for, and only
 then, after the commit, writes the envelopes. So what is leased is always in PostgreSQL, and is written again under the
-same lease when Redis loses it (refill.py); a lease that runs out without word from the server is taken back.
+same lease when Redis loses it (refill.py); a lease that runs out without word from the server is taken back. After a
+full batch more is waiting: it is written while the next is leased.
 
 Several queuers may run side by side; they meet only in the row locks of claim.sql. A round is started by NOTIFY and,
 since a hint can be lost, by the clock. When PostgreSQL or Redis is away a round fails as a whole and is begun again a
-moment later; nothing is leased before Redis has answered.
+moment later; nothing is leased before Redis has answered, and nothing while it refuses.
 """
 
 import asyncio
 import contextlib
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,7 +37,7 @@ from control_plane.queuer.statements import (
     servers_with_expired_leases,
     waiting_lines,
 )
-from control_plane.queuer.streams import QUEUE_AWAY, gone_before, look, write
+from control_plane.queuer.streams import QUEUE_AWAY, Depths, gone_before, look, write
 from control_plane.queuer.sweep import Sweep
 from db.notifications import listen
 from db.session import Database
@@ -83,6 +85,8 @@ class Queuer:
     _full_pause: float = _FULL_SECONDS
     #: Leased and committed, and not known to be in Redis.
     _unwritten: list[LeasedSend] = field(default_factory=list)
+    #: The last attempt to write failed.
+    _is_refused: bool = False
 
     async def run(self) -> None:
         """Work until `stop`; the round in hand is finished."""
@@ -107,18 +111,18 @@ class Queuer:
 
     async def round(self) -> float:
         """Lease and write once; return the seconds until the next round unless it is woken."""
-        await self._write_again()
+        if self._is_refused:
+            await self._write()
         lines = await waiting_lines(self.database, self.limits.clock_tolerance_seconds)
         depths = await look(self.redis, sorted({line.vps_id for line in lines}))
         whole = [line for line in lines if depths[line.vps_id].whole]
         heavy = await heavy_lines(self.database, most_bytes(whole, self.limits.stream_bytes)) if whole else set()
         ready = [line for line in whole if line not in heavy]
-        lengths = {vps_id: depth.lengths for vps_id, depth in depths.items()}
-        rooms = allot(ready, lengths, self.limits.stream_depth, _BATCH)
-        leased = await self._claim(rooms) if rooms else []
-        self._unwritten = leased
-        await self._write_again()
-        return self._pause(leased=len(leased), is_full=len(rooms) < len(lines))
+        rooms = allot(ready, self._lengths(depths), self.limits.stream_depth, _BATCH)
+        leased = await self._lease(rooms)
+        if leased < _BATCH:
+            await self._write()
+        return self._pause(leased=leased, is_full=len(rooms) < len(lines))
 
     async def take_back(self) -> float:
         """Take back leases that ran out, and return the seconds until the next time."""
@@ -137,9 +141,29 @@ class Queuer:
         await revoke_others(self.redis, partial(servers, self.database))
         return _REVOKE_SECONDS
 
+    async def _lease(self, rooms: Mapping[Line, int]) -> int:
+        """Lease what there is room for, write what was leased before meanwhile, and return how many were leased."""
+        writing = asyncio.create_task(self._write())
+        try:
+            leased = await self._claim(rooms) if rooms else []
+        finally:
+            # Neither leaves the other half-way.
+            await asyncio.gather(writing, return_exceptions=True)
+        self._unwritten += leased
+        await writing
+        return len(leased)
+
     async def _claim(self, rooms: Mapping[Line, int]) -> list[LeasedSend]:
         limits = self.limits
         return await claim(self.database, rooms, limits.lease_seconds, limits.clock_tolerance_seconds)
+
+    def _lengths(self, depths: Mapping[uuid.UUID, Depths]) -> dict[uuid.UUID, Sequence[int]]:
+        """Return how long the streams will be once everything in hand is written."""
+        in_hand = Counter((send.vps_id, send.priority) for send in self._unwritten)
+        return {
+            vps_id: [length + in_hand[vps_id, priority] for priority, length in enumerate(depth.lengths)]
+            for vps_id, depth in depths.items()
+        }
 
     async def _gone_before(self, vps_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[str, ...]]:
         """Return what the servers have taken from their streams, as far as Redis can tell at once."""
@@ -156,19 +180,23 @@ class Queuer:
             pause = await attempts.attempt(self.round)
             if pause and not self._stopping:
                 await self._rest(pause)
+        await attempts.attempt(self._write)
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
-    async def _write_again(self) -> None:
-        """Write what is leased and not written. While Redis refuses, nothing more is leased."""
+    async def _write(self) -> float:
+        """Write what is leased and not written; raise when Redis does not take all of it."""
         now = self.clock()
         due = [send for send in self._unwritten if send.lease_deadline > now]
+        self._is_refused = True
         self._unwritten = await write(self.redis, due)
         if self._unwritten:
             raise OutOfMemoryError("Redis refuses envelopes")
+        self._is_refused = False
+        return 0.0
 
     def _pause(self, *, leased: int, is_full: bool) -> float:
         if leased:
