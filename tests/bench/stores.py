@@ -63,9 +63,13 @@ class Stores:
 
     def count(self, query: str) -> int:
         """Return the number that a query gives."""
+        (number,) = self.numbers(query)
+        return number
+
+    def numbers(self, query: str) -> list[int]:
+        """Return the numbers in the first column of what a query gives."""
         with psycopg.connect(self.cluster.url(OWNER), autocommit=True) as connection:
-            row = connection.execute(query.encode()).fetchone()
-            return int(row[0]) if row else 0
+            return [int(row[0]) for row in connection.execute(query.encode()).fetchall()]
 
 
 @dataclass(frozen=True, slots=True)
