@@ -24,7 +24,10 @@ class Loss(Enum):
 
 @dataclass(slots=True)
 class Fault:
-    """Fits `times` requests of the method whose path (without /v1) matches, and whose body holds `holding`."""
+    """Fits `times` requests of the method whose path (without /v1) matches, and whose body holds `holding`.
+
+    The first `skip` that fit are let through.
+    """
 
     method: str
     path: str
@@ -38,13 +41,14 @@ class Fault:
     fail_action: tuple[str, str] | None = None
     holding: Mapping[str, Any] | None = None
     times: int = 1
+    skip: int = 0
     #: Set when it has happened for the first time.
     reached: threading.Event = field(default_factory=threading.Event)
 
     def fits(self, method: str, path: str, body: Mapping[str, Any]) -> bool:
         """Return whether it is this one's turn."""
         held = all(body.get(name) == value for name, value in (self.holding or {}).items())
-        return self.times > 0 and method == self.method and held and re.fullmatch(self.path, path) is not None
+        return self.times > 0 and held and bool(re.fullmatch(self.method, method) and re.fullmatch(self.path, path))
 
 
 class Script:
@@ -64,7 +68,11 @@ class Script:
         """Return what happens to this request, and count it."""
         with self._lock:
             for fault in self._faults:
-                if fault.fits(method, path, body):
+                if not fault.fits(method, path, body):
+                    continue
+                if fault.skip:
+                    fault.skip -= 1
+                else:
                     fault.times -= 1
                     fault.reached.set()
                     return fault
