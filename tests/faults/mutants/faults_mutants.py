@@ -20,13 +20,13 @@ def become(name: str) -> None:
 
 
 def _acknowledge_before_commit() -> None:
-    """The API says yes and commits much later."""
+    """The API says yes and commits much later: no hunt is so slow that the commit comes first."""
     from db.session import Database  # noqa: PLC0415 - it is not there on a server
 
     commits: set[asyncio.Task[Any]] = set()
 
     async def commit_later(context: Any) -> None:  # noqa: ANN401 - either of the two
-        await asyncio.sleep(30)
+        await asyncio.sleep(3600)
         await context.__aexit__(None, None, None)
 
     def hasty(whole: Callable[..., Any]) -> Any:  # noqa: ANN401 - stands for what it wraps
