@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.queuer import access, keys
+from control_plane.queuer import queuer as queuer_module
 from control_plane.queuer.allot import Line
 from control_plane.queuer.queuer import Limits, Queuer
 from control_plane.queuer.refill import Refill
@@ -349,3 +350,34 @@ async def test_servers_that_are_gone_or_banned_lose_the_queue_and_others_keep_it
     left = {user.decode() if isinstance(user, bytes) else user for user in await redis.acl_users()}
     assert left == {"default", "vps-of-somebody-else", access.username(inbox.vps_id)}
     await redis.acl_deluser("vps-of-somebody-else", access.username(inbox.vps_id))
+
+
+async def test_a_full_batch_is_written_beside_the_next_claim_and_nothing_stays_in_hand(
+    system_database: Database, redis: Redis, inbox: SomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queuer_module, "_BATCH", 2)
+    ids = await make_sends(system_database, inbox, 5)
+    await Refill(system_database, redis).look_at_all()
+    queuer = Queuer(system_database, redis, LIMITS)
+
+    await queuer.round()
+    assert await sent_ids(redis, inbox.vps_id) == []
+    await queuer.round()
+    assert await sent_ids(redis, inbox.vps_id) == ids[:2]
+    await queuer.round()
+    assert await sent_ids(redis, inbox.vps_id) == ids
+
+
+async def test_what_is_in_hand_counts_as_in_its_stream(
+    system_database: Database, redis: Redis, inbox: SomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queuer_module, "_BATCH", 6)
+    ids = await make_sends(system_database, inbox, 30)
+    await Refill(system_database, redis).look_at_all()
+    queuer = Queuer(system_database, redis, LIMITS)
+
+    for _ in range(3):
+        await queuer.round()
+
+    assert await has_length(redis, inbox.vps_id, 10)
+    assert (await states_of(system_database, ids)).count("queued") == 10
