@@ -23,8 +23,10 @@ from protos.agent.v1.delivery_pb2 import RemoteReply
 
 def hear(connection: sqlite3.Connection, facts: Iterable[Fact], cursor: LogCursor, malformed: int) -> None:
     """Apply `facts` in their order and move the cursor past the lines they came from."""
-    for fact in facts:
-        _apply(connection, fact)
+    told = list(facts)
+    rows = _Rows(connection, told)
+    for fact in told:
+        _apply(rows, fact)
     connection.execute(
         "INSERT OR REPLACE INTO log_cursor (one, inode, position, tail, memory) VALUES (1, ?, ?, ?, ?)",
         (cursor.inode, cursor.offset, cursor.tail, cursor.memory),
@@ -51,35 +53,65 @@ def note_hole(connection: sqlite3.Connection, at_ms: int) -> None:
     )
 
 
-def _apply(connection: sqlite3.Connection, fact: Fact) -> None:
+class _Rows:
+    """The sends that facts tell of by their queue ids: read once, and again where a fact has changed something."""
+
+    def __init__(self, connection: sqlite3.Connection, facts: Iterable[Fact]) -> None:
+        self.connection = connection
+        named = {fact.queue_id for fact in facts if not isinstance(fact, (Marker, HasMessageId))}
+        self._queue_ids = list(named)
+        self._found = find_in_postfix(connection, self._queue_ids)
+
+    def find(self, queue_id: str) -> SendRow | None:
+        return self._found.get(queue_id)
+
+    def read_again(self) -> None:
+        """Read all: a send may have gone from one queue id to another."""
+        self._found = find_in_postfix(self.connection, self._queue_ids)
+
+    def changed(self, queue_id: str) -> None:
+        """Read one that is in another state now."""
+        self._found |= find_in_postfix(self.connection, [queue_id])
+
+    def ended(self, queue_id: str, state: SendState) -> None:
+        """Pass over what else is told of one, unless the log may still prove something."""
+        del self._found[queue_id]
+        if state is SendState.UNCERTAIN:
+            self.changed(queue_id)
+
+
+def _apply(rows: _Rows, fact: Fact) -> None:
     match fact:
         case HasMessageId():
-            link(connection, fact.send_id, fact.queue_id)
+            if link(rows.connection, fact.send_id, fact.queue_id):
+                rows.read_again()
         case Abandoned():
-            unlink(connection, fact.queue_id)
+            if (row := rows.find(fact.queue_id)) is not None:
+                unlink(rows.connection, row)
+                rows.read_again()
         case Accepted():
-            _in_postfix(connection, fact.queue_id, fact.at_ms)
+            _in_postfix(rows, fact.queue_id, fact.at_ms)
         case Attempt():
-            _attempted(connection, fact)
+            _attempted(rows, fact)
         case GaveUp():
-            _over(connection, fact, Refusal(SendState.EXPIRED, "Postfix gave up after its queue life."))
+            _over(rows, fact, Refusal(SendState.EXPIRED, "Postfix gave up after its queue life."))
         case Removed():
             lost = Refusal(SendState.UNCERTAIN, "Postfix removed it from its queue and logged no outcome.")
-            _over(connection, fact, lost)
+            _over(rows, fact, lost)
         case Marker():
             pass
 
 
-def _in_postfix(connection: sqlite3.Connection, queue_id: str, at_ms: int) -> SendRow | None:
+def _in_postfix(rows: _Rows, queue_id: str, at_ms: int) -> SendRow | None:
     """Return the send under this queue id, relayed by now: a line about it in the queue proves acceptance."""
-    row = find_in_postfix(connection, queue_id)
-    if row is not None and row.state is not SendState.RELAYED and relay(connection, row.send_id, queue_id, at_ms):
-        return find_in_postfix(connection, queue_id)
-    return row
+    row = rows.find(queue_id)
+    if row is not None and row.state is not SendState.RELAYED and relay(rows.connection, row.send_id, queue_id, at_ms):
+        rows.changed(queue_id)
+    return rows.find(queue_id)
 
 
-def _attempted(connection: sqlite3.Connection, fact: Attempt) -> None:
-    row = _in_postfix(connection, fact.queue_id, fact.at_ms)
+def _attempted(rows: _Rows, fact: Attempt) -> None:
+    row = _in_postfix(rows, fact.queue_id, fact.at_ms)
     if row is None:
         return
     reply = RemoteReply(
@@ -91,14 +123,19 @@ def _attempted(connection: sqlite3.Connection, fact: Attempt) -> None:
     )
     match fact.verdict:
         case Verdict.SENT:
-            end_row(connection, row, Refusal(SendState.DELIVERED, "", reply), fact.at_ms)
+            _end(rows, row, fact, Refusal(SendState.DELIVERED, "", reply))
         case Verdict.BOUNCED:
-            end_row(connection, row, Refusal(SendState.BOUNCED, "", reply), fact.at_ms)
+            _end(rows, row, fact, Refusal(SendState.BOUNCED, "", reply))
         case Verdict.DEFERRED:
-            defer(connection, row, reply, fact.at_ms)
+            defer(rows.connection, row, reply, fact.at_ms)
 
 
-def _over(connection: sqlite3.Connection, fact: GaveUp | Removed, outcome: Refusal) -> None:
-    row = _in_postfix(connection, fact.queue_id, fact.at_ms)
+def _over(rows: _Rows, fact: GaveUp | Removed, outcome: Refusal) -> None:
+    row = _in_postfix(rows, fact.queue_id, fact.at_ms)
     if row is not None:
-        end_row(connection, row, outcome, fact.at_ms)
+        _end(rows, row, fact, outcome)
+
+
+def _end(rows: _Rows, row: SendRow, fact: Attempt | GaveUp | Removed, outcome: Refusal) -> None:
+    if end_row(rows.connection, row, outcome, fact.at_ms):
+        rows.ended(fact.queue_id, outcome.state)

@@ -71,7 +71,7 @@ class Journal:
     async def take(self, taken: Sequence[Taken]) -> list[Arrival]:
         """Journal envelopes that have come from Redis, and say what each was."""
         at = TakenAt(self._now_ms(), self.boot)
-        return await self._telling(lambda connection: [sends.take(connection, each, at) for each in taken])
+        return await self._telling(lambda connection: sends.take_all(connection, taken, at))
 
     async def set_aside(self, malformed: Malformed) -> None:
         """Keep and count a stream entry that is no envelope."""
@@ -96,9 +96,7 @@ class Journal:
     async def relayed_all(self, accepted: Sequence[tuple[bytes, str]]) -> list[bool]:
         """Note the same of many: each send's id and queue id."""
         now = self._now_ms()
-        return await self._telling(
-            lambda connection: [sends.relay(connection, send_id, queue_id, now) for send_id, queue_id in accepted]
-        )
+        return await self._telling(lambda connection: sends.relay_all(connection, accepted, now))
 
     async def end(self, send_id: bytes, refusal: Refusal) -> bool:
         """End a send that will not be relayed; False when its state does not allow that (any more)."""

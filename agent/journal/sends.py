@@ -4,27 +4,25 @@ Nothing outside this module writes a send's state, and nothing in it changes a s
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.journal.errors import JournalCorrupt
+from agent.journal.many import pieces, row_marks
 from agent.journal.records import Refusal, Taken, TakenAt
-from agent.journal.spool import Subject, add_event, make_event, parse_event, told_again
+from agent.journal.spool import Subject, add_event, add_events, make_event, parse_event, told_again
 from agent.journal.states import IN_HAND, TRANSITIONS, Arrival, Known, Lease, SendState, on_arrival, sources
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
+from protos.queue.v1.envelope_pb2 import Envelope
 
-_BY_SEND_ID = """
-SELECT id, send_id, state, lease_token, lease_number, queue_id, relayed_ms, outcome, changed_ms
-FROM sends WHERE send_id = ?
+_SELECT = """
+SELECT id, send_id, state, lease_token, lease_number, queue_id, relayed_ms, outcome, changed_ms FROM sends
 """
-_IN_POSTFIX = """
-SELECT id, send_id, state, lease_token, lease_number, queue_id, relayed_ms, outcome, changed_ms
-FROM sends WHERE queue_id = ? AND state IN ('submitting', 'relayed', 'uncertain')
-"""
+_BY_SEND_ID = _SELECT + "WHERE send_id IN %s"
+_IN_POSTFIX = _SELECT + "WHERE queue_id IN %s AND state IN ('submitting', 'relayed', 'uncertain') ORDER BY id DESC"
 _INSERT = """
 INSERT INTO sends
-    (send_id, state, priority, lease_token, lease_number, lease_deadline_ms, boot_id, boot_deadline_ms, changed_ms)
-VALUES (?, 'intent', ?, ?, ?, ?, ?, ?, ?)
+    (state, send_id, priority, lease_token, lease_number, lease_deadline_ms, boot_id, boot_deadline_ms, changed_ms)
+VALUES %s RETURNING id, send_id
 """
 _RENEW = """
 UPDATE sends
@@ -37,17 +35,20 @@ UPDATE sends SET state = 'intent', priority = ?, queue_id = NULL, outcome = NULL
 """
 
 
-def _changes_to(target: SendState, also: str = "") -> str:
-    """Return the statement that changes a state as the table allows it, in one look at the row."""
-    allowed = ", ".join(f"'{state.value}'" for state in sorted(sources(target)))
-    return (
-        f"UPDATE sends SET state = '{target.value}', changed_ms = ?{also}"  # noqa: S608 - of our own names only
-        f" WHERE send_id = ? AND state IN ({allowed})"
-    )
+def _from(target: SendState) -> str:
+    """Return the states, for SQL, from which the table allows `target`."""
+    return ", ".join(f"'{state.value}'" for state in sorted(sources(target)))
 
 
-_BEGIN = _changes_to(SendState.SUBMITTING)
-_RELAY = _changes_to(SendState.RELAYED, ", queue_id = ?, relayed_ms = ?, outcome = NULL") + " RETURNING id, lease_token"
+_BEGIN = f"""
+UPDATE sends SET state = 'submitting', changed_ms = ? WHERE send_id = ? AND state IN ({_from(SendState.SUBMITTING)})
+"""  # noqa: S608 - of our own names only
+_RELAY = f"""
+WITH told (send_id, queue_id) AS (VALUES %s)
+UPDATE sends SET state = 'relayed', changed_ms = ?, queue_id = told.queue_id, relayed_ms = ?, outcome = NULL
+FROM told WHERE sends.send_id = told.send_id AND sends.state IN ({_from(SendState.RELAYED)})
+RETURNING id, send_id, lease_token, queue_id
+"""  # noqa: S608 - of our own names only
 
 #: The event that a final state is told by.
 _FINAL_KIND = {
@@ -77,28 +78,48 @@ class SendRow:
 
 def find_send(connection: sqlite3.Connection, send_id: bytes) -> SendRow | None:
     """Return the send with this id."""
-    return _read(connection.execute(_BY_SEND_ID, (send_id,)))
+    return find_sends(connection, [send_id]).get(send_id)
 
 
-def find_in_postfix(connection: sqlite3.Connection, queue_id: str) -> SendRow | None:
-    """Return the send that Postfix has, or has begun, under this queue id and of which the log may still tell."""
-    return _read(connection.execute(_IN_POSTFIX, (queue_id,)))
+def find_sends(connection: sqlite3.Connection, send_ids: Sequence[bytes]) -> dict[bytes, SendRow]:
+    """Return those of these sends that are known, by their ids."""
+    return {row.send_id: row for row in _read(connection, _BY_SEND_ID, send_ids)}
+
+
+def find_in_postfix(connection: sqlite3.Connection, queue_ids: Sequence[str]) -> dict[str, SendRow]:
+    """Return the sends that Postfix has, or has begun, under these queue ids and of which the log may still tell."""
+    return {row.queue_id: row for row in _read(connection, _IN_POSTFIX, queue_ids) if row.queue_id is not None}
 
 
 def take(connection: sqlite3.Connection, taken: Taken, at: TakenAt) -> Arrival:
     """Journal an envelope that has come from Redis, and say what it was."""
-    envelope = taken.envelope
-    row = find_send(connection, envelope.send_id)
-    known = Known(row.state, row.lease_token, row.lease_number) if row else None
-    lease = Lease(envelope.lease_token, envelope.lease_number, envelope.lease_deadline_ms)
-    arrival = on_arrival(known, lease, connection.execute(_FORGOTTEN_UNTIL).fetchone()[0])
-    if arrival is Arrival.DROP:
-        return arrival
-    if row is None:
-        _insert(connection, taken, at)
-    else:
-        _renew(connection, row, taken, arrival, at)
-    return arrival
+    return take_all(connection, [taken], at)[0]
+
+
+def take_all(connection: sqlite3.Connection, taken: Sequence[Taken], at: TakenAt) -> list[Arrival]:
+    """Journal envelopes in their order, and say what each was."""
+    (forgotten_until,) = connection.execute(_FORGOTTEN_UNTIL).fetchone()
+    rows = find_sends(connection, [each.envelope.send_id for each in taken])
+    arrivals: list[Arrival] = []
+    new: dict[bytes, Taken] = {}
+    for each in taken:
+        envelope = each.envelope
+        if envelope.send_id in new:
+            # Twice at once, under two leases: the second finds the first.
+            _insert(connection, list(new.values()), at)
+            rows |= find_sends(connection, list(new))
+            new.clear()
+        row = rows.get(envelope.send_id)
+        known = Known(row.state, row.lease_token, row.lease_number) if row else None
+        lease = Lease(envelope.lease_token, envelope.lease_number, envelope.lease_deadline_ms)
+        arrivals.append(arrival := on_arrival(known, lease, forgotten_until))
+        if row is None and arrival is Arrival.TAKE:
+            new[envelope.send_id] = each
+        elif row is not None and arrival is not Arrival.DROP:
+            _renew(connection, row, each, arrival, at)
+            rows |= find_sends(connection, [envelope.send_id])
+    _insert(connection, list(new.values()), at)
+    return arrivals
 
 
 def begin_submission(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> bool:
@@ -117,12 +138,21 @@ def take_back(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> bo
 
 def relay(connection: sqlite3.Connection, send_id: bytes, queue_id: str, at_ms: int) -> bool:
     """Note that Postfix has the send. False when that was known, or the send was not on its way."""
-    moved = connection.execute(_RELAY, (at_ms, queue_id, at_ms, send_id)).fetchall()
-    for row_id, lease_token in moved:
-        _drop_envelope(connection, row_id)
-        subject = Subject(send_id, lease_token, queue_id)
-        add_event(connection, make_event(subject, DeliveryEvent.KIND_RELAYED, at_ms))
-    return bool(moved)
+    return relay_all(connection, [(send_id, queue_id)], at_ms) == [True]
+
+
+def relay_all(connection: sqlite3.Connection, told: Sequence[tuple[bytes, str]], at_ms: int) -> list[bool]:
+    """Note the same of many, no two of them the same send: each one's id and queue id."""
+    moved: list[tuple[int, bytes, bytes, str]] = []
+    for piece in pieces(told):
+        values = [value for each in piece for value in each]
+        moved += connection.execute(_RELAY % row_marks(len(piece), 2), (*values, at_ms, at_ms)).fetchall()
+    _drop_envelopes(connection, [row_id for row_id, _, _, _ in moved])
+    of_send = {send_id: Subject(send_id, token, queue_id) for _, send_id, token, queue_id in moved}
+    subjects = [of_send[send_id] for send_id, _ in told if send_id in of_send]
+    events = [make_event(subject, DeliveryEvent.KIND_RELAYED, at_ms) for subject in subjects]
+    add_events(connection, [(event, event.SerializeToString()) for event in events])
+    return [send_id in of_send for send_id, _ in told]
 
 
 def end(connection: sqlite3.Connection, send_id: bytes, refusal: Refusal, at_ms: int) -> bool:
@@ -142,8 +172,8 @@ def end_row(connection: sqlite3.Connection, row: SendRow, refusal: Refusal, at_m
         (refusal.state.value, at_ms, content, row.id),
     )
     if row.state in IN_HAND:
-        _drop_envelope(connection, row.id)
-    add_event(connection, event, content)
+        _drop_envelopes(connection, [row.id])
+    add_events(connection, [(event, content)])
     return True
 
 
@@ -152,34 +182,35 @@ def defer(connection: sqlite3.Connection, row: SendRow, reply: RemoteReply, at_m
     add_event(connection, make_event(_subject(row), DeliveryEvent.KIND_DEFERRED, at_ms, reply=reply))
 
 
-def link(connection: sqlite3.Connection, send_id: bytes, queue_id: str) -> None:
-    """Remember that Postfix has begun a send under this queue id; acceptance is another matter."""
-    connection.execute(
+def link(connection: sqlite3.Connection, send_id: bytes, queue_id: str) -> bool:
+    """Remember that Postfix has begun a send under this queue id; acceptance is another matter.
+
+    Returns whether that was news.
+    """
+    linked = connection.execute(
         "UPDATE sends SET queue_id = ?"
         " WHERE send_id = ? AND (state = 'submitting' OR (state = 'uncertain' AND relayed_ms IS NULL))",
         (queue_id, send_id),
     )
+    return linked.rowcount > 0
 
 
 def begun_as(connection: sqlite3.Connection, send_ids: Iterable[bytes]) -> dict[bytes, str]:
     """Return the queue id under which Postfix has begun each of these that are being submitted, where it did."""
-    rows = [find_send(connection, send_id) for send_id in send_ids]
-    return {row.send_id: row.queue_id for row in rows if row and row.state is SendState.SUBMITTING and row.queue_id}
+    rows = find_sends(connection, list(send_ids)).values()
+    return {row.send_id: row.queue_id for row in rows if row.state is SendState.SUBMITTING and row.queue_id}
 
 
-def unlink(connection: sqlite3.Connection, queue_id: str) -> None:
-    """Forget a queue id under which Postfix began a send and did not finish it."""
-    row = find_in_postfix(connection, queue_id)
-    if row is not None and row.state is SendState.SUBMITTING:
+def unlink(connection: sqlite3.Connection, row: SendRow) -> None:
+    """Forget the queue id under which Postfix began a send and did not finish it."""
+    if row.state is SendState.SUBMITTING:
         connection.execute("UPDATE sends SET queue_id = NULL WHERE id = ?", (row.id,))
 
 
-def _read(cursor: sqlite3.Cursor) -> SendRow | None:
-    values = cursor.fetchone()
-    if values is None:
-        return None
-    row_id, send_id, state, *rest = values
-    return SendRow(row_id, send_id, SendState(state), *rest)
+def _read(connection: sqlite3.Connection, statement: str, keys: Sequence[bytes] | Sequence[str]) -> Iterator[SendRow]:
+    for piece in pieces(keys):
+        for row_id, send_id, state, *rest in connection.execute(statement % row_marks(len(piece), 1), piece):
+            yield SendRow(row_id, send_id, SendState(state), *rest)
 
 
 def _subject(row: SendRow) -> Subject:
@@ -187,13 +218,16 @@ def _subject(row: SendRow) -> Subject:
     return Subject(row.send_id, row.lease_token, row.queue_id or "" if row.relayed_ms is not None else "")
 
 
-def _insert(connection: sqlite3.Connection, taken: Taken, at: TakenAt) -> None:
-    envelope = taken.envelope
-    row = (envelope.send_id, taken.priority, *_lease(taken, at), at.wall_ms)
-    row_id = connection.execute(_INSERT, row).lastrowid
-    if row_id is None:
-        raise JournalCorrupt("SQLite gave a new row no id")
-    _keep_envelope(connection, row_id, taken)
+def _insert(connection: sqlite3.Connection, taken: Sequence[Taken], at: TakenAt) -> None:
+    """Journal sends that are not known."""
+    row_ids: dict[bytes, int] = {}
+    for piece in pieces(taken):
+        values: list[object] = []
+        for each in piece:
+            values += ("intent", each.envelope.send_id, each.priority, *_lease(each, at), at.wall_ms)
+        inserted = connection.execute(_INSERT % row_marks(len(piece), 9), values).fetchall()
+        row_ids |= {send_id: row_id for row_id, send_id in inserted}
+    _keep_envelopes(connection, [(row_ids[each.envelope.send_id], each.envelope) for each in taken])
 
 
 def _renew(connection: sqlite3.Connection, row: SendRow, taken: Taken, arrival: Arrival, at: TakenAt) -> None:
@@ -202,7 +236,7 @@ def _renew(connection: sqlite3.Connection, row: SendRow, taken: Taken, arrival: 
     if arrival is Arrival.REPEAT:
         _tell_again(connection, row, taken.envelope.lease_token)
         return
-    _keep_envelope(connection, row.id, taken)
+    _keep_envelopes(connection, [(row.id, taken.envelope)])
     if arrival is not Arrival.ADOPT:
         connection.execute(_RESTART, (taken.priority, at.wall_ms, row.id))
 
@@ -214,14 +248,16 @@ def _lease(taken: Taken, at: TakenAt) -> tuple[bytes, int, int, str, int]:
     return (envelope.lease_token, envelope.lease_number, envelope.lease_deadline_ms, at.boot.boot_id, boot_deadline)
 
 
-def _keep_envelope(connection: sqlite3.Connection, row_id: int, taken: Taken) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO envelopes (id, envelope) VALUES (?, ?)", (row_id, taken.envelope.SerializeToString())
-    )
+def _keep_envelopes(connection: sqlite3.Connection, envelopes: Sequence[tuple[int, Envelope]]) -> None:
+    for piece in pieces(envelopes):
+        values = [value for row_id, envelope in piece for value in (row_id, envelope.SerializeToString())]
+        statement = f"INSERT OR REPLACE INTO envelopes (id, envelope) VALUES {row_marks(len(piece), 2)}"  # noqa: S608
+        connection.execute(statement, values)
 
 
-def _drop_envelope(connection: sqlite3.Connection, row_id: int) -> None:
-    connection.execute("DELETE FROM envelopes WHERE id = ?", (row_id,))
+def _drop_envelopes(connection: sqlite3.Connection, row_ids: Sequence[int]) -> None:
+    for piece in pieces(row_ids):
+        connection.execute(f"DELETE FROM envelopes WHERE id IN {row_marks(len(piece), 1)}", piece)  # noqa: S608
 
 
 def _tell_again(connection: sqlite3.Connection, row: SendRow, lease_token: bytes) -> None:

@@ -2,12 +2,13 @@
 
 import sqlite3
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from agent.journal.errors import JournalCorrupt
+from agent.journal.many import pieces, row_marks
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
 
 
@@ -50,12 +51,17 @@ def told_again(event: DeliveryEvent, lease_token: bytes) -> DeliveryEvent:
     return again
 
 
-def add_event(connection: sqlite3.Connection, event: DeliveryEvent, content: bytes = b"") -> None:
-    """Spool `event`; `content` is its bytes, where they have been made already."""
-    connection.execute(
-        "INSERT INTO events (event_id, send_id, event) VALUES (?, ?, ?)",
-        (event.event_id, event.send_id, content or event.SerializeToString()),
-    )
+def add_event(connection: sqlite3.Connection, event: DeliveryEvent) -> None:
+    """Spool `event`."""
+    add_events(connection, [(event, event.SerializeToString())])
+
+
+def add_events(connection: sqlite3.Connection, events: Sequence[tuple[DeliveryEvent, bytes]]) -> None:
+    """Spool events in their order, each given with its bytes."""
+    for piece in pieces(events):
+        values = [value for event, content in piece for value in (event.event_id, event.send_id, content)]
+        statement = f"INSERT INTO events (event_id, send_id, event) VALUES {row_marks(len(piece), 3)}"  # noqa: S608
+        connection.execute(statement, values)
 
 
 def oldest_events(connection: sqlite3.Connection, limit: int) -> list[DeliveryEvent]:
@@ -66,7 +72,8 @@ def oldest_events(connection: sqlite3.Connection, limit: int) -> list[DeliveryEv
 
 def remove_events(connection: sqlite3.Connection, event_ids: Iterable[bytes]) -> None:
     """Forget these events; ids that are not there are ignored."""
-    connection.executemany("DELETE FROM events WHERE event_id = ?", [(event_id,) for event_id in event_ids])
+    for piece in pieces(list(event_ids)):
+        connection.execute(f"DELETE FROM events WHERE event_id IN {row_marks(len(piece), 1)}", piece)  # noqa: S608
 
 
 def parse_event(content: bytes) -> DeliveryEvent:
