@@ -9,7 +9,7 @@ SECURITY: the token goes to the API's address alone, in a header; it is in no me
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -82,11 +82,13 @@ class Operation:
             raise ProviderBusy("the call took too long; it goes on from what is there", 1.0)
         self.rate.sent += 1
 
-    def read_limit(self, headers: Any) -> None:  # noqa: ANN401 - requests' own mapping
-        """Take over what an answer says of the rate limit."""
-        if headers.get("RateLimit-Limit", "").isdecimal() and headers.get("RateLimit-Remaining", "").isdecimal():
-            self.rate.per_hour = int(headers["RateLimit-Limit"])
-            self.rate.remaining = int(headers["RateLimit-Remaining"])
+    def read_limit(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take over what an answer says of the rate limit; one that refuses for it says so with or without numbers."""
+        per_hour, remaining = headers.get("RateLimit-Limit", ""), headers.get("RateLimit-Remaining", "")
+        if per_hour.isdecimal() and int(per_hour) and remaining.isdecimal():
+            self.rate.per_hour, self.rate.remaining = int(per_hour), int(remaining)
+        if status == requests.codes.too_many_requests:
+            self.rate.remaining = 0
 
 
 class _Gate(HTTPAdapter):
@@ -99,7 +101,7 @@ class _Gate(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:  # noqa: ANN401
         self._operation.begin_request()
         answer = super().send(request, *arguments, **options)
-        self._operation.read_limit(answer.headers)
+        self._operation.read_limit(answer.status_code, answer.headers)
         return answer
 
 

@@ -43,6 +43,8 @@ def location_of(server: BoundServer) -> str:
 
 def _making(server: BoundServer) -> tuple[int | None, str | None]:
     """Return the progress of its making, if it goes on, and why it failed, if it did."""
+    if server.status == Server.STATUS_DELETING:
+        return None, "it is being deleted at Hetzner"
     if server.status not in _UNSETTLED:
         return None, None
     steps = [action for action in server.get_actions(sort=["id:asc"]) if action.command in _MAKING]

@@ -20,8 +20,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.fakes.hetzner.errors import ApiError
 from tests.fakes.hetzner.faults import Fault, Loss, Script
-from tests.fakes.hetzner.project import Json, Project
+from tests.fakes.hetzner.project import Project
 from tests.fakes.hetzner.routes import Call, route
+from tests.fakes.hetzner.shapes import Json
 
 _PREFIX = "/v1"
 

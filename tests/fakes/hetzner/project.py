@@ -5,23 +5,26 @@ can let actions take as long as it likes; what an action brings about happens wh
 """
 
 import copy
-import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
-from tests.fakes.hetzner.catalogue import KINDS, LOCATIONS, Kind, location, server_type
+from tests.fakes.hetzner.catalogue import KINDS, Kind, location, server_type
 from tests.fakes.hetzner.errors import ApiError, invalid, not_found, not_unique
-
-Json = dict[str, Any]
-_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
-_LABEL_KEY = re.compile(
-    r"([a-z0-9A-Z]([a-z0-9A-Z._-]{0,251}[a-z0-9A-Z])?/)?[a-z0-9A-Z]([a-z0-9A-Z._-]{0,61}[a-z0-9A-Z])?"
+from tests.fakes.hetzner.shapes import (
+    IMAGES,
+    Json,
+    address_of,
+    check_labels,
+    default_ptr,
+    inside,
+    known_place,
+    ptr_of,
+    show_image,
 )
-_LABEL_VALUE = re.compile(r"([a-z0-9A-Z]([a-z0-9A-Z._-]{0,61}[a-z0-9A-Z])?)?")
-IMAGES = ("debian-12", "debian-13", "ubuntu-24.04")
+
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass
@@ -157,7 +160,7 @@ class Project:
         shown = copy.deepcopy({name: value for name, value in server.items() if not name.startswith("_")})
         ipv4, ipv6 = (self.primary_ips.get(number) for number in server["_addresses"])
         shown["public_net"] = {
-            "ipv4": ipv4 and {"id": ipv4["id"], "ip": ipv4["ip"], "blocked": False, "dns_ptr": _ptr_of(ipv4)},
+            "ipv4": ipv4 and {"id": ipv4["id"], "ip": ipv4["ip"], "blocked": False, "dns_ptr": ptr_of(ipv4)},
             "ipv6": ipv6 and {"id": ipv6["id"], "ip": ipv6["ip"], "blocked": False, "dns_ptr": list(ipv6["dns_ptr"])},
             "floating_ips": [each["id"] for each in self.floating_ips.values() if each["server"] == server["id"]],
             "firewalls": [
@@ -183,7 +186,7 @@ class Project:
             "created": self.stamp(),
             "server_type": server_type(self.kinds.index(kind) + 1, kind),
             "location": location(place),
-            "image": _image(body["image"]),
+            "image": show_image(body["image"]),
             "iso": None,
             "rescue_enabled": False,
             "locked": False,
@@ -232,7 +235,7 @@ class Project:
             raise invalid("image", "image not found")
         if len(self.servers) >= self.most_servers:
             raise ApiError("resource_limit_exceeded", "server limit exceeded", {"limits": [{"name": "server_limit"}]})
-        asked, place = body.get("server_type"), _known_place(body.get("location"))
+        asked, place = body.get("server_type"), known_place(body.get("location"))
         kind = next((each for n, each in enumerate(self.kinds, start=1) if asked in {each.name, n, str(n)}), None)
         if kind is None:
             raise invalid("server_type", "server type not found")
@@ -290,13 +293,13 @@ class Project:
             details = {"limits": [{"name": "primary_ip_limit"}]}
             raise ApiError("resource_limit_exceeded", "primary IP limit exceeded", details)
         number = self.number()
-        ip = _ipv4(number) if body.get("type") == "ipv4" else f"2001:db8:{number:x}::/64"
+        ip = address_of(number) if body.get("type") == "ipv4" else f"2001:db8:{number:x}::/64"
         made = {
             "id": number,
             "name": body["name"],
             "type": body["type"],
             "ip": ip,
-            "location": location(_known_place(body.get("location"))),
+            "location": location(known_place(body.get("location"))),
             "assignee_id": None,
             "assignee_type": "unassigned",
             "auto_delete": body.get("auto_delete", False),
@@ -304,7 +307,7 @@ class Project:
             "created": self.stamp(),
             "labels": check_labels(body.get("labels", {})),
             "protection": {"delete": False},
-            "dns_ptr": [{"ip": ip, "dns_ptr": _default_ptr(ip)}] if body["type"] == "ipv4" else [],
+            "dns_ptr": [{"ip": ip, "dns_ptr": default_ptr(ip)}] if body["type"] == "ipv4" else [],
         }
         self.primary_ips[number] = made
         return made
@@ -314,7 +317,7 @@ class Project:
         if any(each["name"] == body.get("name") for each in self.floating_ips.values()):
             raise not_unique("floating_ip")
         number = self.number()
-        ip = _ipv4(number)
+        ip = address_of(number)
         made = {
             "id": number,
             "name": body.get("name", f"floating-{number}"),
@@ -322,12 +325,12 @@ class Project:
             "type": body["type"],
             "ip": ip,
             "server": body.get("server"),
-            "home_location": location(_known_place(body.get("home_location"))),
+            "home_location": location(known_place(body.get("home_location"))),
             "blocked": False,
             "created": self.stamp(),
             "labels": check_labels(body.get("labels", {})),
             "protection": {"delete": False},
-            "dns_ptr": [{"ip": ip, "dns_ptr": _default_ptr(ip)}],
+            "dns_ptr": [{"ip": ip, "dns_ptr": default_ptr(ip)}],
         }
         self.floating_ips[number] = made
         return made
@@ -336,74 +339,14 @@ class Project:
         """Set the PTR of one address, in the network or list of those given."""
         for address in addresses:
             if address["type"] == "ipv4" and address["ip"] == ip:
-                address["dns_ptr"] = [{"ip": ip, "dns_ptr": hostname or _default_ptr(ip)}]
+                address["dns_ptr"] = [{"ip": ip, "dns_ptr": hostname or default_ptr(ip)}]
                 return
-            if address["type"] == "ipv6" and _inside(ip, address["ip"]):
+            if address["type"] == "ipv6" and inside(ip, address["ip"]):
                 others = [each for each in address["dns_ptr"] if each["ip"] != ip]
                 address["dns_ptr"] = [*others, *([{"ip": ip, "dns_ptr": hostname}] if hostname else [])]
                 return
         raise invalid("ip", "is not an address of the resource")
 
 
-def check_labels(labels: object) -> Json:
-    """Return valid labels; raise invalid_input for others."""
-    if not isinstance(labels, dict):
-        raise invalid("labels", "must be an object")
-    for key, value in labels.items():
-        if not _LABEL_KEY.fullmatch(key) or key.startswith("hetzner.cloud/") or not _LABEL_VALUE.fullmatch(str(value)):
-            raise invalid("labels", f"'{key}' is not a valid label")
-    return dict(labels)
-
-
 def _resource(kind: str, number: int) -> list[Json]:
     return [{"id": number, "type": kind}]
-
-
-def _ipv4(number: int) -> str:
-    return str(ipaddress.IPv4Address("198.18.0.0") + number)
-
-
-def _inside(ip: str, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(ip) in ipaddress.ip_network(network)
-    except ValueError:
-        return False
-
-
-def _known_place(asked: object) -> str:
-    """Return a location's name; it may be asked for by its name or its id."""
-    for place in LOCATIONS:
-        if asked in {place["name"], place["id"], str(place["id"])}:
-            return str(place["name"])
-    raise invalid("location", "location not found")
-
-
-def _default_ptr(ip: str) -> str:
-    return f"static.{'.'.join(reversed(ip.split('.')))}.clients.your-server.de"
-
-
-def _ptr_of(address: Json) -> str:
-    return str(address["dns_ptr"][0]["dns_ptr"])
-
-
-def _image(name: str) -> Json:
-    return {
-        "id": IMAGES.index(name) + 1,
-        "name": name,
-        "type": "system",
-        "status": "available",
-        "description": name,
-        "image_size": None,
-        "disk_size": 5,
-        "created": "2026-01-01T00:00:00+00:00",
-        "created_from": None,
-        "bound_to": None,
-        "os_flavor": name.partition("-")[0],
-        "os_version": name.partition("-")[2],
-        "rapid_deploy": True,
-        "protection": {"delete": False},
-        "deprecated": None,
-        "deleted": None,
-        "labels": {},
-        "architecture": "x86",
-    }

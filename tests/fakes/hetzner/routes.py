@@ -9,7 +9,8 @@ from tests.fakes.hetzner.catalogue import LOCATIONS, pricing, server_type
 from tests.fakes.hetzner.errors import ApiError, invalid, not_found, not_unique
 from tests.fakes.hetzner.faults import Fault
 from tests.fakes.hetzner.labels import matches
-from tests.fakes.hetzner.project import IMAGES, Json, Project, check_labels
+from tests.fakes.hetzner.project import Project
+from tests.fakes.hetzner.shapes import IMAGES, Json, check_labels
 
 _MOST_PER_PAGE = 50
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from control_plane.providers.base import ProviderBusy
-from control_plane.providers.hetzner.client import RateLimit
+from control_plane.providers.hetzner.client import Operation, RateLimit
 from control_plane.providers.hetzner.pace import RESERVE, SharedPace
 from db.session import Database
 from tests.integration.hetzner.ground import NAME, ORDER, Ground, adapter, gather_results, ground
@@ -61,6 +61,14 @@ async def test_no_worker_asks_when_one_was_told_that_the_limit_is_used_up(
         await second.find(NAME)
     assert len(here.fake.seen) == 1
     assert 12 + RESERVE - 2 < caught.value.seconds <= 12 + RESERVE
+
+
+@pytest.mark.parametrize("headers", [{}, {"RateLimit-Limit": "x", "RateLimit-Remaining": "-1"}])
+async def test_a_refusal_without_numbers_says_as_much(here: Ground, headers: dict[str, str]) -> None:
+    operation = Operation(here.provider._account)
+    operation.read_limit(429, headers)
+    assert (operation.rate.per_hour, operation.rate.remaining) == (None, 0)
+    operation.close()
 
 
 async def test_it_fills_again_as_time_passes(system_database: Database) -> None:

@@ -142,6 +142,15 @@ async def test_a_server_goes_with_its_addresses(slow: Ground) -> None:
     await slow.provider.delete(NAME)
 
 
+async def test_a_server_that_is_being_deleted_is_not_taken_for_one_that_is_made(slow: Ground) -> None:
+    await slow.made()
+    with pytest.raises(ProviderBusy):
+        await slow.provider.delete(NAME)
+    for going in (await slow.provider.find(NAME), await slow.provider.create(ORDER)):
+        assert going is not None
+        assert going.fault == "it is being deleted at Hetzner"
+
+
 async def test_addresses_that_were_got_for_a_server_that_never_came_are_given_back(here: Ground) -> None:
     here.fake.project.most_servers = 0
     with pytest.raises(ProviderBusy, match="server_limit"):
