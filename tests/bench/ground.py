@@ -98,17 +98,21 @@ class Ground:
             row = connection.execute(statement.encode(), parameters).fetchone()
             return int(row[0]) if row else 0
 
-    def python_seconds(self) -> float:
-        """Return the CPU seconds that all Python of the installation has used, agents included, this process not."""
-        total = 0.0
+    def python_seconds(self) -> dict[str, float]:
+        """Return the CPU seconds of all Python of the installation, agents included, this process not: by process,
+        "hub, user" and "hub, system" for instance.
+        """
+        seconds: dict[str, float] = {}
         for process in psutil.Process(os.getpid()).children(recursive=True):
             try:
                 if process.name().startswith(("python", "penguin")):
+                    name = process.cmdline()[-1].rpartition("/")[2].rpartition(".")[2]
                     times = process.cpu_times()
-                    total += times.user + times.system
+                    for kind, used in (("user", times.user), ("system", times.system)):
+                        seconds[f"{name}, {kind}"] = seconds.get(f"{name}, {kind}", 0.0) + used
             except psutil.NoSuchProcess:
                 continue
-        return total
+        return seconds
 
 
 class Deliveries:
