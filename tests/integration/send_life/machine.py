@@ -35,9 +35,9 @@ _ADDRESSES = ("a@walrus.example", "B@Walrus.example", "c@walrus.example")
 _PRIORITIES = range(3)
 _ALL = 1000
 _LIMIT = 3
-#: How long is waited between rounds once all faults are over, until everything has ended: for leases, and then for what
-#: Postfix had and its log lost.
-_WAITS = (*(timedelta(seconds=400),) * 4, *(timedelta(days=3),) * 4)
+#: How long is waited between rounds once all faults are over, until everything has ended: for leases, then for what
+#: Postfix had and its log lost, and all the while for leases that were given while the database was ten days ahead.
+_WAITS = (*(timedelta(seconds=400),) * 4, *(timedelta(days=3),) * 8)
 
 #: Sends in one example.
 _MOST = 8
