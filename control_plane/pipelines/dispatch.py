@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _RUNS_TO_DO = text(
     "SELECT r.id, r.kind, coalesce(i.domain_id, r.subject_id) AS lock FROM pipeline_runs r"
     " LEFT JOIN inboxes i ON i.id = r.subject_id"
-    " WHERE r.state IN ('waiting', 'running') AND NOT EXISTS (SELECT FROM pipeline_steps s"
+    " WHERE r.state IN ('waiting', 'running', 'needs_person', 'undoing') AND NOT EXISTS (SELECT FROM pipeline_steps s"
     "  WHERE s.run_id = r.id AND s.claimed_until > now())"
     " ORDER BY r.created_at"
 )

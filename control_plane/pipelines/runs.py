@@ -12,8 +12,16 @@ RUNS_CHANNEL = "pipeline_runs"
 
 _INSERT_RUN = text("INSERT INTO pipeline_runs (id, tenant_id, kind, subject_id) VALUES (:id, :tenant, :kind, :subject)")
 _SUPERSEDE = text(
-    "UPDATE pipeline_runs SET state = 'failed', error = 'superseded by ' || CAST(:kind AS text), finished_at = now()"
-    " WHERE subject_id = :subject AND id <> :run AND state IN ('waiting', 'running')"
+    "UPDATE pipeline_runs SET state = 'failed', error = 'superseded by ' || CAST(:kind AS text), remedy = NULL,"
+    " finished_at = now()"
+    " WHERE subject_id = :subject AND id <> :run AND state IN ('waiting', 'running', 'needs_person', 'undoing')"
+)
+# Only a step that nobody works on: who holds a claim looks at the world anyway.
+_LOOK_AGAIN = text(
+    "UPDATE pipeline_steps s SET claimed_until = NULL FROM pipeline_runs r"
+    " WHERE r.id = s.run_id AND r.tenant_id = :tenant AND r.id = :run AND s.tenant_id = :tenant"
+    " AND r.state IN ('waiting', 'running', 'needs_person', 'undoing') AND s.fencing_token IS NULL"
+    " AND s.state IN ('waiting', 'undoing')"
 )
 _HINT = text("SELECT pg_notify(:channel, '')")
 
@@ -30,3 +38,9 @@ async def start_run(session: AsyncSession, tenant_id: uuid.UUID, kind: str, subj
 async def supersede_runs(session: AsyncSession, run: Run) -> None:
     """End all other runs for the subject of this one, which takes it away from them."""
     await session.execute(_SUPERSEDE, {"kind": run.kind, "subject": run.subject_id, "run": run.id})
+
+
+async def look_again(session: AsyncSession, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
+    """Have a run that waits, for a person or for time to pass, looked at at once; one that is over stays so."""
+    await session.execute(_LOOK_AGAIN, {"tenant": tenant_id, "run": run_id})
+    await session.execute(_HINT, {"channel": RUNS_CHANNEL})

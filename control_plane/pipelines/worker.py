@@ -2,7 +2,8 @@
 
 No database session is held while a step runs. A claim is renewed beside the step for as long as that takes; when it is
 lost, the step is cancelled. A step that waits is polled here for a while and then given back, so that a worker's place
-is free for other runs; the dispatcher brings it again.
+is free for other runs; the dispatcher brings it again. A run that cannot go on takes its steps back, from the last one
+on, or waits for a person, as its pipeline says; a step that cannot be undone always waits for a person.
 """
 
 import asyncio
@@ -10,9 +11,12 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock, utc_now
 from control_plane.pipelines.claims import (
@@ -23,10 +27,23 @@ from control_plane.pipelines.claims import (
     open_run,
     record_done,
     record_failed,
+    record_person,
+    record_undoing,
     release,
     renew,
 )
-from control_plane.pipelines.step import Done, Failed, Outcome, Pipeline, Run, Step, Wait
+from control_plane.pipelines.step import (
+    AskPerson,
+    Cause,
+    Done,
+    Failed,
+    Outcome,
+    Pipeline,
+    Resolution,
+    Run,
+    Step,
+    Wait,
+)
 from db.session import Database
 
 #: Seconds that a waiting step is polled before it is given back.
@@ -54,24 +71,27 @@ class Worker:
             _log.warning("%s", lost)
 
     async def _next_step(self, run_id: uuid.UUID, pipeline: Pipeline[Any]) -> bool:
-        """Perform one step; return whether it is done, so that the next one may follow."""
+        """Perform one step, or take one back; return whether the next may follow."""
         async with self.database.system() as session:
             run = await open_run(session, run_id, [step.name for step in pipeline.steps])
             claim = await claim_step(session, run_id) if run else None
         if run is None or claim is None:
             return False
-        step = pipeline.steps[claim.position]
+        run = replace(run, fence=partial(self._renew, claim))
         try:
-            outcome = self._judge(step, claim, await self._perform(step, pipeline.context(run), claim))
+            outcome = self._judge(pipeline, claim, await self._perform(pipeline, run, claim))
         except asyncio.CancelledError:
             # This process is stopping: another need not wait until the claim runs out.
             await asyncio.shield(self._record(pipeline, run, claim, Wait("the worker stopped", 0.0)))
             raise
         await self._record(pipeline, run, claim, outcome)
-        return isinstance(outcome, Done)
+        return isinstance(outcome, Done) or _begins_undo(pipeline, claim, outcome)
 
-    async def _perform(self, step: Step[Any], context: object, claim: Claim) -> Outcome:
-        working = asyncio.create_task(_poll(step, context, claim.attempts))
+    async def _perform(self, pipeline: Pipeline[Any], run: Run, claim: Claim) -> Outcome:
+        step = _step_of(pipeline, claim)
+        if step is None:
+            return AskPerson(f"this version knows no step {claim.name}", "install the version that began the run")
+        working = asyncio.create_task(_poll(step, pipeline.context(run), claim))
         keeping = asyncio.create_task(self._keep(claim))
         try:
             await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)
@@ -86,13 +106,18 @@ class Worker:
     async def _keep(self, claim: Claim) -> None:
         while True:
             await asyncio.sleep(CLAIM_LIFE.total_seconds() / 3)
-            async with self.database.system() as session:
-                await renew(session, claim)
+            await self._renew(claim)
 
-    def _judge(self, step: Step[Any], claim: Claim, outcome: Outcome) -> Outcome:
+    async def _renew(self, claim: Claim) -> None:
+        async with self.database.system() as session:
+            await renew(session, claim)
+
+    def _judge(self, pipeline: Pipeline[Any], claim: Claim, outcome: Outcome) -> Outcome:
         """Turn a wait that has lasted too long into a failure."""
-        if isinstance(outcome, Wait) and self.clock() >= claim.started_at + step.patience:
-            return Failed(f"{outcome.reason}; given up after {step.patience.total_seconds() / 60:.0f} minutes")
+        step = _step_of(pipeline, claim)
+        if isinstance(outcome, Wait) and step is not None and self.clock() >= claim.started_at + step.patience:
+            minutes = step.patience.total_seconds() / 60
+            return Failed(f"{outcome.reason}; given up after {minutes:.0f} minutes", Cause.GIVEN_UP)
         return outcome
 
     async def _record(self, pipeline: Pipeline[Any], run: Run, claim: Claim, outcome: Outcome) -> None:
@@ -100,39 +125,81 @@ class Worker:
             match outcome:
                 case Done():
                     applied = await outcome.apply(session) if outcome.apply else None
-                    await record_done(session, claim, {**outcome.result, **(applied or {})})
+                    went_on = await record_done(session, claim, {**outcome.result, **(applied or {})})
+                    await _tell_going_on(session, pipeline, run, claim, went_on=went_on)
                 case Wait():
-                    await release(session, claim, outcome.reason, timedelta(seconds=outcome.seconds))
+                    went_on = await release(session, claim, outcome.reason, timedelta(seconds=outcome.seconds))
+                    await _tell_going_on(session, pipeline, run, claim, went_on=went_on)
+                case AskPerson():
+                    await record_person(session, claim, outcome)
+                    await pipeline.on_person(session, run, outcome.reason)
                 case Failed():
-                    await record_failed(session, claim, outcome.reason)
-                    await pipeline.on_failure(session, run, outcome.reason)
-        step = pipeline.steps[claim.position].name
-        _log.info("%s %s: %s %s", run.kind, run.subject_id, step, _in_words(outcome))
+                    await _resolve(session, pipeline, run, claim, outcome)
+        _log.info("%s %s: %s %s", run.kind, run.subject_id, claim.name, _in_words(claim, outcome))
 
 
-async def _poll(step: Step[Any], context: object, attempts: int) -> Outcome:
-    """Run the step until it is over, or until it has waited for `POLLED_SECONDS` or wants to wait for longer.
+def _step_of(pipeline: Pipeline[Any], claim: Claim) -> Step[Any] | None:
+    """Return the claimed step: by its name, for an earlier version may have begun the run with other steps."""
+    return next((step for step in pipeline.steps if step.name == claim.name), None)
+
+
+def _resolution(pipeline: Pipeline[Any], claim: Claim, failed: Failed) -> Resolution:
+    return Resolution.ASK_PERSON if claim.undoing else pipeline.resolutions[failed.cause]
+
+
+def _begins_undo(pipeline: Pipeline[Any], claim: Claim, outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and _resolution(pipeline, claim, outcome) is Resolution.UNDO
+
+
+async def _resolve(session: AsyncSession, pipeline: Pipeline[Any], run: Run, claim: Claim, failed: Failed) -> None:
+    match _resolution(pipeline, claim, failed):
+        case Resolution.UNDO:
+            await record_undoing(session, claim, failed.reason)
+            await pipeline.on_failure(session, run, failed.reason)
+        case Resolution.ASK_PERSON:
+            await record_person(session, claim, AskPerson(failed.reason, pipeline.remedy))
+            await pipeline.on_person(session, run, failed.reason)
+        case Resolution.STOP:
+            await record_failed(session, claim, failed.reason)
+            await pipeline.on_failure(session, run, failed.reason)
+
+
+async def _tell_going_on(
+    session: AsyncSession, pipeline: Pipeline[Any], run: Run, claim: Claim, *, went_on: bool
+) -> None:
+    """Take the reason for a person away again; while undoing, the subject keeps the reason of the failure."""
+    if went_on and not claim.undoing:
+        await pipeline.on_person(session, run, None)
+
+
+async def _poll(step: Step[Any], context: object, claim: Claim) -> Outcome:
+    """Run or undo the step until it is over, or has waited for `POLLED_SECONDS` or wants to wait for longer.
 
     An error is a reason to try again later, until the step's patience is at an end.
     """
     deadline = time.monotonic() + POLLED_SECONDS
+    perform = step.undo if claim.undoing else step.run
     while True:
         try:
-            outcome = await step.run(context)
+            outcome = await perform(context)
+        except ClaimLost:
+            raise
         except Exception as error:  # noqa: BLE001 - the one place where a step's error ends
             _log.exception("step %s failed and will be tried again", step.name)
-            back_off = min(2.0 ** min(attempts, 10), _LONGEST_BACK_OFF)
+            back_off = min(2.0 ** min(claim.attempts, 10), _LONGEST_BACK_OFF)
             return Wait(f"{step.name} does not succeed: {type(error).__name__}", back_off)
         if not isinstance(outcome, Wait) or time.monotonic() + outcome.seconds > deadline:
             return outcome
         await asyncio.sleep(outcome.seconds)
 
 
-def _in_words(outcome: Outcome) -> str:
+def _in_words(claim: Claim, outcome: Outcome) -> str:
     match outcome:
         case Done():
-            return "is done"
+            return "is undone" if claim.undoing else "is done"
         case Wait():
             return f"waits: {outcome.reason}"
+        case AskPerson():
+            return f"waits for a person: {outcome.reason}"
         case Failed():
             return f"failed: {outcome.reason}"

@@ -31,6 +31,10 @@ class StepContext:
     environment: Environment
     run: Run
 
+    async def fence(self) -> None:
+        """Raise `ClaimLost` unless the step is still ours; awaited right before anything in the world is changed."""
+        await self.run.fence()
+
     @property
     def subject_id(self) -> uuid.UUID:
         """The server or inbox the run is about."""

@@ -1,13 +1,20 @@
-"""The kinds of run there are, each with its steps in order, and what a failure means for its subject."""
+"""The kinds of run there are: the steps in order, what becomes of a run that cannot go on, and of its subject then."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.pipelines.step import Pipeline, Run, Step
+from control_plane.pipelines.step import Cause, Pipeline, Resolution, Run, Step
 from control_plane.provisioning.environment import Environment, StepContext
-from control_plane.provisioning.states import InboxStatus, ServerStatus, move_inbox, move_server
+from control_plane.provisioning.states import (
+    InboxStatus,
+    ServerStatus,
+    move_inbox,
+    move_server,
+    note_inbox,
+    note_server,
+)
 from control_plane.provisioning.steps.apply_configuration import ApplyConfiguration, RequestConfiguration
 from control_plane.provisioning.steps.await_agent import AwaitAgent
 from control_plane.provisioning.steps.await_server import AwaitServer
@@ -45,6 +52,26 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
     "inbox.remove": (PublishDomainDns(name="withdraw_dns"), ForgetInbox()),
 }
 
+#: What becomes of a run that cannot go on. A server that cannot be made is taken back, for it costs money; one that
+#: cannot be removed costs money too, so a person is asked. An inbox has nothing of its own in the world but records,
+#: which its removal withdraws.
+_RESOLUTIONS: Mapping[str, Mapping[Cause, Resolution]] = {
+    "vps.provision": {
+        Cause.REFUSED: Resolution.UNDO,
+        Cause.GIVEN_UP: Resolution.UNDO,
+        # The removal takes everything away itself.
+        Cause.GONE: Resolution.STOP,
+    },
+    "vps.decommission": dict.fromkeys(Cause, Resolution.ASK_PERSON),
+    "inbox.setup": {
+        Cause.REFUSED: Resolution.ASK_PERSON,
+        Cause.GIVEN_UP: Resolution.ASK_PERSON,
+        Cause.GONE: Resolution.STOP,
+    },
+    "inbox.remove": dict.fromkeys(Cause, Resolution.ASK_PERSON),
+}
+_SERVER_REMEDY = "Put right what the reason names and resume the run, or have the server removed."
+_INBOX_REMEDY = "Put right what the reason names and resume the run, or have the inbox removed."
 
 #: What a run works on has one of these statuses; its failure concerns nobody else. A setup that fails because the
 #: removal was asked for must not stop the removal.
@@ -66,6 +93,9 @@ def pipelines(environment: Environment) -> Mapping[str, Pipeline[StepContext]]:
             steps=steps,
             context=partial(StepContext, environment),
             on_failure=_server_failed if kind in _SERVERS_OF else _inbox_failed,
+            on_person=_server_waits if kind in _SERVERS_OF else _inbox_waits,
+            resolutions=_RESOLUTIONS[kind],
+            remedy=_SERVER_REMEDY if kind in _SERVERS_OF else _INBOX_REMEDY,
         )
         for kind, steps in _STEPS.items()
     }
@@ -77,3 +107,11 @@ async def _server_failed(session: AsyncSession, run: Run, reason: str) -> None:
 
 async def _inbox_failed(session: AsyncSession, run: Run, reason: str) -> None:
     await move_inbox(session, run.subject_id, InboxStatus.FAILED, reason, _INBOXES_OF[run.kind])
+
+
+async def _server_waits(session: AsyncSession, run: Run, reason: str | None) -> None:
+    await note_server(session, run.subject_id, reason, _SERVERS_OF[run.kind])
+
+
+async def _inbox_waits(session: AsyncSession, run: Run, reason: str | None) -> None:
+    await note_inbox(session, run.subject_id, reason, _INBOXES_OF[run.kind])

@@ -15,7 +15,7 @@ class ServerStatus(enum.StrEnum):
     PROVISIONING = "provisioning"
     #: Mail was seen to flow through it.
     READY = "ready"
-    #: A step could not be done; `status_reason` says which and why. The server may exist at its provider.
+    #: A step could not be done; `status_reason` says which and why. What was made for it is being taken back, or gone.
     FAILED = "failed"
     #: Its removal was asked for.
     DELETING = "deleting"
@@ -61,6 +61,10 @@ _MOVE_INBOX = text(
     "UPDATE inboxes SET status = :to, status_reason = :reason, updated_at = now()"
     " WHERE id = :id AND status = ANY(:before)"
 )
+_NOTE_SERVER = text("UPDATE vps_servers SET status_reason = :reason WHERE id = :id AND status = ANY(:present)")
+_NOTE_INBOX = text(
+    "UPDATE inboxes SET status_reason = :reason, updated_at = now() WHERE id = :id AND status = ANY(:present)"
+)
 
 
 async def move_server(
@@ -85,3 +89,17 @@ async def move_inbox(
     """Give the inbox another status if its own is one of `present` and may be followed by that; else leave it."""
     before = [str(status) for status in present if to in INBOX_TRANSITIONS[status]]
     await session.execute(_MOVE_INBOX, {"id": inbox_id, "to": str(to), "reason": reason, "before": before})
+
+
+async def note_server(
+    session: AsyncSession, vps_id: uuid.UUID, reason: str | None, present: Iterable[ServerStatus]
+) -> None:
+    """Say why a server that has one of these statuses does not get on, or that nothing is known to hold it."""
+    await session.execute(_NOTE_SERVER, {"id": vps_id, "reason": reason, "present": list(map(str, present))})
+
+
+async def note_inbox(
+    session: AsyncSession, inbox_id: uuid.UUID, reason: str | None, present: Iterable[InboxStatus]
+) -> None:
+    """Do the same for an inbox."""
+    await session.execute(_NOTE_INBOX, {"id": inbox_id, "reason": reason, "present": list(map(str, present))})

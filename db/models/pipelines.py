@@ -16,7 +16,11 @@ class PipelineRun(Base):
     __tablename__ = "pipeline_runs"
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
-        Index("idx_pipeline_runs_open", "created_at", postgresql_where=text("state IN ('waiting', 'running')")),
+        Index(
+            "idx_pipeline_runs_open",
+            "created_at",
+            postgresql_where=text("state IN ('waiting', 'running', 'needs_person', 'undoing')"),
+        ),
         Index("idx_pipeline_runs_subject", "tenant_id", "subject_id"),
     )
 
@@ -26,6 +30,7 @@ class PipelineRun(Base):
     subject_id: Mapped[uuid.UUID]
     state: Mapped[str] = mapped_column(String(20), server_default=text("'waiting'"))
     error: Mapped[str | None] = mapped_column(Text)
+    remedy: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[CreatedAt]
     finished_at: Mapped[dt.datetime | None]
 
@@ -52,3 +57,5 @@ class PipelineStep(Base):
     error: Mapped[str | None] = mapped_column(Text)
     started_at: Mapped[dt.datetime | None]
     finished_at: Mapped[dt.datetime | None]
+    undo_started_at: Mapped[dt.datetime | None]
+    undone_at: Mapped[dt.datetime | None]

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.pipelines import claims
 from control_plane.pipelines.dispatch import dispatch
 from control_plane.pipelines.jobs import POLL_SECONDS, add_pipelines, make_app
-from control_plane.pipelines.runs import start_run, supersede_runs
-from control_plane.pipelines.step import Done, Failed, Outcome, Pipeline, Run, Step, Wait
+from control_plane.pipelines.runs import look_again, start_run, supersede_runs
+from control_plane.pipelines.step import (
+    AskPerson,
+    Cause,
+    Done,
+    Failed,
+    NothingToUndo,
+    Outcome,
+    Pipeline,
+    Resolution,
+    Run,
+    Step,
+    Wait,
+)
 from control_plane.pipelines.worker import Worker
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant
@@ -32,6 +44,8 @@ class Scripted:
     outcomes: list[Outcome | Exception]
     patience: timedelta = timedelta(minutes=1)
     seen: list[Run] = field(default_factory=list)
+    undo_outcomes: list[Outcome] = field(default_factory=list)
+    undone: list[Run] = field(default_factory=list)
 
     async def run(self, context: Run) -> Outcome:
         self.seen.append(context)
@@ -40,9 +54,13 @@ class Scripted:
             raise outcome
         return outcome
 
+    async def undo(self, context: Run) -> Outcome:
+        self.undone.append(context)
+        return self.undo_outcomes.pop(0) if self.undo_outcomes else Done()
+
 
 @dataclass
-class Held:
+class Held(NothingToUndo):
     """A step that goes on only when it is let."""
 
     name: str = "held"
@@ -56,12 +74,24 @@ class Held:
         return Done({"by": "the held step"})
 
 
-def worker_for(database: Database, *steps: Step[Run], failures: list[str] | None = None) -> Worker:
+def worker_for(
+    database: Database,
+    *steps: Step[Run],
+    failures: list[str] | None = None,
+    asked: list[str | None] | None = None,
+    resolution: Resolution = Resolution.STOP,
+) -> Worker:
     async def on_failure(_session: AsyncSession, _run: Run, reason: str) -> None:
         if failures is not None:
             failures.append(reason)
 
-    return Worker(database, {KIND: Pipeline(KIND, steps, lambda run: run, on_failure)})
+    async def on_person(_session: AsyncSession, _run: Run, reason: str | None) -> None:
+        if asked is not None:
+            asked.append(reason)
+
+    resolutions = dict.fromkeys(Cause, resolution)
+    pipeline = Pipeline(KIND, steps, lambda run: run, on_failure, on_person, resolutions, "mend it, then resume")
+    return Worker(database, {KIND: pipeline})
 
 
 async def new_run(database: Database, tenant: SomeTenant, subject: uuid.UUID | None = None) -> uuid.UUID:
@@ -276,6 +306,139 @@ async def test_a_superseded_run_is_over(system_database: Database, tenant: SomeT
     assert step.seen == []
     assert await run_state(system_database, old) == ("failed", "superseded by vps.decommission")
     assert await run_state(system_database, unrelated) == ("waiting", None)
+
+
+async def test_a_run_that_cannot_go_on_takes_its_steps_back_from_the_last_one_on(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    undone: list[str] = []
+
+    def noting(name: str, outcome: Outcome) -> Scripted:
+        async def note(_session: AsyncSession) -> None:
+            undone.append(name)
+
+        return Scripted(name, [outcome], undo_outcomes=[Wait("not yet", 3600.0), Done(apply=note)])
+
+    steps = [noting("first", Done({"ip": "192.0.2.1"})), noting("second", Done()), noting("third", Failed("no"))]
+    after = Scripted("after", [Done()])
+    failures: list[str] = []
+    worker = worker_for(system_database, *steps, after, failures=failures, resolution=Resolution.UNDO)
+    run_id = await new_run(system_database, tenant)
+
+    await worker.work_on(run_id, KIND)
+    assert await run_state(system_database, run_id) == ("undoing", "no")
+    for _ in range(3):
+        await let_claims_run_out(system_database)
+        await worker.work_on(run_id, KIND)
+
+    assert (undone, failures, after.seen, after.undone) == (["third", "second", "first"], ["no"], [], [])
+    assert steps[1].undone[-1].results["first"] == {"ip": "192.0.2.1"}
+    assert await run_state(system_database, run_id) == ("undone", "no")
+    rows_ = await rows(
+        system_database,
+        "SELECT state, undo_started_at <= undone_at AS timed FROM pipeline_steps WHERE run_id = :id ORDER BY position",
+        id=run_id,
+    )
+    assert [tuple(row) for row in rows_] == [("undone", True)] * 3 + [("waiting", None)]
+
+
+async def test_a_run_waits_for_a_person_and_goes_on_when_told(system_database: Database, tenant: SomeTenant) -> None:
+    step = Scripted("order", [AskPerson("the quota is reached", "ask for a higher one"), Wait("hm", 60.0), Done()])
+    asked: list[str | None] = []
+    worker = worker_for(system_database, step, asked=asked)
+    run_id = await new_run(system_database, tenant)
+
+    await worker.work_on(run_id, KIND)
+    await worker.work_on(run_id, KIND)
+    (run,) = await rows(system_database, "SELECT state, error, remedy FROM pipeline_runs WHERE id = :id", id=run_id)
+    assert tuple(run) == ("needs_person", "the quota is reached", "ask for a higher one")
+    assert len(step.seen) == 1
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE pipeline_steps SET undo_started_at = now() - interval '1 day'"))
+        await look_again(session, tenant.id, run_id)
+    await worker.work_on(run_id, KIND)
+    assert await run_state(system_database, run_id) == ("running", None)
+    await let_claims_run_out(system_database)
+    await worker.work_on(run_id, KIND)
+
+    assert asked == ["the quota is reached", None]
+    assert await run_state(system_database, run_id) == ("done", None)
+
+
+async def test_however_long_a_person_takes_patience_begins_anew(system_database: Database, tenant: SomeTenant) -> None:
+    step = Scripted("order", [AskPerson("no", "mend it"), Wait("soon", 60.0)])
+    worker = worker_for(system_database, step)
+    run_id = await new_run(system_database, tenant)
+    await worker.work_on(run_id, KIND)
+
+    later = replace(worker, clock=lambda: datetime.now(UTC) + timedelta(seconds=50))
+    await let_claims_run_out(system_database)
+    await later.work_on(run_id, KIND)
+
+    assert await run_state(system_database, run_id) == ("running", None)
+
+
+async def test_what_cannot_be_undone_waits_for_a_person_and_is_undone_then(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    step = Scripted("order", [Failed("refused")], undo_outcomes=[Failed("it is protected"), Done()])
+    worker = worker_for(system_database, step, resolution=Resolution.UNDO)
+    run_id = await new_run(system_database, tenant)
+
+    await worker.work_on(run_id, KIND)
+    assert await run_state(system_database, run_id) == ("needs_person", "it is protected")
+    async with system_database.system() as session:
+        await look_again(session, tenant.id, run_id)
+    await worker.work_on(run_id, KIND)
+
+    assert (await run_state(system_database, run_id))[0] == "undone"
+
+
+async def test_a_step_of_a_run_that_was_superseded_meanwhile_is_not_recorded_and_its_fence_holds(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    held = Held()
+    subject = uuid.uuid4()
+    run_id = await new_run(system_database, tenant, subject)
+    fenced: list[Run] = []
+    first = Scripted("first", [Done()])
+    working = asyncio.create_task(worker_for(system_database, first, held).work_on(run_id, KIND))
+    await held.begun.wait()
+    fenced.extend(first.seen)
+
+    async with system_database.system() as session:
+        await supersede_runs(session, Run(uuid.uuid4(), tenant.id, "vps.decommission", subject, {}))
+    held.let_go.set()
+    await working
+
+    assert [step.state for step in await step_rows(system_database, run_id)] == ["done", "running"]
+    with pytest.raises(claims.ClaimLost):
+        await fenced[0].fence()
+
+
+async def test_a_run_keeps_the_steps_it_began_with(system_database: Database, tenant: SomeTenant) -> None:
+    second = Scripted("second", [Wait("later", 3600.0), Done()])
+    run_id = await new_run(system_database, tenant)
+    await worker_for(system_database, Scripted("first", [Done()]), second).work_on(run_id, KIND)
+    added = Scripted("added", [Done()])
+
+    await let_claims_run_out(system_database)
+    await worker_for(system_database, Scripted("first", []), added, second).work_on(run_id, KIND)
+
+    assert await run_state(system_database, run_id) == ("done", None)
+    assert added.seen == []
+
+
+async def test_a_step_that_this_version_does_not_know_is_left_to_a_person(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    run_id = await new_run(system_database, tenant)
+    await worker_for(system_database, Scripted("old", [Wait("later", 3600.0)])).work_on(run_id, KIND)
+    await let_claims_run_out(system_database)
+
+    await worker_for(system_database, Scripted("new", [Done()])).work_on(run_id, KIND)
+
+    assert await run_state(system_database, run_id) == ("needs_person", "this version knows no step old")
 
 
 @asynccontextmanager

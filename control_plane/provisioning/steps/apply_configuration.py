@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.fleet.desired import raise_desired_version
-from control_plane.pipelines.step import Done, Failed, Outcome, Result, Wait
+from control_plane.pipelines.step import Done, Failed, NothingToUndo, Outcome, Result, Wait
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.inboxes import load_inbox
 
@@ -21,7 +21,7 @@ _APPLIED = text(
 )
 
 
-class RequestConfiguration:
+class RequestConfiguration(NothingToUndo):
     """Raise the version of an inbox's server once; the raise is recorded with the step, or not at all."""
 
     name = "request_configuration"
@@ -34,7 +34,7 @@ class RequestConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
-class ApplyConfiguration:
+class ApplyConfiguration(NothingToUndo):
     """Wait for the version that the step `raised_by` left in its result, or a newer one."""
 
     raised_by: str

@@ -2,13 +2,13 @@
 
 from datetime import timedelta
 
-from control_plane.pipelines.step import Done, Failed, Outcome, Wait
+from control_plane.pipelines.step import Cause, Done, Failed, NothingToUndo, Outcome, Wait
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.inboxes import load_inbox
 from control_plane.provisioning.states import ServerStatus
 
 
-class AwaitServer:
+class AwaitServer(NothingToUndo):
     """An inbox may be asked for while its server is still being made."""
 
     name = "await_server"
@@ -18,5 +18,5 @@ class AwaitServer:
         """Look at the server's status."""
         inbox = await load_inbox(context)
         if inbox.obstacle:
-            return Failed(inbox.obstacle)
+            return Failed(inbox.obstacle, Cause.GONE)
         return Done() if inbox.server_status is ServerStatus.READY else Wait("the inbox's server is not ready yet")

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import text
@@ -10,13 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.enrolment.authority import Authority
 from control_plane.enrolment.tokens import create_join_token
-from control_plane.pipelines.step import Done, Failed, Outcome, Result, Wait
+from control_plane.pipelines.step import Cause, Done, Failed, Outcome, Result, Wait
 from control_plane.providers.base import Provider, ProviderBusy, ProviderError, ProviderServer, ServerOrder
 from control_plane.provisioning.cloud_init import JoinData, render_user_data
 from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.refusals import no_provider, outcome_of
 from control_plane.provisioning.servers import Server, load_server, provider_of
 from control_plane.provisioning.states import ServerStatus
 from control_plane.provisioning.steps.apply_configuration import request_configuration
+from control_plane.provisioning.steps.delete_server import delete_at_provider
+from control_plane.provisioning.steps.revoke_agent import end_identity
 
 _RECORD = text(
     "UPDATE vps_servers SET provider_server_id = :provider_id, ip_address = CAST(:ipv4 AS inet),"
@@ -37,16 +41,19 @@ class CreateServer:
         server = await load_server(context)
         provider = provider_of(context, server)
         if server.status is not ServerStatus.PROVISIONING:
-            return Failed("the server's removal was asked for")
+            return Failed("the server's removal was asked for", Cause.GONE)
         if provider is None:
-            return Failed(f"there is no provider {server.provider} here")
+            return no_provider(server.provider)
         try:
             made = await provider.find(server.provider_name) or await _create(context, server, provider)
-        except ProviderBusy as error:
-            return Wait(f"the provider: {error}", error.seconds)
         except ProviderError as error:
-            return Failed(f"the provider refused to create the server: {error}")
+            return outcome_of(error, "the provider refused to create the server")
         return _judge(server, made)
+
+    async def undo(self, context: StepContext) -> Outcome:
+        """Delete it; an agent that enrolled meanwhile is nobody any more."""
+        gone = await delete_at_provider(context)
+        return Done(apply=partial(end_identity, vps_id=context.subject_id)) if isinstance(gone, Done) else gone
 
 
 def _judge(server: Server, made: ProviderServer) -> Outcome:
@@ -67,6 +74,7 @@ async def _create(context: StepContext, server: Server, provider: Provider) -> P
         user_data=render_user_data(join),
         labels=(("penguin/tenant-id", str(server.tenant_id)), ("penguin/vps-id", str(server.id))),
     )
+    await context.fence()
     try:
         return await provider.create(order)
     except ProviderBusy:

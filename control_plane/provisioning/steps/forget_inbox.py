@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.fleet.desired import raise_desired_version
 from control_plane.pipelines.runs import supersede_runs
-from control_plane.pipelines.step import Done, Outcome
+from control_plane.pipelines.step import Done, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.inboxes import load_inbox
 
@@ -18,7 +18,7 @@ _DELETE_EMPTY_DOMAIN = text(
 )
 
 
-class ForgetInbox:
+class ForgetInbox(NothingToUndo):
     """The server need not have applied it: it does so when it can."""
 
     name = "forget_inbox"

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.pipelines.step import Done, Outcome
+from control_plane.pipelines.step import Done, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.states import ServerStatus, move_server
 
 
 @dataclass(frozen=True, slots=True)
-class MarkServer:
+class MarkServer(NothingToUndo):
     """Give the server the status that the steps before have earned it."""
 
     status: ServerStatus

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from control_plane.dns.generate import forget_withdrawn, mark_published, zone_share
-from control_plane.dns.plan import PlanRefused, PublisherUnavailable, ZonePlan
+from control_plane.dns.plan import ZonePlan
 from control_plane.dns.publish import publish
-from control_plane.pipelines.step import Done, Failed, Outcome, Wait
+from control_plane.pipelines.step import Done, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.inboxes import Inbox, load_inbox
+from control_plane.provisioning.refusals import WORLD_ERRORS, outcome_of
 
 
 @dataclass(frozen=True, slots=True)
-class PublishDomainDns:
+class PublishDomainDns(NothingToUndo):
     """Always the whole domain: an inbox that is being deleted wants nothing, so its records go.
 
     What stands in the way in the tenant's zone is no failure: it is reported, and verification will show it.
@@ -26,10 +27,8 @@ class PublishDomainDns:
         inbox = await load_inbox(context)
         try:
             plan = await _publish(context, inbox)
-        except PublisherUnavailable as error:
-            return Wait(str(error), 2.0)
-        except PlanRefused as error:
-            return Failed(f"DNS was not published: {error}")
+        except WORLD_ERRORS as error:
+            return outcome_of(error, "DNS was not published")
         return Done(
             {"changes": [str(c) for c in plan.changes], "conflicts": [str(c) for c in plan.conflicts]},
             lambda session: forget_withdrawn(session, inbox.domain_id),
@@ -42,6 +41,7 @@ async def _publish(context: StepContext, inbox: Inbox) -> ZonePlan:
     async def remember(plan: ZonePlan) -> None:
         async with database.system() as session:
             await mark_published(session, inbox.domain_id, plan.ours)
+        await context.fence()
 
     async with database.system() as session:
         share = await zone_share(session, inbox.domain_id, inbox.domain)

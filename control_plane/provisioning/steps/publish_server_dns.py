@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from control_plane.dns.plan import PlanRefused, PublisherUnavailable, ZonePlan
+from control_plane.dns.plan import ZonePlan
 from control_plane.dns.publish import publish
 from control_plane.dns.records import DnsRecord, records_for_server
-from control_plane.pipelines.step import Done, Failed, Outcome, Wait
-from control_plane.providers.base import ProviderBusy, ProviderError
+from control_plane.pipelines.step import Done, Failed, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.refusals import WORLD_ERRORS, no_provider, outcome_of
 from control_plane.provisioning.servers import Server, load_server, provider_of
 
 
@@ -21,21 +21,26 @@ class PublishServerDns:
         """Publish both directions."""
         server = await load_server(context)
         provider = provider_of(context, server)
-        if provider is None or server.ipv4_address is None:
-            return Failed("the server has no address at a provider of this installation")
+        if provider is None:
+            return no_provider(server.provider)
+        if server.ipv4_address is None:
+            return Failed("the server has no address")
         try:
+            await context.fence()
             await provider.set_reverse_dns(server.provider_name, server.ipv4_address, server.hostname)
             plan = await _publish_zone(context, server, wanted=_platform_records(server))
-        except (ProviderBusy, PublisherUnavailable) as error:
-            return Wait(str(error), 2.0)
-        except (ProviderError, PlanRefused) as error:
-            return Failed(f"DNS was not published: {error}")
+        except WORLD_ERRORS as error:
+            return outcome_of(error, "DNS was not published")
         if plan.conflicts:
             return Failed(f"DNS was not published: {plan.conflicts[0]}")
         return Done({"changes": [str(change) for change in plan.changes]})
 
+    async def undo(self, context: StepContext) -> Outcome:
+        """Withdraw what is ours in the platform's zone; the PTR goes with the server."""
+        return await _withdraw(context)
 
-class WithdrawServerDns:
+
+class WithdrawServerDns(NothingToUndo):
     """Take away what `PublishServerDns` wrote in the platform's zone; the PTR went with the server."""
 
     name = "withdraw_dns"
@@ -43,30 +48,32 @@ class WithdrawServerDns:
 
     async def run(self, context: StepContext) -> Outcome:
         """Withdraw the server's records from the platform's zone."""
-        server = await load_server(context)
-        if server.ipv4_address is None:
-            return Done()
-        try:
-            plan = await _publish_zone(context, server, wanted=())
-        except PublisherUnavailable as error:
-            return Wait(str(error), 5.0)
-        except PlanRefused as error:
-            return Failed(f"DNS was not withdrawn: {error}")
-        return Done({"changes": [str(change) for change in plan.changes]})
+        return await _withdraw(context)
+
+
+async def _withdraw(context: StepContext) -> Outcome:
+    server = await load_server(context)
+    if server.ipv4_address is None:
+        return Done()
+    try:
+        plan = await _publish_zone(context, server, wanted=())
+    except WORLD_ERRORS as error:
+        return outcome_of(error, "DNS was not withdrawn")
+    return Done({"changes": [str(change) for change in plan.changes]})
 
 
 async def _publish_zone(context: StepContext, server: Server, wanted: tuple[DnsRecord, ...]) -> ZonePlan:
+    async def fence(_: ZonePlan) -> None:
+        # There is nothing to remember: the server's own row, its name and address, says what is ours.
+        await context.fence()
+
     return await publish(
         context.environment.publisher,
         _platform_zone(server),
         wanted,
         written=_platform_records(server),
-        before_apply=_nothing_to_remember,
+        before_apply=fence,
     )
-
-
-async def _nothing_to_remember(_: ZonePlan) -> None:
-    """Write nothing: the server's own row, its name and address, says what is ours."""
 
 
 def _platform_zone(server: Server) -> str:

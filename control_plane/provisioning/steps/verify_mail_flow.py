@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from control_plane.fleet.desired import PROBE_LOCAL_PART
-from control_plane.pipelines.step import Done, Outcome, Wait
+from control_plane.pipelines.step import Done, NothingToUndo, Outcome, Wait
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.mail_flow import MailFlowBroken, ProbeTarget, verify_mail_flow
 from control_plane.provisioning.requests import probe_password_place
@@ -16,7 +16,7 @@ _TARGET = text(
 )
 
 
-class VerifyMailFlow:
+class VerifyMailFlow(NothingToUndo):
     """Daemons that have just been started are given a little time."""
 
     name = "verify_mail_flow"

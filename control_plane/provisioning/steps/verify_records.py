@@ -6,12 +6,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.dns.judge import Verdict
 from control_plane.dns.verify import verify_inbox
-from control_plane.pipelines.step import Done, Outcome
+from control_plane.pipelines.step import Done, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.states import InboxStatus, move_inbox
 
 
-class AwaitRecords:
+class AwaitRecords(NothingToUndo):
     """Say that the inbox waits for its records alone, and for which of them the tenant has to decide."""
 
     name = "pending_dns"
@@ -28,7 +28,7 @@ class AwaitRecords:
         return Done(apply=mark)
 
 
-class VerifyRecords:
+class VerifyRecords(NothingToUndo):
     """Verify once; what is not there yet is found by the periodic `dns.verify`, which makes the inbox ready."""
 
     name = "dns.verify"
