@@ -6,7 +6,7 @@ from itertools import repeat
 #: So many commits may follow each other at once; beyond that each waits until the one so many before it is so old, in
 #: seconds. Under load a commit then holds more, which costs less of disk and processor.
 BURST = 16
-BURST_AGE = 0.16
+BURST_AGE = 0.08
 #: So many operations in that time are load; with fewer nothing waits. A single send takes about seven, one after the
 #: other, and two of them before Postfix has it.
 LOAD = 40
