@@ -15,13 +15,14 @@ BUGS: rests on the disk's honesty about fsync.
 from agent.journal.clock import BootClock, NowMs, wall_ms
 from agent.journal.errors import JournalCorrupt, JournalError, JournalUnavailable
 from agent.journal.journal import Journal
-from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled, Taken
+from agent.journal.records import Counts, InPostfix, Malformed, OpenSend, Refusal, Settled, Taken
 from agent.journal.states import Arrival, SendState
 
 __all__ = [
     "Arrival",
     "BootClock",
     "Counts",
+    "InPostfix",
     "Journal",
     "JournalCorrupt",
     "JournalError",

@@ -78,7 +78,12 @@ class Marker:
     token: str
 
 
-Fact = HasMessageId | Accepted | Abandoned | Attempt | GaveUp | Removed | Marker
+@dataclass(frozen=True, slots=True)
+class MasterStarted:
+    """Postfix's master has started: the one before it ended, and the log writer with it, maybe with lines unwritten."""
+
+
+Fact = HasMessageId | Accepted | Abandoned | Attempt | GaveUp | Removed | Marker | MasterStarted
 
 
 @dataclass(frozen=True, slots=True)

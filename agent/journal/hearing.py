@@ -12,6 +12,7 @@ from agent.journal.facts import (
     HasMessageId,
     LogCursor,
     Marker,
+    MasterStarted,
     Removed,
     Verdict,
 )
@@ -19,6 +20,9 @@ from agent.journal.records import Refusal
 from agent.journal.sends import SendRow, defer, end_row, find_in_postfix, link, relay, unlink
 from agent.journal.states import SendState
 from protos.agent.v1.delivery_pb2 import RemoteReply
+
+_GAVE_UP = Refusal(SendState.EXPIRED, "Postfix gave up after its queue life.")
+_REMOVED = Refusal(SendState.UNCERTAIN, "Postfix removed it from its queue and logged no outcome.")
 
 
 def hear(connection: sqlite3.Connection, facts: Iterable[Fact], cursor: LogCursor, malformed: int) -> None:
@@ -53,12 +57,23 @@ def note_hole(connection: sqlite3.Connection, at_ms: int) -> None:
     )
 
 
+def note_master_start(connection: sqlite3.Connection) -> None:
+    """Note that lines about what was being submitted when Postfix's master ended may never have been written.
+
+    What Postfix is known to have begun is another matter: its queue tells.
+    """
+    connection.execute(
+        "UPDATE numbers SET value = max(value, (SELECT coalesce(max(changed_ms), 0) FROM sends"
+        " WHERE state = 'submitting' AND queue_id IS NULL)) WHERE name = 'log_hole_ms'"
+    )
+
+
 class _Rows:
     """The sends that facts tell of by their queue ids: read once, and again where a fact has changed something."""
 
     def __init__(self, connection: sqlite3.Connection, facts: Iterable[Fact]) -> None:
         self.connection = connection
-        named = {fact.queue_id for fact in facts if not isinstance(fact, (Marker, HasMessageId))}
+        named = {fact.queue_id for fact in facts if not isinstance(fact, (Marker, HasMessageId, MasterStarted))}
         self._queue_ids = list(named)
         self._found = find_in_postfix(connection, self._queue_ids)
 
@@ -93,11 +108,10 @@ def _apply(rows: _Rows, fact: Fact) -> None:
             _in_postfix(rows, fact.queue_id, fact.at_ms)
         case Attempt():
             _attempted(rows, fact)
-        case GaveUp():
-            _over(rows, fact, Refusal(SendState.EXPIRED, "Postfix gave up after its queue life."))
-        case Removed():
-            lost = Refusal(SendState.UNCERTAIN, "Postfix removed it from its queue and logged no outcome.")
-            _over(rows, fact, lost)
+        case GaveUp() | Removed():
+            _over(rows, fact)
+        case MasterStarted():
+            note_master_start(rows.connection)
         case Marker():
             pass
 
@@ -130,10 +144,10 @@ def _attempted(rows: _Rows, fact: Attempt) -> None:
             defer(rows.connection, row, reply, fact.at_ms)
 
 
-def _over(rows: _Rows, fact: GaveUp | Removed, outcome: Refusal) -> None:
+def _over(rows: _Rows, fact: GaveUp | Removed) -> None:
     row = _in_postfix(rows, fact.queue_id, fact.at_ms)
     if row is not None:
-        _end(rows, row, fact, outcome)
+        _end(rows, row, fact, _GAVE_UP if isinstance(fact, GaveUp) else _REMOVED)
 
 
 def _end(rows: _Rows, row: SendRow, fact: Attempt | GaveUp | Removed, outcome: Refusal) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from agent.journal import hearing, sends, settling, spool
 from agent.journal.clock import BootClock, ClockReading, NowMs, this_boot, wall_ms
 from agent.journal.errors import JournalUnavailable
-from agent.journal.facts import Fact, LogCursor, Marker
-from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled, Taken, TakenAt
+from agent.journal.facts import Fact, LogCursor, Marker, MasterStarted
+from agent.journal.records import Counts, InPostfix, Malformed, OpenSend, Refusal, Settled, Taken, TakenAt
 from agent.journal.schema import connect
 from agent.journal.space import is_short_of_space
 from agent.journal.states import Arrival
@@ -18,6 +18,8 @@ from protos.agent.v1.delivery_pb2 import DeliveryEvent
 
 #: By how much the clocks may differ from one round of housekeeping to the next without one of them having been set.
 _DRIFT_MS = 60_000
+#: Later than any clock shows.
+_NEVER_MS = 2**62
 
 
 class Journal:
@@ -39,6 +41,8 @@ class Journal:
         self.events_added = asyncio.Event()
         #: Set whenever the mail log is about to say something of ours; cleared by whoever then looks out for it.
         self.log_awaited = asyncio.Event()
+        #: Set whenever Postfix's master was heard to have started; cleared by whoever then looks what it still has.
+        self.master_started = asyncio.Event()
         self._markers: dict[str, asyncio.Event] = {}
         self._kept_house_at = self._read_clocks()
 
@@ -135,6 +139,18 @@ class Journal:
         """Return the queue id under which Postfix has begun each of these that are being submitted, where it did."""
         return await self._writer.submit(lambda connection: sends.begun_as(connection, send_ids))
 
+    async def in_postfix(self, silent_ms: int | None, after: int, limit: int) -> list[InPostfix]:
+        """Return relayed sends in the order of their rows, from the one after `after` on.
+
+        Only those that have been so for `silent_ms` by the wall clock, unless that is None.
+        """
+        before = _NEVER_MS if silent_ms is None else self._now_ms() - silent_ms
+        return await self._writer.submit(lambda connection: settling.in_postfix(connection, before, after, limit))
+
+    async def relayed_as(self, send_ids: Sequence[bytes]) -> dict[bytes, str]:
+        """Return the queue id of each of these that is relayed and not ended."""
+        return await self._writer.submit(lambda connection: sends.relayed_as(connection, send_ids))
+
     async def forget_old(self) -> int:
         """Do one round of housekeeping; returns 0 when nothing is left to do."""
         reading = self._read_clocks()
@@ -157,6 +173,8 @@ class Journal:
         for fact in facts:
             if isinstance(fact, Marker) and fact.token in self._markers:
                 self._markers[fact.token].set()
+            elif isinstance(fact, MasterStarted):
+                self.master_started.set()
 
     async def log_cursor(self) -> LogCursor | None:
         """Return the place in the log, or None when none was ever read."""

@@ -55,6 +55,16 @@ class OpenSend:
     boot_deadline_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class InPostfix:
+    """A send that Postfix has, so far as is known."""
+
+    #: Its place in the journal, to go on from.
+    row_id: int
+    send_id: bytes
+    queue_id: str
+
+
 class Settled(Enum):
     """What the journal and the log say of a send whose submission was cut."""
 

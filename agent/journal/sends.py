@@ -201,6 +201,12 @@ def begun_as(connection: sqlite3.Connection, send_ids: Iterable[bytes]) -> dict[
     return {row.send_id: row.queue_id for row in rows if row.state is SendState.SUBMITTING and row.queue_id}
 
 
+def relayed_as(connection: sqlite3.Connection, send_ids: Iterable[bytes]) -> dict[bytes, str]:
+    """Return the queue id under which Postfix has each of these, so far as is known here: those that are relayed."""
+    rows = find_sends(connection, list(send_ids)).values()
+    return {row.send_id: row.queue_id for row in rows if row.state is SendState.RELAYED and row.queue_id}
+
+
 def unlink(connection: sqlite3.Connection, row: SendRow) -> None:
     """Forget the queue id under which Postfix began a send and did not finish it."""
     if row.state is SendState.SUBMITTING:

@@ -31,7 +31,7 @@ from google.protobuf.message import DecodeError
 
 from agent.journal.errors import JournalCorrupt
 from agent.journal.hearing import note_hole
-from agent.journal.records import Counts, Malformed, OpenSend, Refusal, Settled
+from agent.journal.records import Counts, InPostfix, Malformed, OpenSend, Refusal, Settled
 from agent.journal.sends import end, find_send, take_back
 from agent.journal.spool import add_event, parse_event, told_again
 from agent.journal.states import SendState
@@ -69,6 +69,9 @@ _SET_ASIDE = """
 INSERT INTO malformed (stream, entry_id, at_ms, reason, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _SILENT = "SELECT send_id FROM sends WHERE state = 'relayed' AND changed_ms < ? LIMIT ?"
+_IN_POSTFIX = """
+SELECT id, send_id, queue_id FROM sends WHERE state = 'relayed' AND changed_ms <= ? AND id > ? ORDER BY id LIMIT ?
+"""
 _LEAP = "UPDATE sends SET changed_ms = changed_ms + ? WHERE state = 'relayed' AND changed_ms <= ?"
 _FORGOTTEN_UNTIL = "UPDATE numbers SET value = max(value, ?) WHERE name = 'forgotten_until_ms'"
 
@@ -120,6 +123,11 @@ def settle(connection: sqlite3.Connection, send_id: bytes, now_ms: int) -> Settl
         return Settled.UNKNOWABLE
     take_back(connection, send_id, now_ms)
     return Settled.NOT_TAKEN
+
+
+def in_postfix(connection: sqlite3.Connection, before_ms: int, after: int, limit: int) -> list[InPostfix]:
+    """Return relayed sends that were so by `before_ms`, in the order of their rows, from the one after `after` on."""
+    return [InPostfix(*row) for row in connection.execute(_IN_POSTFIX, (before_ms, after, limit))]
 
 
 def forget_old(connection: sqlite3.Connection, now_ms: int) -> int:

@@ -9,7 +9,7 @@ import re
 import uuid
 from dataclasses import dataclass
 
-from agent.journal.facts import Accepted, Attempt, GaveUp, HasMessageId, Marker, Removed, Verdict
+from agent.journal.facts import Accepted, Attempt, GaveUp, HasMessageId, Marker, MasterStarted, Removed, Verdict
 from agent.maillog.stamp import logged_ms
 
 
@@ -39,7 +39,7 @@ class Ended:
     pid: str
 
 
-Entry = HasMessageId | Accepted | Attempt | GaveUp | Removed | Marker | Began | CutOff | Ended
+Entry = HasMessageId | Accepted | Attempt | GaveUp | Removed | Marker | MasterStarted | Began | CutOff | Ended
 
 #: What `relay` has Postfix log to see how far the log has been read: an address that is none.
 MARKER = "penguin-marker"
@@ -53,6 +53,7 @@ _INTERESTING = (
     ": client=",
     " after DATA ",
     "disconnect from ",
+    ": daemon started",
     MARKER,
 )
 #: The daemons that deliver, or stand in for one that does.
@@ -108,7 +109,7 @@ def parse_line(line: str, now_ms: int) -> Entry | None:
 def _read(head: re.Match[str], now_ms: int) -> Entry | None:
     stamp, daemon, pid, queue_id, says = head.groups()
     if queue_id is None:
-        return _read_session(pid, says) if daemon == "smtpd" else None
+        return _read_session(pid, says) if daemon == "smtpd" else _read_master(daemon, says)
     if daemon == "smtpd":
         return Began(pid, queue_id) if _CLIENT.fullmatch(says) else None
     if daemon == "cleanup":
@@ -119,6 +120,10 @@ def _read(head: re.Match[str], now_ms: int) -> Entry | None:
     if daemon in _DELIVERS and says.startswith("to=<"):
         return _read_attempt(queue_id, says, logged_ms(stamp, now_ms))
     return None
+
+
+def _read_master(daemon: str, says: str) -> MasterStarted | None:
+    return MasterStarted() if daemon == "master" and says.startswith("daemon started") else None
 
 
 def _read_session(pid: str, says: str) -> Entry | None:

@@ -8,7 +8,7 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from agent.journal.facts import Abandoned, Fact, HasMessageId
+from agent.journal.facts import Abandoned, Fact, HasMessageId, MasterStarted
 from agent.maillog.parse import Began, CutOff, Ended, Entry
 
 #: Abandoned queue ids remembered.
@@ -43,6 +43,10 @@ class Sessions:
             case Ended():
                 self._in_hand.pop(entry.pid, None)
                 return None
+            case MasterStarted():
+                # Other processes have these numbers now.
+                self._in_hand.clear()
+                return entry
             case HasMessageId() if entry.queue_id in self._abandoned:
                 return None
             case _:

@@ -23,6 +23,7 @@ from agent.relay.patience import persist
 from agent.relay.sessions import LEASE_EXPIRED, Submitter
 from agent.relay.settle import QueuedAmong, Settler
 from agent.relay.taking import Taker
+from agent.relay.vanished import VanishedWatch
 from agent.uplink.latest import Latest
 from protos.agent.v1.configuration_pb2 import DesiredState
 from protos.agent.v1.link_pb2 import QueueAccess
@@ -65,6 +66,8 @@ class Relay:
         self._taker = Taker(journal, self._hand, queue_access, request_queue_access, now_ms)
         self._settler = Settler(journal, self._hand, INJECTION_HOST, injection_port, queued_among)
 
+        self._vanished = VanishedWatch(journal, queued_among, self._settler.log_is_read)
+
     @property
     def redis_connected(self) -> bool:
         """False while the queue cannot be reached, or refuses this server."""
@@ -90,6 +93,7 @@ class Relay:
             tasks.create_task(self._taker.run())
             tasks.create_task(self._end_overdue())
             tasks.create_task(self._keep_house())
+            tasks.create_task(self._vanished.run())
 
     async def _recover(self, tasks: asyncio.TaskGroup) -> None:
         """Go on with what was in hand, before any session of this life is open."""

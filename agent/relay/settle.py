@@ -18,9 +18,12 @@ the file when it is told to end, or taken and delivered in those moments: both l
 cleanup had not finished (not executable, postsuper(1)) would prove the former; systemd's SIGTERM to the rest removes
 that too, and only root could look.
 
-BUGS: for the same reason a message can be taken without any line when Postfix's master is killed, if in addition the
-reply is lost: cleanup has committed it, and smtpd is ended before it has passed that on. It would be taken for one that
-Postfix never saw. Power cuts are told by the boot (`agent/journal/settling.py`); this is not.
+For the same reason a message can be taken without any line and without a reply. So the start of a master, which the log
+shows before the marker, is a hole in the log for all that was being submitted then (`agent/journal/hearing.py`), and so
+is a power cut (`agent/journal/settling.py`): silence proves nothing there, and such a send is uncertain. What never got
+as far as its message's first byte does not come here.
+
+BUGS: a log writer that is killed alone loses the line that it had read and not yet written.
 """
 
 import asyncio
@@ -71,7 +74,7 @@ class Settler:
         """Settle sends that were submitted over sessions from these local ports."""
         _log.info("settling %d sends whose submission was cut", len(sends))
         await self._sessions_over(client_ports)
-        if not await self._log_is_read():
+        if not await self.log_is_read():
             await self._give_up(sends, _LOG_SILENT)
             return
         for _ in range(_GRACE):
@@ -85,7 +88,7 @@ class Settler:
         while clients_of(self._port).intersection(client_ports):  # noqa: ASYNC110 - the kernel does not tell
             await asyncio.sleep(_LOOK)
 
-    async def _log_is_read(self) -> bool:
+    async def log_is_read(self) -> bool:
         """Wait until the log has been read up to a moment after this call; False when it never shows."""
         token = secrets.token_hex(16)
         seen = self._journal.expect_marker(token)

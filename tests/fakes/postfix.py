@@ -92,6 +92,10 @@ class FakePostfix:
         self.reads.set()
         return held
 
+    def start_master(self) -> None:
+        """Log what a new master logs first; whatever the one before took to its end was not logged."""
+        self.write_log("master", 299, "daemon started -- version 3.7.11, configuration /etc/postfix")
+
     def write_log(self, daemon: str, pid: int, text: str) -> None:
         stamp = time.strftime("%b %e %H:%M:%S")
         with self.log.open("ab", buffering=0) as log:

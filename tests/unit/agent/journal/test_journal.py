@@ -29,6 +29,7 @@ from agent.journal.facts import (
     HasMessageId,
     LogCursor,
     Marker,
+    MasterStarted,
     Removed,
     Verdict,
 )
@@ -397,6 +398,44 @@ async def test_a_hole_in_the_log_makes_silence_mean_nothing(journal: Journal, no
     now.ms += 1
     after = await submitting(journal)
     assert await journal.settle([before.send_id, after.send_id]) == [Settled.UNKNOWABLE, Settled.NOT_TAKEN]
+
+
+async def test_the_end_of_a_master_makes_silence_mean_nothing_for_what_was_in_flight(
+    journal: Journal, now: Now
+) -> None:
+    silent, begun = await submitting(journal), await submitting(journal)
+    await hear(journal, HasMessageId("Q1", begun.send_id), MasterStarted())
+    now.pass_by(1)
+    after = await submitting(journal)
+    ids = [silent.send_id, begun.send_id, after.send_id]
+    assert await journal.settle(ids) == [Settled.UNKNOWABLE, Settled.OPEN, Settled.NOT_TAKEN]
+
+
+async def test_the_end_of_a_master_changes_nothing_for_what_postfix_refused(journal: Journal) -> None:
+    refused = await submitting(journal)
+    await hear(journal, MasterStarted())
+    assert await journal.take_back(refused.send_id)
+
+
+async def test_what_is_in_postfix_is_listed_by_age_and_in_pages(journal: Journal, now: Now) -> None:
+    early, late = await submitting(journal), await submitting(journal)
+    await journal.relayed(early.send_id, "Q1")
+    now.pass_by(1000)
+    await journal.relayed(late.send_id, "Q2")
+    [first] = await journal.in_postfix(1000, 0, 10)
+    assert (first.send_id, first.queue_id) == (early.send_id, "Q1")
+    assert [each.queue_id for each in await journal.in_postfix(None, 0, 10)] == ["Q1", "Q2"]
+    assert [each.queue_id for each in await journal.in_postfix(None, first.row_id, 10)] == ["Q2"]
+    assert [each.queue_id for each in await journal.in_postfix(None, 0, 1)] == ["Q1"]
+    await hear(journal, attempt("Q1", Verdict.SENT))
+    assert await journal.relayed_as([early.send_id, late.send_id]) == {late.send_id: "Q2"}
+    assert [each.queue_id for each in await journal.in_postfix(None, 0, 10)] == ["Q2"]
+
+
+async def test_an_ended_master_is_announced(journal: Journal) -> None:
+    assert not journal.master_started.is_set()
+    await hear(journal, MasterStarted())
+    assert journal.master_started.is_set()
 
 
 async def test_a_hole_in_the_log_covers_what_began_before_the_clock_was_set_back(journal: Journal, now: Now) -> None:

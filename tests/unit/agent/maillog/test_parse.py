@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.journal.facts import Accepted, Attempt, GaveUp, HasMessageId, Marker, Removed, Verdict
+from agent.journal.facts import Accepted, Attempt, GaveUp, HasMessageId, Marker, MasterStarted, Removed, Verdict
 from agent.maillog.parse import MARKER, Began, CutOff, Ended, Entry, MalformedLine, parse_line
 from agent.relay import settle
 
@@ -39,6 +39,12 @@ def test_a_real_log_tells_the_whole_story_of_its_messages() -> None:
     assert cut.index(("CutOff", None)) < cut.index(("HasMessageId", "4jX4j30kMFzD2"))
     assert ("Accepted", "4jX4j30kMFzD2") not in told
     assert sum(isinstance(entry, CutOff) for entry in entries) == 3
+
+
+def test_a_master_that_starts_is_heard_and_nobody_else_can_say_so() -> None:
+    lines = REAL.read_text().splitlines()
+    assert [number for number, line in enumerate(lines) if parsed(line) == MasterStarted()] == [1]
+    assert parsed(HEAD + "warning: mx.b.test[192.0.2.1] said: daemon started -- version 3.7.11") is None
 
 
 def test_the_message_id_of_a_send_is_its_id() -> None:

@@ -1,4 +1,4 @@
-from agent.journal.facts import Abandoned, Accepted, HasMessageId
+from agent.journal.facts import Abandoned, Accepted, HasMessageId, MasterStarted
 from agent.maillog.parse import Began, CutOff, Ended
 from agent.maillog.sessions import Sessions
 
@@ -29,6 +29,13 @@ def test_a_message_id_that_comes_after_its_message_was_abandoned_is_passed_over(
     sessions.join(CutOff("1"))
     assert sessions.join(HasMessageId("Q1", ID)) is None
     assert sessions.join(HasMessageId("Q2", ID)) == HasMessageId("Q2", ID)
+
+
+def test_a_new_master_has_processes_of_its_own() -> None:
+    sessions = Sessions()
+    sessions.join(Began("1", "Q1"))
+    assert sessions.join(MasterStarted()) == MasterStarted()
+    assert sessions.join(CutOff("1")) is None
 
 
 def test_memory_survives_a_restart() -> None:
