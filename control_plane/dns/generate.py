@@ -7,10 +7,12 @@ more stays until it has been taken out of its zone (`forget_withdrawn`), if we p
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.dns.plan import Blend, ZonePlan
 from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_inbox
 
 # Inboxes whose server has an address; the others have no records yet.
@@ -25,7 +27,8 @@ _INSERT = text(
     " VALUES (:tenant, :inbox, :zone, :type, :name, :value, :ttl) ON CONFLICT DO NOTHING"
 )
 _ROWS = text(
-    "SELECT r.id, r.inbox_id, r.domain, r.record_type, r.record_name, r.record_value, r.published_at"
+    "SELECT r.id, r.inbox_id, r.domain, r.record_type, r.record_name, r.record_value, r.published_at,"
+    " r.replaced_value, r.blended_value"
     " FROM dns_records r JOIN inboxes i ON i.id = r.inbox_id WHERE i.domain_id = :domain"
 )
 _DELETE = text("DELETE FROM dns_records WHERE id = ANY(:ids)")
@@ -34,14 +37,24 @@ _MARK_PUBLISHED = text(
     " AND r.domain = :zone AND r.record_type = :type AND r.record_name = :name AND r.record_value = :value"
     " AND r.published_at IS NULL"
 )
+_MARK_BLENDED = text(
+    "UPDATE dns_records r SET published_at = coalesce(published_at, now()), replaced_value = :before,"
+    " blended_value = :after FROM inboxes i WHERE i.id = r.inbox_id AND i.domain_id = :domain_id"
+    " AND r.domain = :zone AND r.record_type = :type AND r.record_name = :name AND r.record_value = :value"
+)
+_MARK_APPLIED = text(
+    "UPDATE dns_records r SET applied_at = now() FROM inboxes i WHERE i.id = r.inbox_id AND i.domain_id = :domain_id"
+    " AND r.domain = :zone AND r.published_at IS NOT NULL"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ZoneShare:
-    """Our part of a domain's zone: what should be there, and what we wrote there before."""
+    """Our part of a domain's zone: what should be there, what we wrote there before, and where we added to others'."""
 
     wanted: frozenset[DnsRecord]
     written: frozenset[DnsRecord]
+    blended: frozenset[Blend]
 
 
 async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping[uuid.UUID, frozenset[DnsRecord]]:
@@ -80,25 +93,42 @@ async def zone_share(session: AsyncSession, domain_id: uuid.UUID, zone: str) -> 
     """Return our part of one zone, over all the domain's inboxes."""
     wanted = await wanted_records(session, domain_id)
     rows = await session.execute(_ROWS, {"domain": domain_id})
-    written = {
-        DnsRecord(row.domain, row.record_type, row.record_name, row.record_value)
-        for row in rows
-        if row.published_at and row.domain == zone
-    }
+    published = [row for row in rows if row.published_at and row.domain == zone]
+    blended = {Blend(_record(r), r.replaced_value, r.blended_value) for r in published if r.blended_value is not None}
     return ZoneShare(
         frozenset(record for records in wanted.values() for record in records if record.zone == zone),
-        frozenset(written),
+        frozenset(_record(row) for row in published if row.blended_value is None),
+        frozenset(blended),
     )
 
 
-async def mark_published(session: AsyncSession, domain_id: uuid.UUID, published: frozenset[DnsRecord]) -> None:
-    """Record that these records stand in their zone, or are about to, because we write them."""
-    rows = [
-        {"domain_id": domain_id, "zone": r.zone, "type": r.type, "name": r.name, "value": r.value}
-        for r in sorted(published)
-    ]
+async def mark_published(session: AsyncSession, domain_id: uuid.UUID, plan: ZonePlan) -> None:
+    """Record that the plan's records stand in their zone, or are about to, because we write them."""
+    rows = [_parameters(domain_id, record) for record in sorted(plan.ours)]
     if rows:
         await session.execute(_MARK_PUBLISHED, rows)
+    blends = [{**_parameters(domain_id, b.record), "before": b.before, "after": b.after} for b in plan.blends]
+    if blends:
+        await session.execute(_MARK_BLENDED, blends)
+
+
+async def mark_applied(session: AsyncSession, domain_id: uuid.UUID, zone: str) -> None:
+    """Record that the zone's host has taken our part of it."""
+    await session.execute(_MARK_APPLIED, {"domain_id": domain_id, "zone": zone})
+
+
+def _record(row: Row[Any]) -> DnsRecord:
+    return DnsRecord(row.domain, row.record_type, row.record_name, row.record_value)
+
+
+def _parameters(domain_id: uuid.UUID, record: DnsRecord) -> dict[str, object]:
+    return {
+        "domain_id": domain_id,
+        "zone": record.zone,
+        "type": record.type,
+        "name": record.name,
+        "value": record.value,
+    }
 
 
 async def forget_withdrawn(session: AsyncSession, domain_id: uuid.UUID) -> None:

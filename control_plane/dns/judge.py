@@ -1,19 +1,23 @@
 """Whether what a zone's server answered is what a record asks for: pure.
 
 A tenant may write records by hand, and may have had SPF and DMARC before us. So the text need not be ours: SPF must be
-one record that passes our addresses, DKIM must carry our key, DMARC must be one record.
+one record that passes our addresses, DKIM must carry our key, DMARC must be one record. What an SPF record costs in
+look-ups is not seen here (spf_cost.py).
 """
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from control_plane.dns.dmarc import DmarcBroken, parse_dmarc
+from control_plane.dns.problems import REMEDIES, Problem
 from control_plane.dns.records import DnsRecord
+from control_plane.dns.spf import SpfBroken, addresses_of, is_spf, parse_spf
 
 
 class Verdict(enum.Enum):
-    """What `dns_records.verification_status` may hold."""
+    """What the answer says about a record; what `dns_records` keeps of it is in verify.py."""
 
     PENDING = "pending"
     VERIFIED = "verified"
@@ -22,32 +26,47 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict and, unless it is `VERIFIED`, a sentence that says what was found instead."""
+    """A verdict and, unless it is `VERIFIED`, what is wrong and a sentence that says what was found instead."""
 
     verdict: Verdict
     detail: str | None = None
+    problem: Problem | None = None
 
 
-_VERIFIED = Judgement(Verdict.VERIFIED)
+VERIFIED = Judgement(Verdict.VERIFIED)
+
+
+def mismatch(problem: Problem, found: str) -> Judgement:
+    """Return the verdict on a record that is not as it should be, with how to go on."""
+    return Judgement(Verdict.MISMATCH, f"{found}. {REMEDIES[problem]}", problem)
 
 
 def judge(record: DnsRecord, found: Sequence[str]) -> Judgement:
     """Compare a record with the values that its RRset has, in the form of `DnsRecord.value`."""
     kind = slot(record.type, record.value)
     same_kind = [value for value in found if slot(record.type, value) == kind]
-    if record.value in found and not (kind in _ALONE and len(same_kind) > 1):
-        return _VERIFIED
-    if kind in _ALONE and len(same_kind) > 1:
-        return Judgement(Verdict.MISMATCH, f"there are {len(same_kind)} {kind} records and only one may be there")
-    if len(same_kind) == 1 and _serves(record.value, same_kind[0], kind):
-        return _VERIFIED
-    answer = "; ".join(same_kind) or "; ".join(found) or "nothing"
-    return Judgement(Verdict.MISMATCH, f"the zone's server answers: {answer}")
+    if kind in _TWO and len(same_kind) > 1:
+        return mismatch(_TWO[kind], f"there are {len(same_kind)} {kind} records and only one may be there")
+    if record.value in found:
+        return VERIFIED
+    answer = f"the zone's server answers: {'; '.join(same_kind) or '; '.join(found) or 'nothing'}"
+    if any(value.startswith(ALIAS) for value in found):
+        return mismatch(Problem.ALIAS_IN_THE_WAY, answer)
+    if not same_kind:
+        return mismatch(Problem.MISSING, answer)
+    fault = _fault(record.value, same_kind[0], kind)
+    return mismatch(fault, answer) if fault else VERIFIED
 
 
+#: What stands for an alias among the values of another type (`resolve.values_of`).
+ALIAS = "CNAME "
 #: Kinds of TXT record of which a name has one (RFC 7208 section 4.5, RFC 9989, RFC 6376 section 3.6.2.2).
-_ALONE = frozenset({"SPF", "DMARC", "DKIM"})
-_VERSION_TAG = re.compile(r"v\s*=\s*(spf|dmarc|dkim)1(?=[\s;]|$)", re.IGNORECASE)
+_TWO: Mapping[str, Problem] = {
+    "SPF": Problem.SPF_TWO_RECORDS,
+    "DMARC": Problem.DMARC_TWO_RECORDS,
+    "DKIM": Problem.DKIM_TWO_RECORDS,
+}
+_VERSION_TAG = re.compile(r"v\s*=\s*(dmarc|dkim)1(?=[\s;]|$)", re.IGNORECASE)
 
 
 def slot(record_type: str, value: str) -> str:
@@ -57,24 +76,43 @@ def slot(record_type: str, value: str) -> str:
     """
     if record_type != "TXT":
         return record_type
+    if is_spf(value):
+        return "SPF"
     tag = _VERSION_TAG.match(value)
     return tag[1].upper() if tag else f"TXT {value}"
 
 
-def _serves(wanted: str, found: str, kind: str) -> bool:
+def _fault(wanted: str, found: str, kind: str) -> Problem | None:
     match kind:
         case "SPF":
-            return _passed_addresses(wanted) <= _passed_addresses(found) and bool(_passed_addresses(wanted))
+            return spf_problem(wanted, found)
         case "DKIM":
-            return _tags(found).get("p") == _tags(wanted)["p"]
+            return None if _tags(found).get("p") == _tags(wanted)["p"] else Problem.DKIM_OTHER_KEY
         case "DMARC":
-            return _tags(found).get("p") in {"none", "quarantine", "reject"}
+            return _dmarc_fault(found)
+        case "MX":
+            return Problem.MAIL_GOES_ELSEWHERE
         case _:
-            return False
+            return Problem.DIFFERENT
 
 
-def _passed_addresses(spf: str) -> set[str]:
-    return {term.removeprefix("+") for term in spf.lower().split() if term.removeprefix("+").startswith("ip4:")}
+def spf_problem(wanted: str, found: str) -> Problem | None:
+    """Return what is wrong with an SPF record in place of ours, as far as it shows in the record itself."""
+    try:
+        record, addresses = parse_spf(found), addresses_of(wanted)
+    except SpfBroken:
+        return Problem.SPF_SYNTAX
+    if record.passes_everybody:
+        return Problem.SPF_PASSES_EVERYBODY
+    return None if addresses and all(map(record.passes, addresses)) else Problem.SPF_WITHOUT_OUR_SERVERS
+
+
+def _dmarc_fault(found: str) -> Problem | None:
+    try:
+        parse_dmarc(found)
+    except DmarcBroken:
+        return Problem.DMARC_SYNTAX
+    return None
 
 
 def _tags(value: str) -> dict[str, str]:

@@ -1,5 +1,9 @@
-"""The periodic look at records: those that are missing are written down, those not verified are verified."""
+"""The periodic look at records: those that are missing are written down, those not verified are verified.
 
+Every five minutes what is not verified is looked at again; what is, once a day, for zones drift.
+"""
+
+import datetime as dt
 import uuid
 
 from sqlalchemy import text
@@ -14,11 +18,13 @@ _DOMAINS_OUT_OF_DATE = text(
     " WHERE i.status <> 'deleting' AND v.ip_address IS NOT NULL AND NOT EXISTS (SELECT FROM dns_records r"
     "  WHERE r.inbox_id = i.id AND r.record_type = 'A' AND r.record_value = host(v.ip_address))"
 )
-_UNVERIFIED_INBOXES = text(
+_INBOXES_DUE = text(
     "SELECT id, tenant_id FROM inboxes i WHERE status = 'pending_dns'"
     " OR (status = 'ready' AND EXISTS (SELECT FROM dns_records r"
-    "  WHERE r.inbox_id = i.id AND r.verification_status <> 'verified'))"
+    "  WHERE r.inbox_id = i.id AND (r.verification_status <> 'verified' OR r.last_verified_at < :now - :daily)))"
 )
+#: Less than a day, so that a job that starts a moment earlier than yesterday's does not wait for tomorrow's.
+_DAILY = dt.timedelta(hours=23, minutes=55)
 
 
 async def generate_missing(database: Database) -> None:
@@ -30,9 +36,10 @@ async def generate_missing(database: Database) -> None:
             await generate_records(session, tenant_id, domain_id)
 
 
-async def verify_pending(database: Database, nameservers: tuple[str, ...]) -> None:
-    """Verify the records of each inbox that has any left to verify."""
+async def verify_due(database: Database, nameservers: tuple[str, ...], now: dt.datetime) -> None:
+    """Verify the records of each inbox that has any to verify at this moment."""
     async with database.system() as session:
-        inboxes: list[tuple[uuid.UUID, uuid.UUID]] = [tuple(row) for row in await session.execute(_UNVERIFIED_INBOXES)]
+        due = await session.execute(_INBOXES_DUE, {"now": now, "daily": _DAILY})
+        inboxes: list[tuple[uuid.UUID, uuid.UUID]] = [tuple(row) for row in due]
     for inbox_id, tenant_id in inboxes:
         await verify_inbox(database, inbox_id, tenant_id, nameservers)

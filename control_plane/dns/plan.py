@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from control_plane.dns.problems import REMEDIES, Problem
 from control_plane.dns.records import DnsRecord
 
 
@@ -35,9 +36,34 @@ class Conflict:
 
     record: DnsRecord
     found: tuple[str, ...]
+    problem: Problem | None = None
 
     def __str__(self) -> str:
         return f"{self.record.fqdn} has {'; '.join(self.found)}, where {self.record.type} {self.record.value} is needed"
+
+    @property
+    def remedy(self) -> str:
+        """How to go on, for a person."""
+        return REMEDIES[self.problem] if self.problem else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """A record of ours that stands inside one of others: theirs before and after."""
+
+    record: DnsRecord
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Replacement:
+    """A value of others that is meant to give way to another, which holds all that theirs does."""
+
+    type: str
+    name: str
+    found: str
+    put: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +77,26 @@ class ZonePlan:
     ours: frozenset[DnsRecord]
     #: The same in the publisher's own terms; None when there is nothing to do.
     instructions: object = field(repr=False)
+    #: Our records that will stand inside others' once it is applied.
+    blends: tuple[Blend, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join([f"zone {self.zone}", *map(str, self.changes), *(f"! {c}" for c in self.conflicts)])
 
 
-def refuse_foreign_loss(changes: Collection[PlannedChange], written: Collection[DnsRecord]) -> None:
-    """Raise `PlanRefused` when a change takes away a value that we did not write."""
+def refuse_foreign_loss(
+    changes: Collection[PlannedChange], written: Collection[DnsRecord], replacements: Collection[Replacement] = ()
+) -> None:
+    """Raise `PlanRefused` when a change takes away a value that we did not write, and puts nothing in its place."""
     own = {(record.type, record.name, record.value) for record in written}
     for change in changes:
-        lost = [value for value in change.before - change.after if (change.type, change.name, value) not in own]
+        mended = {
+            (r.type, r.name, r.found)
+            for r in replacements
+            if (r.type, r.name) == (change.type, change.name) and r.put in change.after
+        }
+        lost = [
+            value for value in change.before - change.after if (change.type, change.name, value) not in own | mended
+        ]
         if lost:
             raise PlanRefused(f"{change.type} {change.name} would lose {'; '.join(sorted(lost))}")

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from typing import Protocol
 
-from control_plane.dns.plan import ZonePlan
+from control_plane.dns.plan import Blend, Conflict, ZonePlan
 from control_plane.dns.records import DnsRecord
+from control_plane.dns.spf_cost import Ask, spf_fault
 
 _log = logging.getLogger(__name__)
 
@@ -14,8 +16,14 @@ _log = logging.getLogger(__name__)
 class Publisher(Protocol):
     """A DNS host. Synchronous: its libraries are."""
 
-    def plan(self, zone: str, wanted: Collection[DnsRecord], written: Collection[DnsRecord]) -> ZonePlan:
-        """Return what would change so that `wanted` is there and the rest of `written` is not."""
+    def plan(
+        self,
+        zone: str,
+        wanted: Collection[DnsRecord],
+        written: Collection[DnsRecord],
+        blended: Collection[Blend] = (),
+    ) -> ZonePlan:
+        """Return what would change so that `wanted` is there and the rest of `written` and `blended` is not."""
 
     def apply(self, plan: ZonePlan) -> None:
         """Make the changes."""
@@ -27,16 +35,31 @@ async def publish(
     wanted: Collection[DnsRecord],
     written: Collection[DnsRecord],
     before_apply: Callable[[ZonePlan], Awaitable[None]],
+    *,
+    blended: Collection[Blend] = (),
+    ask: Ask | None = None,
 ) -> ZonePlan:
     """Bring our part of the zone up to date and return the plan that was applied.
 
     `before_apply` records what will be ours, so that a crash in between cannot leave a record of ours that we take for
-    somebody else's. Callers see to it that one zone is published by one worker at a time (the lock of its job). Raises
-    `PlanRefused` and `PublisherUnavailable`.
+    somebody else's. With `ask`, an SPF record of others that ours would join is looked at first, and left alone when it
+    is too costly to be evaluated. Callers see to it that one zone is published by one worker at a time (the lock of its
+    job). Raises `PlanRefused` and `PublisherUnavailable`.
     """
-    plan = await asyncio.to_thread(publisher.plan, zone, wanted, written)
+    plan = await asyncio.to_thread(publisher.plan, zone, wanted, written, blended)
+    unfit = [conflict for blend in plan.blends if (conflict := await _unfit(blend, ask))]
+    if unfit:
+        left_out = {conflict.record for conflict in unfit}
+        fitting = [record for record in wanted if record not in left_out]
+        plan = await asyncio.to_thread(publisher.plan, zone, fitting, written, blended)
+        plan = replace(plan, conflicts=(*plan.conflicts, *unfit))
     await before_apply(plan)
     if plan.changes:
         _log.info("publishing %s", plan)
         await asyncio.to_thread(publisher.apply, plan)
     return plan
+
+
+async def _unfit(blend: Blend, ask: Ask | None) -> Conflict | None:
+    fault = await spf_fault(blend.record.fqdn, blend.after, ask) if ask else None
+    return Conflict(blend.record, (blend.before,), fault[0]) if fault else None

@@ -22,6 +22,7 @@ class NoAnswer(Exception):
 async def values_of(fqdn: str, record_type: str, nameservers: Sequence[str], port: int = 53) -> tuple[str, ...]:
     """Return the RRset's values in the form of `DnsRecord.value`; none when the name or the type is not there.
 
+    A TXT record may stand behind an alias. Behind one, an MX does not: `CNAME <target>` is returned in its place.
     Raises `NoAnswer` when no server answers, or only with a failure.
     """
     resolver = dns.asyncresolver.Resolver(configure=False)
@@ -33,11 +34,21 @@ async def values_of(fqdn: str, record_type: str, nameservers: Sequence[str], por
         answer = await resolver.resolve(
             dns.name.from_text(fqdn), record_type, lifetime=QUESTION_TIMEOUT, raise_on_no_answer=False
         )
-    except dns.resolver.NXDOMAIN:
-        return ()
+    except dns.resolver.NXDOMAIN as error:
+        return _alias(fqdn, record_type, error.canonical_name)
     except (dns.exception.DNSException, OSError) as error:
         raise NoAnswer(f"no answer for {fqdn} {record_type}: {error}") from error
-    return tuple(_value_of(rdata) for rdata in answer.rrset or ())
+    alias = _alias(fqdn, record_type, answer.canonical_name)
+    return alias or tuple(_value_of(rdata) for rdata in answer.rrset or ())
+
+
+async def ask(nameservers: Sequence[str], fqdn: str, record_type: str) -> tuple[str, ...]:
+    """Return the same in the order of arguments that suits `partial`: who is asked is known before what."""
+    return await values_of(fqdn, record_type, nameservers)
+
+
+def _alias(fqdn: str, record_type: str, canonical: dns.name.Name) -> tuple[str, ...]:
+    return (f"CNAME {_host(canonical)}",) if record_type == "MX" and canonical != dns.name.from_text(fqdn) else ()
 
 
 def _value_of(rdata: dns.rdata.Rdata) -> str:

@@ -2,7 +2,8 @@
 
 from procrastinate import App
 
-from control_plane.dns.pending import generate_missing, verify_pending
+from control_plane.clock import utc_now
+from control_plane.dns.pending import generate_missing, verify_due
 from control_plane.fleet.commands import settle_commands
 from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
@@ -37,4 +38,4 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="dns.verify", queue=DNS_QUEUE, queueing_lock="dns.verify")
     async def dns_verify(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
-        await verify_pending(environment.database, environment.settings.nameservers)
+        await verify_due(environment.database, environment.settings.nameservers, utc_now())

@@ -24,7 +24,11 @@ _Verifying = Annotated[TenantScope, identity(Permission.MANAGE_INBOXES)]
 
 
 class RecordView(BaseModel):
-    """One record to publish. `name` is relative to `zone`, `@` for the zone itself; `detail` says what was found."""
+    """One record to publish. `name` is relative to `zone`, `@` for the zone itself.
+
+    `status` is pending, verified, mismatch or drifted (it was verified before); `problem` names what is wrong, and
+    `detail` says what was found and how to go on.
+    """
 
     type: str
     zone: str
@@ -32,6 +36,7 @@ class RecordView(BaseModel):
     value: str
     ttl: int
     status: str
+    problem: str | None
     detail: str | None
     last_verified_at: dt.datetime | None
 
@@ -70,6 +75,7 @@ def _view(rows: Sequence[DnsRecordRow]) -> Records:
             value=row.record_value,
             ttl=row.ttl,
             status=row.verification_status,
+            problem=row.problem,
             detail=row.verification_detail,
             last_verified_at=row.last_verified_at,
         )

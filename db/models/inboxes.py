@@ -100,6 +100,11 @@ class DnsRecordRow(Base):
     ttl: Mapped[int] = mapped_column(server_default=text("3600"))
     verification_status: Mapped[str] = mapped_column(String(50), server_default=text("'pending'"))
     verification_detail: Mapped[str | None] = mapped_column(Text)
+    problem: Mapped[str | None] = mapped_column(String(50))
+    replaced_value: Mapped[str | None] = mapped_column(Text)
+    blended_value: Mapped[str | None] = mapped_column(Text)
+    applied_at: Mapped[dt.datetime | None]
+    last_good_at: Mapped[dt.datetime | None]
     last_verified_at: Mapped[dt.datetime | None]
     published_at: Mapped[dt.datetime | None]
     created_at: Mapped[CreatedAt]

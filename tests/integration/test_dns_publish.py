@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from control_plane.dns.judge import Verdict, judge
-from control_plane.dns.plan import PlanRefused, PublisherUnavailable
+from control_plane.dns.plan import PlanRefused, PublisherUnavailable, ZonePlan
+from control_plane.dns.problems import Problem
+from control_plane.dns.publish import publish
 from control_plane.dns.publishers.powerdns import PowerDnsPublisher
 from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_domain
 from control_plane.dns.resolve import NoAnswer, values_of
@@ -94,14 +96,46 @@ def test_a_changed_record_replaces_the_one_we_wrote(powerdns: PowerDns, publishe
     assert powerdns.zone(ZONE)["TXT", ZONE] == {"v=spf1 ip4:192.0.2.7 ip4:192.0.2.8 ~all"}
 
 
-def test_the_customers_own_spf_is_a_conflict_and_stays(powerdns: PowerDns, publisher: PowerDnsPublisher) -> None:
-    powerdns.create_zone(ZONE, {("TXT", ZONE): ['"v=spf1 include:_spf.other.example -all"']})
+def test_the_customers_own_spf_is_joined_and_left_as_it_was(powerdns: PowerDns, publisher: PowerDnsPublisher) -> None:
+    powerdns.create_zone(ZONE, {("TXT", ZONE): ['"v=spf1 include:_spf.other.example -all"', '"site=1"']})
+    before = powerdns.zone(ZONE)
 
     plan = publisher.plan(ZONE, WANTED, ())
     publisher.apply(plan)
+    joined = powerdns.zone(ZONE)
+    again = publisher.plan(ZONE, WANTED, plan.ours, plan.blends)
+    publisher.apply(publisher.plan(ZONE, (), plan.ours, plan.blends))
 
-    assert [conflict.record.value for conflict in plan.conflicts] == ["v=spf1 ip4:192.0.2.7 ~all"]
-    assert powerdns.zone(ZONE)["TXT", ZONE] == {"v=spf1 include:_spf.other.example -all"}
+    assert joined["TXT", ZONE] == {"v=spf1 ip4:192.0.2.7 include:_spf.other.example -all", "site=1"}
+    assert (again.changes, again.blends, again.conflicts) == ((), plan.blends, ())
+    assert powerdns.zone(ZONE) == before
+
+
+async def test_an_spf_record_that_asks_too_much_is_not_joined(powerdns: PowerDns, publisher: PowerDnsPublisher) -> None:
+    costly = " ".join(["v=spf1", *(f"a:w{n}.{ZONE}" for n in range(11)), "-all"])
+    hosts = {("A", f"w{n}.{ZONE}"): ["198.51.100.3"] for n in range(11)}
+    powerdns.create_zone(ZONE, {("TXT", ZONE): [f'"{costly}"'], **hosts})
+    remembered: list[ZonePlan] = []
+
+    async def remember(plan: ZonePlan) -> None:
+        remembered.append(plan)
+
+    async def ask(name: str, record_type: str) -> tuple[str, ...]:
+        return await values_of(name, record_type, ["127.0.0.1"], powerdns.dns_port)
+
+    plan = await publish(publisher, ZONE, WANTED, (), remember, ask=ask)
+
+    assert [conflict.problem for conflict in plan.conflicts] == [Problem.SPF_TOO_MANY_LOOKUPS]
+    assert remembered == [plan]
+    assert plan.blends == ()
+    assert powerdns.zone(ZONE)["TXT", ZONE] == {costly}
+    assert ("MX", ZONE) in powerdns.zone(ZONE)
+
+
+async def test_an_alias_where_the_mx_must_be_is_seen_by_the_question(powerdns: PowerDns) -> None:
+    powerdns.create_zone(ZONE, {("CNAME", f"mail.{ZONE}"): [f"www.{ZONE}."], ("A", f"www.{ZONE}"): ["198.51.100.2"]})
+
+    assert await values_of(f"mail.{ZONE}", "MX", ["127.0.0.1"], powerdns.dns_port) == (f"CNAME www.{ZONE}",)
 
 
 def test_a_plan_made_before_a_foreign_change_is_refused_by_the_inspection(

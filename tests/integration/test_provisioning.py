@@ -15,6 +15,7 @@ import pytest
 import yaml
 from sqlalchemy import Row, text
 
+from control_plane.dns.pending import verify_due
 from control_plane.dns.publishers.powerdns import PowerDnsPublisher
 from control_plane.dns.resolve import values_of
 from control_plane.dns.verify import verify_inbox
@@ -134,6 +135,15 @@ class World:
         assert (await self.server(vps_id)).status == "ready"
         return vps_id
 
+    async def ready_inbox(self) -> uuid.UUID:
+        vps_id = await self.ready_server()
+        inbox_id = await self.make_inbox(vps_id)
+        await self.work()
+        await self.agent_reports(vps_id)
+        await self.work()
+        assert (await self.inbox(inbox_id)).status == "ready"
+        return inbox_id
+
     async def make_inbox(self, vps_id: uuid.UUID, name: str = "sales") -> uuid.UUID:
         """Insert what `inboxes.create` does, without its slow keys and hashes."""
         domain = (
@@ -204,12 +214,15 @@ def world(
 def _ask_at(powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send questions to the test's own name server; PTR records are the provider's, who is not there."""
 
-    async def at_the_tests_port(fqdn: str, record_type: str, nameservers: Sequence[str], _port: int) -> tuple[str, ...]:
+    async def at_the_tests_port(
+        fqdn: str, record_type: str, nameservers: Sequence[str], _port: int = 53
+    ) -> tuple[str, ...]:
         if record_type == "PTR":
             return (await asyncio.to_thread(_only_server, powerdns),)
         return await values_of(fqdn, record_type, nameservers, powerdns.dns_port)
 
     monkeypatch.setattr("control_plane.dns.verify.values_of", at_the_tests_port)
+    monkeypatch.setattr("control_plane.dns.resolve.values_of", at_the_tests_port)
 
 
 def _only_server(powerdns: PowerDns) -> str:
@@ -425,7 +438,8 @@ async def test_an_inbox_on_a_server_that_failed_says_so(world: World) -> None:
 
 async def test_what_stands_in_the_tenants_zone_is_left_and_reported_until_it_is_mended(world: World) -> None:
     spf = "v=spf1 include:_spf.other.example -all"
-    world.powerdns.create_zone(DOMAIN, {("TXT", DOMAIN): [f'"{spf}"', '"site=1"'], ("A", DOMAIN): ["198.51.100.1"]})
+    two = [f'"{spf}"', '"v=spf1 mx -all"']
+    world.powerdns.create_zone(DOMAIN, {("TXT", DOMAIN): [*two, '"site=1"'], ("A", DOMAIN): ["198.51.100.1"]})
     before = world.powerdns.zone(DOMAIN)
     vps_id = await world.ready_server()
     inbox_id = await world.make_inbox(vps_id)
@@ -436,8 +450,9 @@ async def test_what_stands_in_the_tenants_zone_is_left_and_reported_until_it_is_
     inbox = await world.inbox(inbox_id)
     assert inbox.status == "pending_dns"
     assert spf in inbox.status_reason
+    assert "Join all SPF records into one" in inbox.status_reason
     (mismatch,) = await world.rows("SELECT * FROM dns_records WHERE verification_status = 'mismatch'")
-    assert spf in mismatch.verification_detail
+    assert mismatch.problem == "spf_two_records"
     await asyncio.to_thread(_replace_txt, world.powerdns, [f'"{spf[:-5]} ip4:192.0.2.1 -all"', '"site=1"'])
     await verify_inbox(world.database, inbox_id, world.tenant.id, ["127.0.0.1"])
 
@@ -455,6 +470,73 @@ def _replace_txt(powerdns: PowerDns, values: list[str]) -> None:
     rrset = {"name": f"{DOMAIN}.", "type": "TXT", "ttl": 300, "changetype": "REPLACE", "records": records}
     with powerdns.client() as client:
         client.patch(f"/zones/{DOMAIN}.", json={"rrsets": [rrset]}).raise_for_status()
+
+
+async def test_the_tenants_own_spf_record_is_joined_and_put_back(world: World) -> None:
+    theirs = "v=spf1 a:www.acme.example -all"
+    world.powerdns.create_zone(DOMAIN, {("TXT", DOMAIN): [f'"{theirs}"'], ("A", f"www.{DOMAIN}"): ["198.51.100.1"]})
+    inbox_id = await world.ready_inbox()
+
+    assert world.powerdns.zone(DOMAIN)["TXT", DOMAIN] == {"v=spf1 ip4:192.0.2.1 a:www.acme.example -all"}
+    assert tuple(await world.inbox(inbox_id)) == ("ready", None)
+    await world.remove_inbox(inbox_id)
+    await world.work()
+
+    assert world.powerdns.zone(DOMAIN)["TXT", DOMAIN] == {theirs}
+
+
+async def test_drift_is_shown_on_record_and_inbox_and_mended_by_its_owner(world: World) -> None:
+    inbox_id = await world.ready_inbox()
+    good = world.powerdns.zone(DOMAIN)["TXT", DOMAIN]
+
+    await asyncio.to_thread(_replace_txt, world.powerdns, ['"v=spf1 mx -all"'])
+    await verify_inbox(world.database, inbox_id, world.tenant.id, ["127.0.0.1"])
+    drifted = await world.rows("SELECT * FROM dns_records WHERE verification_status <> 'verified'")
+    inbox = await world.inbox(inbox_id)
+    await asyncio.to_thread(_replace_txt, world.powerdns, [f'"{value}"' for value in good])
+    await verify_inbox(world.database, inbox_id, world.tenant.id, ["127.0.0.1"])
+
+    assert [(r.verification_status, r.problem) for r in drifted] == [("drifted", "spf_without_our_servers")]
+    assert "v=spf1 mx -all" in drifted[0].verification_detail
+    assert inbox.status == "ready"
+    assert "TXT @ in acme.example" in inbox.status_reason
+    assert tuple(await world.inbox(inbox_id)) == ("ready", None)
+
+
+async def test_a_zone_that_ignores_updates_is_named(world: World) -> None:
+    vps_id = await world.ready_server()
+    inbox_id = await world.make_inbox(vps_id)
+    await world.work()
+    await world.agent_reports(vps_id)
+    with world.powerdns.client() as client:
+        client.delete(f"/zones/{DOMAIN}.").raise_for_status()
+    world.powerdns.create_zone(DOMAIN, {})
+    await world.work()
+    early = await world.rows("SELECT DISTINCT problem FROM dns_records WHERE verification_status = 'mismatch'")
+    await world.execute("UPDATE dns_records SET applied_at = applied_at - interval '11 minutes'")
+    await verify_inbox(world.database, inbox_id, world.tenant.id, ["127.0.0.1"])
+
+    assert [row.problem for row in early] == ["missing"]
+    late = await world.rows("SELECT * FROM dns_records WHERE verification_status = 'mismatch'")
+    assert {row.problem for row in late} == {"zone_ignores_updates"}
+    assert "delegated" in late[0].verification_detail
+    assert (await world.inbox(inbox_id)).status == "pending_dns"
+
+
+async def test_what_is_verified_is_looked_at_daily_and_the_rest_each_time(world: World) -> None:
+    await world.ready_inbox()
+    (verified,) = await world.rows("SELECT max(last_verified_at) AS at FROM dns_records")
+
+    async def looked_at_after(age: timedelta) -> bool:
+        await verify_due(world.database, ("127.0.0.1",), verified.at + age)
+        (latest,) = await world.rows("SELECT max(last_verified_at) AS at FROM dns_records")
+        return bool(latest.at > verified.at)
+
+    assert not await looked_at_after(timedelta(hours=23))
+    assert await looked_at_after(timedelta(hours=24))
+    (verified,) = await world.rows("SELECT max(last_verified_at) AS at FROM dns_records")
+    await world.execute("UPDATE dns_records SET verification_status = 'drifted' WHERE record_type = 'MX'")
+    assert await looked_at_after(timedelta(0))
 
 
 async def test_the_last_inbox_takes_its_domain_along_and_the_first_does_not(world: World) -> None:

@@ -17,7 +17,7 @@ from octodns.zone import Zone
 from octodns_powerdns import PowerDnsProvider
 
 from control_plane.dns.merge import RRset, RRsetKey, merge
-from control_plane.dns.plan import PlannedChange, PublisherUnavailable, ZonePlan, refuse_foreign_loss
+from control_plane.dns.plan import Blend, PlannedChange, PublisherUnavailable, ZonePlan, refuse_foreign_loss
 from control_plane.dns.records import DnsRecord
 
 _TIMEOUT_SECONDS = 10
@@ -43,14 +43,20 @@ class PowerDnsPublisher:
         self._provider._sess.trust_env = False  # noqa: SLF001 - octoDNS gives no other way
         self._new_zone_nameserver = new_zone_nameserver
 
-    def plan(self, zone: str, wanted: Collection[DnsRecord], written: Collection[DnsRecord]) -> ZonePlan:
+    def plan(
+        self,
+        zone: str,
+        wanted: Collection[DnsRecord],
+        written: Collection[DnsRecord],
+        blended: Collection[Blend] = (),
+    ) -> ZonePlan:
         """Return what would change; raise `PlanRefused` when that takes away what we did not write.
 
         `wanted` is all that should be in the zone by us, `written` what we wrote there before. Raises
         `PublisherUnavailable`.
         """
         try:
-            return self._plan(zone, wanted, written)
+            return self._plan(zone, wanted, written, blended)
         except OSError as error:
             raise PublisherUnavailable(f"the DNS host does not answer for {zone}") from error
 
@@ -63,10 +69,12 @@ class PowerDnsPublisher:
         except OSError as error:
             raise PublisherUnavailable(f"the DNS host did not take the changes of {plan.zone}") from error
 
-    def _plan(self, zone: str, wanted: Collection[DnsRecord], written: Collection[DnsRecord]) -> ZonePlan:
+    def _plan(
+        self, zone: str, wanted: Collection[DnsRecord], written: Collection[DnsRecord], blended: Collection[Blend]
+    ) -> ZonePlan:
         present = Zone(f"{zone}.", [])
         exists = self._provider.populate(present, target=True, lenient=True)
-        merged = merge(_rrsets_of(present), wanted, written)
+        merged = merge(_rrsets_of(present), wanted, written, blended)
         desired = _desired(present, merged.rrsets)
         names = {record.name for record in desired.records} | {_octodns_name(name) for _, name in merged.rrsets}
         if not exists:
@@ -76,8 +84,8 @@ class PowerDnsPublisher:
         allow = NameAllowlistFilter("ours", sorted(names))
         plan = self._provider.plan(desired, processors=[allow])
         changes = tuple(_planned(change) for change in plan.changes) if plan else ()
-        refuse_foreign_loss(changes, written)
-        return ZonePlan(zone, changes, merged.conflicts, merged.ours, plan)
+        refuse_foreign_loss(changes, written, merged.replacements)
+        return ZonePlan(zone, changes, merged.conflicts, merged.ours, plan, merged.blends)
 
 
 def _desired(present: Zone, rrsets: Mapping[RRsetKey, RRset | None]) -> Zone:

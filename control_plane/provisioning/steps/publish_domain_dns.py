@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
-from control_plane.dns.generate import forget_withdrawn, mark_published, zone_share
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.dns.generate import forget_withdrawn, mark_applied, mark_published, zone_share
 from control_plane.dns.plan import ZonePlan
 from control_plane.dns.publish import publish
+from control_plane.dns.resolve import ask
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.inboxes import Inbox, load_inbox
@@ -29,10 +33,13 @@ class PublishDomainDns(NothingToUndo):
             plan = await _publish(context, inbox)
         except WORLD_ERRORS as error:
             return outcome_of(error, "DNS was not published")
-        return Done(
-            {"changes": [str(c) for c in plan.changes], "conflicts": [str(c) for c in plan.conflicts]},
-            lambda session: forget_withdrawn(session, inbox.domain_id),
-        )
+
+        async def note(session: AsyncSession) -> None:
+            await forget_withdrawn(session, inbox.domain_id)
+            await mark_applied(session, inbox.domain_id, inbox.domain)
+
+        conflicts = [f"{conflict}. {conflict.remedy}".strip() for conflict in plan.conflicts]
+        return Done({"changes": [str(c) for c in plan.changes], "conflicts": conflicts}, note)
 
 
 async def _publish(context: StepContext, inbox: Inbox) -> ZonePlan:
@@ -40,9 +47,18 @@ async def _publish(context: StepContext, inbox: Inbox) -> ZonePlan:
 
     async def remember(plan: ZonePlan) -> None:
         async with database.system() as session:
-            await mark_published(session, inbox.domain_id, plan.ours)
+            await mark_published(session, inbox.domain_id, plan)
         await context.fence()
 
     async with database.system() as session:
         share = await zone_share(session, inbox.domain_id, inbox.domain)
-    return await publish(context.environment.publisher, inbox.domain, share.wanted, share.written, remember)
+    environment = context.environment
+    return await publish(
+        environment.publisher,
+        inbox.domain,
+        share.wanted,
+        share.written,
+        remember,
+        blended=share.blended,
+        ask=partial(ask, environment.settings.nameservers),
+    )

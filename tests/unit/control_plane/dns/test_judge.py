@@ -1,6 +1,7 @@
 import pytest
 
 from control_plane.dns.judge import Verdict, judge
+from control_plane.dns.problems import REMEDIES, Problem
 from control_plane.dns.records import DnsRecord
 
 SPF = DnsRecord("acme.example", "TXT", "@", "v=spf1 ip4:192.0.2.7 ~all")
@@ -34,6 +35,10 @@ def test_what_does_the_work_is_verified(record: DnsRecord, found: list[str]) -> 
         (DKIM, ["v=DKIM1; k=rsa; p="], "p="),
         (DMARC, [DMARC.value, "v=DMARC1; p=reject"], "only one"),
         (DMARC, ["v=DMARC1"], "v=DMARC1"),
+        (DMARC, ["v=DMARC1; p=everything"], "RFC 9989"),
+        (SPF, ["v=spf1 ip4:192.0.2.7 +all"], "~all or -all"),
+        (SPF, ["v=spf1 ip4:192.0.2.999 ip4:192.0.2.7 ~all"], "RFC 7208"),
+        (MX, ["CNAME shop.other.example"], "Remove the CNAME"),
         (MX, ["10 mail.other.example"], "mail.other.example"),
     ],
 )
@@ -42,3 +47,32 @@ def test_what_does_not_is_a_mismatch_and_says_what_was_found(record: DnsRecord, 
 
     assert judgement.verdict is Verdict.MISMATCH
     assert words in (judgement.detail or "")
+
+
+@pytest.mark.parametrize(
+    ("record", "found", "problem"),
+    [
+        (SPF, [], Problem.MISSING),
+        (SPF, [SPF.value, "v=spf1 -all"], Problem.SPF_TWO_RECORDS),
+        (SPF, ["v=spf1 -all ip4:192.0.2.7"], Problem.SPF_WITHOUT_OUR_SERVERS),
+        (SPF, ["v=spf1 ip4:192.0.2.7 all"], Problem.SPF_PASSES_EVERYBODY),
+        (SPF, ["v=spf1 ipv4:192.0.2.7 ~all"], Problem.SPF_SYNTAX),
+        (DMARC, [DMARC.value, "v=DMARC1; p=reject"], Problem.DMARC_TWO_RECORDS),
+        (DMARC, ["v=DMARC1; p=all"], Problem.DMARC_SYNTAX),
+        (DKIM, ["v=DKIM1; k=rsa; p=other"], Problem.DKIM_OTHER_KEY),
+        (MX, ["10 mail.other.example"], Problem.MAIL_GOES_ELSEWHERE),
+        (MX, ["CNAME shop.other.example"], Problem.ALIAS_IN_THE_WAY),
+        (DnsRecord("penguin.example", "A", "mx-1", "192.0.2.7"), ["192.0.2.8"], Problem.DIFFERENT),
+    ],
+)
+def test_each_thing_that_can_be_wrong_has_a_name_and_says_how_to_go_on(
+    record: DnsRecord, found: list[str], problem: Problem
+) -> None:
+    judgement = judge(record, found)
+
+    assert judgement.problem is problem
+    assert (judgement.detail or "").endswith(REMEDIES[problem])
+
+
+def test_each_problem_has_its_remedy() -> None:
+    assert set(REMEDIES) == set(Problem)
