@@ -30,6 +30,7 @@ class Act(enum.StrEnum):
     RETRY = "queue.retry"
     DROP = "queue.drop"
     CREATE_KEY = "operator-key.create"
+    POWER = "vps.power"
     REVOKE_KEY = "operator-key.revoke"
 
 

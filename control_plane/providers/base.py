@@ -10,7 +10,7 @@ What goes wrong is one of four: `ProviderBusy` (come back), `NoCapacity` (come b
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
@@ -64,6 +64,7 @@ class Capability(enum.Enum):
     PRICES = "prices"
     LIST = "list"
     ACME_PORT = "acme_port"
+    REPLACE_ADDRESS = "replace_address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,7 @@ class PowersServers(Protocol):
         """Ask the operating system to start again."""
 
 
+@runtime_checkable
 class ResetsServers(Protocol):
     """Press the reset button."""
 
@@ -208,6 +210,17 @@ class AddsAddresses(Protocol):
 
     async def remove_address(self, name: str, label: str) -> None:
         """Give the address of that label back; no error when it is gone already."""
+
+
+@runtime_checkable
+class ReplacesAddress(Protocol):
+    """Another primary IPv4 address for a server that keeps all else; it may be restarted for that."""
+
+    async def replace_address(self, name: str, refused: Collection[str]) -> ProviderServer:
+        """Return the server with an address that is not refused, getting one and giving the other back where needed.
+
+        The refused one is given back after the new one was got, so that it cannot be handed out again.
+        """
 
 
 class OpensAcmePort(Protocol):

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.pipelines.step import Cause, Pipeline, Resolution, Run, Step
 from control_plane.provisioning.environment import Environment, StepContext
+from control_plane.provisioning.power import PowerAction
 from control_plane.provisioning.states import (
     InboxStatus,
     ServerStatus,
@@ -26,6 +27,7 @@ from control_plane.provisioning.steps.mark_server import MarkServer
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
 from control_plane.provisioning.steps.publish_server_dns import PublishServerDns, WithdrawServerDns
 from control_plane.provisioning.steps.revoke_agent import RevokeAgent
+from control_plane.provisioning.steps.switch_power import SwitchPower
 from control_plane.provisioning.steps.verify_mail_flow import VerifyMailFlow
 from control_plane.provisioning.steps.verify_records import AwaitRecords, VerifyRecords
 
@@ -40,6 +42,7 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         MarkServer(ServerStatus.READY),
     ),
     "vps.decommission": (RevokeAgent(), DeleteServer(), WithdrawServerDns(), MarkServer(ServerStatus.DELETED)),
+    **{action.run_kind: (SwitchPower(action),) for action in PowerAction},
     "inbox.setup": (
         GenerateRecords(),
         AwaitServer(),
@@ -63,6 +66,8 @@ _RESOLUTIONS: Mapping[str, Mapping[Cause, Resolution]] = {
         Cause.GONE: Resolution.STOP,
     },
     "vps.decommission": dict.fromkeys(Cause, Resolution.ASK_PERSON),
+    # What could not be done is told, and the server stays what it was.
+    **{action.run_kind: dict.fromkeys(Cause, Resolution.STOP) for action in PowerAction},
     "inbox.setup": {
         Cause.REFUSED: Resolution.ASK_PERSON,
         Cause.GIVEN_UP: Resolution.ASK_PERSON,
@@ -78,6 +83,7 @@ _INBOX_REMEDY = "Put right what the reason names and resume the run, or have the
 _SERVERS_OF: Mapping[str, frozenset[ServerStatus]] = {
     "vps.provision": frozenset({ServerStatus.PROVISIONING}),
     "vps.decommission": frozenset({ServerStatus.DELETING}),
+    **{action.run_kind: frozenset[ServerStatus]() for action in PowerAction},
 }
 _INBOXES_OF: Mapping[str, frozenset[InboxStatus]] = {
     "inbox.setup": frozenset({InboxStatus.PENDING_SETUP, InboxStatus.PENDING_DNS}),

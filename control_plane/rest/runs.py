@@ -2,12 +2,14 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Collection
 from typing import Self
 
 from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.errors import NotFound
 from control_plane.tenancy.scope import TenantScope
 from db.models import PipelineRun, PipelineStep
 
@@ -47,16 +49,27 @@ class RunView(BaseModel):
     steps: list[StepView]
 
 
-async def load_last_run(session: AsyncSession, scope: TenantScope, subject_id: uuid.UUID) -> RunView | None:
-    """Return the newest run about a server or inbox, if there was one."""
-    run = await session.scalar(
-        select(PipelineRun)
-        .where(PipelineRun.tenant_id == scope.tenant_id, PipelineRun.subject_id == subject_id)
-        .order_by(PipelineRun.created_at.desc())
-        .limit(1)
-    )
+async def load_last_run(
+    session: AsyncSession, scope: TenantScope, subject_id: uuid.UUID, kinds: Collection[str] | None = None
+) -> RunView | None:
+    """Return the newest run about a server or inbox, of one of the kinds where they are given, if there was one."""
+    query = select(PipelineRun).where(PipelineRun.tenant_id == scope.tenant_id, PipelineRun.subject_id == subject_id)
+    if kinds is not None:
+        query = query.where(PipelineRun.kind.in_(kinds))
+    run = await session.scalar(query.order_by(PipelineRun.created_at.desc()).limit(1))
+    return None if run is None else await _view(session, scope, run)
+
+
+async def load_run(session: AsyncSession, scope: TenantScope, run_id: uuid.UUID) -> RunView:
+    """Return one run. Raises `NotFound`."""
+    query = select(PipelineRun).where(PipelineRun.tenant_id == scope.tenant_id, PipelineRun.id == run_id)
+    run = await session.scalar(query)
     if run is None:
-        return None
+        raise NotFound("There is no such run.")
+    return await _view(session, scope, run)
+
+
+async def _view(session: AsyncSession, scope: TenantScope, run: PipelineRun) -> RunView:
     steps = await session.scalars(
         select(PipelineStep)
         .where(PipelineStep.tenant_id == scope.tenant_id, PipelineStep.run_id == run.id)

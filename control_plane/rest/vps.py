@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.fleet.servers import ServerHealth, server_health
+from control_plane.provisioning.power import POWER_KINDS
 from control_plane.provisioning.requests import request_removal
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
@@ -25,6 +26,9 @@ from control_plane.tenancy.workspaces import require_workspace
 from db.models import VpsServer
 
 router = APIRouter(tags=["vps"])
+
+LIFE_KINDS = frozenset({"vps.provision", "vps.decommission"})
+OPERATION_KINDS = POWER_KINDS
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]
@@ -84,12 +88,13 @@ class ClockView(BaseModel):
 
 
 class ServerDetail(ServerView):
-    """A server with its health and the run that made or removes it."""
+    """A server with its health, the run that made or removes it, and the last thing that was done to it otherwise."""
 
     reachable: bool
     clock: ClockView | None
     last_report: ReportView | None
     provisioning: RunView | None
+    operation: RunView | None
 
 
 class ServerList(BaseModel):
@@ -141,7 +146,8 @@ async def get_server(vps_id: uuid.UUID, request: Request, access: _Reading) -> S
         reachable=health is not None and health.reachable,
         clock=_clock(health, parts_of(request).settings.clock_tolerance_seconds),
         last_report=_report(health),
-        provisioning=await load_last_run(access.session, access.scope, vps_id),
+        provisioning=await load_last_run(access.session, access.scope, vps_id, LIFE_KINDS),
+        operation=await load_last_run(access.session, access.scope, vps_id, OPERATION_KINDS),
     )
 
 

@@ -1,0 +1,60 @@
+"""What is done to a server that is there. Each is a run, and `GET /vps/{id}` shows how far it is."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response, status
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import NotFound
+from control_plane.providers.base import Capability
+from control_plane.provisioning.power import PowerAction, request_power
+from control_plane.rest.access import Access, transaction
+from control_plane.rest.parts import Parts, parts_of
+from control_plane.rest.runs import RunView, load_run
+from control_plane.tenancy.permissions import Permission
+from control_plane.tenancy.scope import TenantScope
+from db.models import VpsServer
+
+router = APIRouter(tags=["vps"])
+
+_Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]
+
+
+class PowerOrder(BaseModel):
+    """What to do with the power."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: PowerAction = Field(description="`off` and `reset` cut the power at once; drain the server before.")
+
+
+@router.post("/vps/{vps_id}/power", status_code=status.HTTP_202_ACCEPTED)
+async def switch_power(
+    vps_id: uuid.UUID, order: PowerOrder, request: Request, response: Response, access: _Managing
+) -> RunView:
+    """Have a server's power switched at its provider, in the background; 409 for what the provider cannot do."""
+    capabilities = await _capabilities(access.session, access.scope, parts_of(request), vps_id)
+    run_id = await request_power(
+        access.session,
+        tenant_id=access.scope.tenant_id,
+        vps_id=vps_id,
+        action=order.action,
+        capabilities=capabilities,
+    )
+    response.headers["Location"] = f"/api/v1/vps/{vps_id}"
+    return await load_run(access.session, access.scope, run_id)
+
+
+async def _capabilities(
+    session: AsyncSession, scope: TenantScope, parts: Parts, vps_id: uuid.UUID
+) -> frozenset[Capability]:
+    """Return what the server's provider has: nothing, when this installation does not have the provider any more."""
+    query = select(VpsServer.provider).where(VpsServer.tenant_id == scope.tenant_id, VpsServer.id == vps_id)
+    key = await session.scalar(query)
+    if key is None:
+        raise NotFound("There is no such server.")
+    provider = parts.providers.get(key)
+    return provider.capabilities if provider else frozenset()
