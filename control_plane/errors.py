@@ -79,6 +79,18 @@ class IdempotencyKeyReused(Conflict):
     slug = "idempotency-key-reused"
 
 
+class DomainInUse(Conflict):
+    """The domain is in use and cannot be added."""
+
+    slug = "domain-in-use"
+
+
+class PublicSuffix(InvalidInput):
+    """Names under this domain belong to many; it cannot be anybody's sending domain."""
+
+    slug = "public-suffix"
+
+
 class TooLarge(PenguinError):
     """The request is too large."""
 

@@ -3,13 +3,15 @@
 import asyncio
 import base64
 import uuid
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from publicsuffixlist import PublicSuffixList
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import Conflict
+from control_plane.errors import DomainInUse, PublicSuffix
 from control_plane.sealing import Sealer
 from control_plane.tenancy.scope import TenantScope
 
@@ -36,11 +38,27 @@ _INSERT_KEY = text(
 )
 
 
+def is_public_suffix(name: str) -> bool:
+    """Return whether names right under this one can be registered by anybody (publicsuffix.org), as under co.uk."""
+    return bool(_suffixes().is_public(name))
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> PublicSuffixList:
+    """Read the list once, and not before it is needed: it takes 40 ms."""
+    return PublicSuffixList()
+
+
 async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sealer: Sealer) -> uuid.UUID:
     """Return the id of the tenant's domain, making it and its DKIM key when it is new.
 
-    Raises `Conflict` when another tenant has it, without saying who.
+    Raises `DomainInUse` when another tenant has it, without saying who, and `PublicSuffix`.
     """
+    if is_public_suffix(name):
+        raise PublicSuffix(
+            f"{name} is a public suffix: names under it belong to many. Use the domain that was registered under it.",
+            "/email_address",
+        )
     key = {"tenant_id": scope.tenant_id, "name": name}
     domain_id: uuid.UUID | None = await session.scalar(_CLAIM, key)
     if domain_id is not None:
@@ -48,7 +66,7 @@ async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sea
         return domain_id
     domain_id = await session.scalar(_FIND, key)
     if domain_id is None:
-        raise Conflict(f"The domain {name} is in use and cannot be added.")
+        raise DomainInUse(f"The domain {name} is in use and cannot be added.")
     return domain_id
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from control_plane.errors import Conflict, InvalidInput
+from control_plane.errors import DomainInUse, InvalidInput
 from control_plane.inboxes.addresses import EmailAddress, parse_mailbox_address
 from control_plane.inboxes.change import begin_removal, change_inbox
 from control_plane.inboxes.create import NewInbox, create_inbox
@@ -161,7 +161,7 @@ def _own_address(address: str, platform_domain: str) -> EmailAddress:
     """Return the address, which must not lie where the platform names its servers."""
     parsed = parse_mailbox_address(address, "/email_address")
     if f".{parsed.domain}".endswith(f".{platform_domain}"):
-        raise Conflict(f"The domain {parsed.domain} is in use and cannot be added.")
+        raise DomainInUse(f"The domain {parsed.domain} is in use and cannot be added.")
     return parsed
 
 

@@ -156,7 +156,7 @@ async def test_the_domain_of_another_tenant_is_taken_without_saying_whose(
     await rest_client.post(path, json=SALES | ORDER)
     theirs = f"workspaces/{other_tenant.workspace_id}/inboxes"
     body = problem(
-        await other_client.post(theirs, json={"email_address": "eve@pinguin.example"} | ORDER), 409, "conflict"
+        await other_client.post(theirs, json={"email_address": "eve@pinguin.example"} | ORDER), 409, "domain-in-use"
     )
     assert body["detail"] == "The domain pinguin.example is in use and cannot be added."
     assert len(await rows(system_database, "vps_servers")) == 1
@@ -164,7 +164,18 @@ async def test_the_domain_of_another_tenant_is_taken_without_saying_whose(
 
 @pytest.mark.parametrize("domain", ["penguin.example", "mx-1.penguin.example"])
 async def test_the_platforms_own_domain_is_taken(rest_client: httpx.AsyncClient, path: str, domain: str) -> None:
-    problem(await rest_client.post(path, json={"email_address": f"a@{domain}"} | ORDER), 409, "conflict")
+    problem(await rest_client.post(path, json={"email_address": f"a@{domain}"} | ORDER), 409, "domain-in-use")
+
+
+@pytest.mark.parametrize("domain", ["co.uk", "github.io", "xn--55qx5d.cn"])
+async def test_a_public_suffix_is_nobodys_sending_domain(
+    rest_client: httpx.AsyncClient, system_database: Database, path: str, domain: str
+) -> None:
+    body = problem(await rest_client.post(path, json={"email_address": f"a@{domain}"} | ORDER), 422, "public-suffix")
+    assert pointers(body) == ["/email_address"]
+    assert "registered under it" in body["detail"]
+    assert await rows(system_database, "domains") == []
+    assert await rows(system_database, "vps_servers") == []
 
 
 async def test_an_address_is_an_inbox_once(rest_client: httpx.AsyncClient, path: str) -> None:
