@@ -214,6 +214,17 @@ class SendLife(RuleBasedStateMachine):
         server, queue_id = pick(self.queued(), number)
         server.postfix.attempt(queue_id, outcome, server.now_ms())
 
+    @precondition(lambda self: self.queued())
+    @rule(number=which)
+    def postfix_delivers_unsaid(self, number: int) -> None:
+        """Its master is told to end meanwhile, and the line is lost."""
+        server, queue_id = pick(self.queued(), number)
+        server.postfix.deliver_unsaid(queue_id)
+
+    @rule(number=which)
+    def look_in_queue(self, number: int) -> None:
+        self.run(pick(self.servers, number).look_in_queue())
+
     @precondition(lambda self: self.unread())
     @rule(number=which, lines=st.sampled_from([1, 2, _ALL]))
     def follow_log(self, number: int, lines: int) -> None:

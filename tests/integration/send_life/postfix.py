@@ -3,7 +3,17 @@
 from collections import Counter
 from enum import Enum
 
-from agent.journal.facts import Abandoned, Accepted, Attempt, Fact, GaveUp, HasMessageId, Removed, Verdict
+from agent.journal.facts import (
+    Abandoned,
+    Accepted,
+    Attempt,
+    Fact,
+    GaveUp,
+    HasMessageId,
+    MasterStarted,
+    Removed,
+    Verdict,
+)
 from agent.relay.replies import Reply
 
 
@@ -16,6 +26,8 @@ class Treatment(Enum):
     REPLY_LOST = "reply lost"
     #: The line is cut and the whole message is still in the kernel's buffer.
     READ_AFTER_THE_CUT = "read after the cut"
+    #: Taken in the moments after the master was killed: neither reply nor line.
+    TAKEN_UNSAID = "taken unsaid"
     REFUSED_FOR_NOW = "refused for now"
     REFUSED = "refused"
     CUT_BEFORE = "cut before Postfix saw it"
@@ -39,7 +51,7 @@ _REFUSALS = {
 
 
 class Postfix:
-    """One server's Postfix; it never dies, whatever the agent does."""
+    """One server's Postfix; only its master ends, whatever the agent does."""
 
     def __init__(self) -> None:
         #: How often each send was accepted: what the guarantee is about.
@@ -48,7 +60,7 @@ class Postfix:
         self.outcomes: dict[bytes, Outcome] = {}
         self.queue: dict[str, bytes] = {}
         self.log: list[Fact] = []
-        self._unlogged: list[Fact] = []
+        self._unlogged: list[Accepted] = []
         self._buffered: set[bytes] = set()
         self._next_id = 0
 
@@ -58,6 +70,10 @@ class Postfix:
             self._buffered.add(send_id)
             return None
         if treatment is Treatment.CUT_BEFORE:
+            return None
+        if treatment is Treatment.TAKEN_UNSAID:
+            self.accepted[send_id] += 1
+            self.log.append(MasterStarted())
             return None
         queue_id = self._begin(send_id)
         if treatment in _TAKING:
@@ -95,6 +111,12 @@ class Postfix:
         self.log.append(Removed(queue_id, at_ms))
         self.outcomes[self.queue.pop(queue_id)] = outcome
 
+    def deliver_unsaid(self, queue_id: str) -> None:
+        """Deliver it in the moments after the master was told to end, when nobody logs."""
+        self.outcomes[self.queue.pop(queue_id)] = Outcome.SENT
+        self._unlogged = [fact for fact in self._unlogged if fact.queue_id != queue_id]
+        self.log.append(MasterStarted())
+
     def _begin(self, send_id: bytes) -> str:
         self._next_id += 1
         queue_id = f"Q{self._next_id}"
@@ -104,4 +126,8 @@ class Postfix:
     def _take(self, queue_id: str, send_id: bytes, at_ms: int, *, logged: bool) -> None:
         self.accepted[send_id] += 1
         self.queue[queue_id] = send_id
-        (self.log if logged else self._unlogged).append(Accepted(queue_id, at_ms))
+        accepted = Accepted(queue_id, at_ms)
+        if logged:
+            self.log.append(accepted)
+        else:
+            self._unlogged.append(accepted)

@@ -16,7 +16,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from agent.journal import Arrival, BootClock, Journal, Refusal, SendState, Settled, Taken
+from agent.journal import Arrival, BootClock, InPostfix, Journal, Refusal, SendState, Settled, Taken
 from agent.journal.facts import LogCursor
 from agent.journal.schema import connect
 from agent.journal.writer import Writer
@@ -24,12 +24,14 @@ from agent.relay.envelopes import read_entry, refuse
 from agent.relay.outcome import Stage, Verdict, judge, refusal
 from agent.relay.replies import Reply
 from agent.relay.sessions import LEASE_EXPIRED
+from agent.relay.vanished import VANISHED
 from control_plane.queuer import keys
 from protos.agent.v1.delivery_pb2 import DeliveryEvent
 from protos.queue.v1.envelope_pb2 import Envelope
 from tests.integration.send_life.postfix import Postfix, Treatment
 
 _AT_ONCE = 10
+_ALL = 1000
 
 
 class Phase(Enum):
@@ -160,6 +162,16 @@ class Server:
         for send_id in self.in_phase(Phase.WAITING):
             if self._overdue(self.hand[send_id]):
                 await self._end(send_id, LEASE_EXPIRED)
+
+    async def look_in_queue(self) -> None:
+        """End what Postfix has no longer and its log does not tell of, as `VanishedWatch` does."""
+        missing = [each for each in await self.journal.in_postfix(None, 0, _ALL) if self._is_missing(each)]
+        await self.follow_log(len(self.postfix.log))
+        for send_id in await self.journal.relayed_as([each.send_id for each in missing]):
+            await self.journal.end(send_id, VANISHED)
+
+    def _is_missing(self, told: InPostfix) -> bool:
+        return told.queue_id not in self.postfix.queue
 
     async def crash(self) -> None:
         """Die, and start again."""
