@@ -9,6 +9,9 @@ server's user-data, and:
   3. makes a virtual environment of its own for this release, offline, and lets the release check itself;
   4. points /opt/penguin-agent/current at it, installs the systemd units and starts them.
 
+On a server without user-data, `join` gets on standard input what would have been in it. It refuses a server that it
+does not fit, and one that has joined before, and changes nothing there; else it writes those files and goes on so.
+
 SECURITY: downloads come over HTTPS from a server whose certificate the pinned authority signed. The manifest must have
 the SHA-256 that came with the user-data, and each wheel the SHA-256 in the manifest. Nothing is fetched from elsewhere.
 
@@ -19,6 +22,8 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import socket
 import ssl
@@ -34,6 +39,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONFIG_DIR = Path("/etc/penguin")
+#: Where cloud-init puts this program.
+PROGRAM = Path("/usr/local/lib/penguin/bootstrap.py")
+AGENT_STATE_DIR = Path("/var/lib/penguin-agent")
+OS_RELEASE = Path("/etc/os-release")
+SYSTEMD = Path("/run/systemd/system")
+#: (ID, VERSION_ID) of os-release(5), and what people call it.
+SYSTEMS = {("debian", "12"): "Debian 12", ("debian", "13"): "Debian 13", ("ubuntu", "24.04"): "Ubuntu 24.04"}
+MACHINE = "x86_64"
 INSTALL_DIR = Path("/opt/penguin-agent")
 UNIT_DIR = Path("/etc/systemd/system")
 SYSUSERS_DIR = Path("/etc/sysusers.d")
@@ -89,11 +102,69 @@ class Manifest:
 def main() -> int:
     """Run all steps; return the exit status."""
     try:
+        if sys.argv[1:] == ["join"]:
+            join(sys.stdin.buffer.read())
         bootstrap()
     except BootstrapFailed as error:
         print(f"penguin-bootstrap: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def join(content: bytes) -> None:
+    """Write what user-data would have brought. Raises `BootstrapFailed`, and then nothing has been changed."""
+    try:
+        files = {Path(name): str(text) for name, text in json.loads(content).items()}
+        token = json.loads(files[CONFIG_DIR / "agent.json"])["join_token"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BootstrapFailed(f"what to join with cannot be used: {error!r}") from error
+    refuse_unfit_server()
+    refuse_joined_server(token)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.new")
+        draft.unlink(missing_ok=True)
+        # What holds the token is a secret from its first moment.
+        secret = path.name == "agent.json"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644), "w") as file:
+            file.write(text)
+        draft.replace(path)
+
+
+def refuse_unfit_server() -> None:
+    """Raise `BootstrapFailed` unless this is a system that the agent runs on, and we may change it."""
+    system = read_os_release(OS_RELEASE)
+    if system not in SYSTEMS:
+        known = ", ".join(SYSTEMS.values())
+        raise BootstrapFailed(f"this is {' '.join(system)}; it must be one of {known}; nothing was changed")
+    if platform.machine() != MACHINE:
+        raise BootstrapFailed(f"this machine is {platform.machine()}; it must be {MACHINE}; nothing was changed")
+    if not SYSTEMD.is_dir():
+        raise BootstrapFailed("systemd does not run here, as in a plain container; nothing was changed")
+    if os.geteuid() != 0:
+        raise BootstrapFailed("this must be run as root; nothing was changed")
+
+
+def read_os_release(path: Path) -> tuple[str, str]:
+    """Return ID and VERSION_ID of os-release(5); `unknown` stands for what is not said."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    said = {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in lines)}
+    return said.get("ID", "unknown"), said.get("VERSION_ID", "unknown")
+
+
+def refuse_joined_server(token: str) -> None:
+    """Raise `BootstrapFailed` for a server that has joined; one whose first run was cut short may go on."""
+    if (AGENT_STATE_DIR / "identity" / "enrolment.json").exists():
+        raise BootstrapFailed(
+            "this server has joined already; its join command works once. To have it join anew, remove it from the"
+            " installation, install its system again, and make a new command; nothing was changed"
+        )
+    join_file = CONFIG_DIR / "agent.json"
+    if join_file.exists() and f'"{token}"' not in join_file.read_text():
+        raise BootstrapFailed("another join command was begun on this server; finish that one; nothing was changed")
 
 
 def bootstrap() -> None:
@@ -233,7 +304,15 @@ def _fetch_wheels(manifest: Manifest, downloads: Downloads, folder: Path) -> lis
         return path
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
-        return list(pool.map(fetch, manifest.wheels))
+        return list(pool.map(fetch, [wheel for wheel in manifest.wheels if fits(wheel.name, sys.version_info[1])]))
+
+
+def fits(wheel: str, minor: int) -> bool:
+    """Return whether a wheel is for CPython 3.`minor` (Platform compatibility tags); they are all for our platform."""
+    tags = re.search(r"-(?:py3|py2\.py3|cp3(\d+))-(none|abi3|cp\d+)-[^-]+\.whl$", wheel)
+    if tags is None or tags[1] is None:
+        return tags is not None
+    return int(tags[1]) <= minor if tags[2] == "abi3" else int(tags[1]) == minor
 
 
 def unpack_wheel(wheel: Path, site_packages: Path) -> None:

@@ -14,6 +14,7 @@ from control_plane.cli.demo import run_demo
 from control_plane.cli.fleet import fleet
 from control_plane.cli.installation import NoInstallation
 from control_plane.cli.lock import lock
+from control_plane.cli.node import node_commands
 from control_plane.cli.operator_keys import operator_key_commands
 from control_plane.cli.output import FAILED, NO_INSTALLATION, Json, say
 from control_plane.cli.protos import protos
@@ -40,6 +41,7 @@ app.command()(fleet)
 app.add_typer(queue_commands, name="queue")
 app.add_typer(vps_commands, name="vps")
 app.add_typer(provider_commands, name="provider")
+app.add_typer(node_commands, name="node")
 app.add_typer(tenant_commands, name="tenant")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")

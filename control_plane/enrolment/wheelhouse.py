@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-#: What servers run: Debian 12's Python, on glibc 2.36; wheels built for an older glibc fit too.
-SERVER_PYTHON = "3.11"
+#: What servers run: Debian 12's Python, Ubuntu 24.04's and Debian 13's. Debian 12 has the oldest glibc, 2.36; wheels
+#: built for an older one fit too. A server takes what fits its Python (`fits` in the bootstrap).
+SERVER_PYTHONS = ("3.11", "3.12", "3.13")
 SERVER_PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in range(36, 16, -1)), "manylinux2014_x86_64")
 
 _PACKAGES = ("agent", "control_plane", "db", "mailstack", "protos")
@@ -96,10 +97,11 @@ def _download(checkout: Path, draft: Path) -> None:
         requirements.write(locked)
         requirements.flush()
         platforms = [option for platform in SERVER_PLATFORMS for option in ("--platform", platform)]
-        target = ["--python-version", SERVER_PYTHON, "--implementation", "cp", *platforms]
         quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
         what = ["--only-binary=:all:", "--no-deps", "--require-hashes", "-r", requirements.name, "-d", str(draft)]
-        _run([sys.executable, "-m", "pip", "download", *quiet, *target, *what], checkout)
+        for python in SERVER_PYTHONS:
+            target = ["--python-version", python, "--implementation", "cp", *platforms]
+            _run([sys.executable, "-m", "pip", "download", *quiet, *target, *what], checkout)
 
 
 def _inputs_sha256(checkout: Path) -> str:

@@ -11,6 +11,7 @@ from grpc.aio import ServicerContext
 from control_plane.clock import Clock, utc_now
 from control_plane.enrolment.authority import Authority, IssuedCertificate
 from control_plane.enrolment.certificates import record_certificate
+from control_plane.enrolment.first_contact import note_address
 from control_plane.enrolment.identity import AgentIdentity
 from control_plane.enrolment.tokens import burn_join_token
 from control_plane.errors import PenguinError
@@ -31,10 +32,10 @@ class EnrolmentService(EnrolmentServicer):
         self._clock = clock
 
     async def Enrol(  # noqa: N802 - named by the protocol
-        self, request: EnrolRequest, _context: ServicerContext[EnrolRequest, EnrolResponse]
+        self, request: EnrolRequest, context: ServicerContext[EnrolRequest, EnrolResponse]
     ) -> EnrolResponse:
         """Burn the token and issue a certificate for the key in the request."""
-        outcome = await self._burn_and_issue(request)
+        outcome = await self._burn_and_issue(request, context.peer())
         if isinstance(outcome, PenguinError):
             raise outcome
         identity, issued = outcome
@@ -46,7 +47,9 @@ class EnrolmentService(EnrolmentServicer):
             vps_id=str(identity.vps_id),
         )
 
-    async def _burn_and_issue(self, request: EnrolRequest) -> tuple[AgentIdentity, IssuedCertificate] | PenguinError:
+    async def _burn_and_issue(
+        self, request: EnrolRequest, peer: str
+    ) -> tuple[AgentIdentity, IssuedCertificate] | PenguinError:
         """Return a refusal instead of raising it, so that the transaction in which the token was burnt commits."""
         async with self._database.system() as session:
             try:
@@ -55,4 +58,5 @@ class EnrolmentService(EnrolmentServicer):
             except PenguinError as refusal:
                 return refusal
             await record_certificate(session, identity, issued)
+            await note_address(session, identity, peer)
             return identity, issued

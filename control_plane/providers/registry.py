@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from control_plane.errors import InvalidInput
 from control_plane.providers.base import Capability, Provider, StatesPrices
+from control_plane.providers.byo.provider import ByoProvider
 from control_plane.providers.hetzner.client import Account
 from control_plane.providers.hetzner.labels import instance_label
 from control_plane.providers.hetzner.pace import SharedPace, Unpaced
@@ -24,6 +25,7 @@ def build_providers(settings: Settings, database: Database | None = None) -> Map
         providers.append(LocalProvider(settings.local_cloud_socket))
     if settings.hetzner_token.get_secret_value() or settings.hetzner_offered:
         providers.append(_hetzner(settings, database))
+    providers.append(ByoProvider(database, settings.nameservers))
     return {provider.key: provider for provider in providers}
 
 

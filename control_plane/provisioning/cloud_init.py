@@ -12,7 +12,8 @@ import yaml
 #: The smallest limit among providers (Hetzner Cloud), in bytes.
 USER_DATA_LIMIT = 32 * 1024
 
-_BOOTSTRAP_PATH = "/usr/local/lib/penguin/bootstrap.py"
+BOOTSTRAP_PATH = "/usr/local/lib/penguin/bootstrap.py"
+AGENT_FILE = "/etc/penguin/agent.json"
 
 
 class UserDataTooLong(Exception):
@@ -31,14 +32,22 @@ class JoinData:
     manifest_sha256: str
     bootstrap_source: str
 
+    def files(self) -> dict[str, str]:
+        """Return what the bootstrap finds on the server, by path."""
+        agent = {"enrol_endpoint": self.enrol_endpoint, "join_token": self.join_token}
+        bootstrap = {"downloads_url": self.downloads_url, "manifest_sha256": self.manifest_sha256}
+        return {
+            "/etc/penguin/ca.pem": self.authority_pem,
+            AGENT_FILE: json.dumps(agent),
+            "/etc/penguin/bootstrap.json": json.dumps(bootstrap),
+        }
+
 
 def render_user_data(join: JoinData) -> str:
     """Return `#cloud-config` that makes the server install its agent and enrol.
 
     Raises `UserDataTooLong`.
     """
-    agent = {"enrol_endpoint": join.enrol_endpoint, "join_token": join.join_token}
-    bootstrap = {"downloads_url": join.downloads_url, "manifest_sha256": join.manifest_sha256}
     document = {
         # Without package `locales` the module fails, and cloud-init's status with it.
         "locale": False,
@@ -47,13 +56,10 @@ def render_user_data(join: JoinData) -> str:
         "prefer_fqdn_over_hostname": True,
         "ssh_pwauth": False,
         "write_files": [
-            _file("/etc/penguin/ca.pem", join.authority_pem, "0644"),
-            # The token in it is a secret until it is used.
-            _file("/etc/penguin/agent.json", json.dumps(agent), "0600"),
-            _file("/etc/penguin/bootstrap.json", json.dumps(bootstrap), "0644"),
-            _file(_BOOTSTRAP_PATH, join.bootstrap_source, "0755"),
+            _file(path, content, _permissions(path))
+            for path, content in {**join.files(), BOOTSTRAP_PATH: join.bootstrap_source}.items()
         ],
-        "runcmd": [["python3", _BOOTSTRAP_PATH]],
+        "runcmd": [["python3", BOOTSTRAP_PATH]],
     }
     user_data = "#cloud-config\n" + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)
     if len(user_data.encode()) > USER_DATA_LIMIT:
@@ -74,3 +80,8 @@ _Dumper.add_representer(str, _represent_text)
 
 def _file(path: str, content: str, permissions: str) -> dict[str, str]:
     return {"path": path, "owner": "root:root", "permissions": permissions, "content": content}
+
+
+def _permissions(path: str) -> str:
+    """Return the mode; the token in the agent's file is a secret until it is used."""
+    return {AGENT_FILE: "0600", BOOTSTRAP_PATH: "0755"}.get(path, "0644")

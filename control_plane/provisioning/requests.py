@@ -14,8 +14,9 @@ _HOSTNAME_BYTES = 4
 _PROBE_PASSWORD_BYTES = 24
 
 _INSERT_SERVER = text(
-    "INSERT INTO vps_servers (id, tenant_id, workspace_id, provider, hostname, size, region, probe_password_sealed)"
-    " VALUES (:id, :tenant, :workspace, :provider, :hostname, :size, :region, :probe)"
+    "INSERT INTO vps_servers (id, tenant_id, workspace_id, provider, hostname, size, region, probe_password_sealed,"
+    "  ip_address)"
+    " VALUES (:id, :tenant, :workspace, :provider, :hostname, :size, :region, :probe, CAST(:address AS inet))"
 )
 _MARK_DELETING = text(
     "UPDATE vps_servers SET status = 'deleting', status_reason = NULL WHERE tenant_id = :tenant AND id = :id"
@@ -40,8 +41,14 @@ async def request_server(
     region: str,
     platform_domain: str,
     sealer: Sealer,
+    hostname: str | None = None,
+    ipv4_address: str | None = None,
 ) -> uuid.UUID:
-    """Insert the server's row, start `vps.provision` for it, and return its id."""
+    """Insert the server's row, start `vps.provision` for it, and return its id.
+
+    It gets a name in the platform's domain when none is given. Its address is known here only when its provider is a
+    person.
+    """
     vps_id = uuid.uuid4()
     password = secrets.token_urlsafe(_PROBE_PASSWORD_BYTES).encode()
     row = {
@@ -49,10 +56,11 @@ async def request_server(
         "tenant": tenant_id,
         "workspace": workspace_id,
         "provider": provider,
-        "hostname": f"mx-{secrets.token_hex(_HOSTNAME_BYTES)}.{platform_domain}",
+        "hostname": hostname or f"mx-{secrets.token_hex(_HOSTNAME_BYTES)}.{platform_domain}",
         "size": size,
         "region": region,
         "probe": sealer.seal(password, probe_password_place(vps_id)),
+        "address": ipv4_address,
     }
     await session.execute(_INSERT_SERVER, row)
     await start_run(session, tenant_id, "vps.provision", vps_id)

@@ -1,20 +1,16 @@
 """Create the server at its provider, once: it is looked for by its name before it is asked for."""
 
-import asyncio
-import hashlib
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.enrolment.authority import Authority
-from control_plane.enrolment.tokens import create_join_token
 from control_plane.pipelines.step import Cause, Done, Failed, Outcome, Result, Wait
-from control_plane.providers.base import Provider, ProviderBusy, ProviderError, ProviderServer, ServerOrder
+from control_plane.providers.base import Capability, Provider, ProviderBusy, ProviderError, ProviderServer, ServerOrder
 from control_plane.provisioning.cloud_init import JoinData, render_user_data
 from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.joining import make_join_data, read_release
 from control_plane.provisioning.refusals import no_provider, outcome_of
 from control_plane.provisioning.servers import Server, load_server, provider_of
 from control_plane.provisioning.states import ServerStatus
@@ -65,13 +61,15 @@ def _judge(server: Server, made: ProviderServer) -> Outcome:
 
 
 async def _create(context: StepContext, server: Server, provider: Provider) -> ProviderServer:
-    join = await _join_data(context, server)
+    # Where there is no user-data, the server is made to join when it is there, or by a person.
+    takes_data = Capability.USER_DATA in provider.capabilities
+    user_data = render_user_data(await join_data(context, server)) if takes_data else ""
     order = ServerOrder(
         name=server.provider_name,
         hostname=server.hostname,
         size=server.size,
         region=server.region,
-        user_data=render_user_data(join),
+        user_data=user_data,
         labels=(("penguin/tenant-id", str(server.tenant_id)), ("penguin/vps-id", str(server.id))),
     )
     await context.fence()
@@ -86,25 +84,20 @@ async def _create(context: StepContext, server: Server, provider: Provider) -> P
         return made
 
 
-async def _join_data(context: StepContext, server: Server) -> JoinData:
-    settings = context.environment.settings
-    manifest, bootstrap = await asyncio.to_thread(_read_wheelhouse, settings.wheelhouse_dir)
-    async with context.environment.database.system() as session:
-        authority = await Authority.load_or_create(session, context.environment.sealer, settings.trust_domain)
-        token = await create_join_token(session, server.tenant_id, server.id)
-    return JoinData(
-        hostname=server.hostname,
-        enrol_endpoint=settings.enrol_endpoint,
-        downloads_url=f"https://{settings.downloads_endpoint}",
-        join_token=token,
-        authority_pem=authority.certificate_pem.decode(),
-        manifest_sha256=hashlib.sha256(manifest).hexdigest(),
-        bootstrap_source=bootstrap,
-    )
-
-
-def _read_wheelhouse(directory: Path) -> tuple[bytes, str]:
-    return (directory / "manifest.json").read_bytes(), (directory / "bootstrap.py").read_text()
+async def join_data(context: StepContext, server: Server) -> JoinData:
+    """Return what the server joins with; its token is a new one."""
+    environment = context.environment
+    release = await read_release(environment.settings.wheelhouse_dir)
+    async with environment.database.system() as session:
+        return await make_join_data(
+            session,
+            environment.settings,
+            environment.sealer,
+            release,
+            tenant_id=server.tenant_id,
+            vps_id=server.id,
+            hostname=server.hostname,
+        )
 
 
 async def _record(session: AsyncSession, server: Server, made: ProviderServer) -> Result:

@@ -26,9 +26,11 @@ class PublishServerDns:
         if server.ipv4_address is None:
             return Failed("the server has no address")
         try:
-            await context.fence()
-            await provider.set_reverse_dns(server.provider_name, server.ipv4_address, server.hostname)
             plan = await _publish_zone(context, server, wanted=_platform_records(server))
+            if not plan.conflicts:
+                # Some let nobody set a PTR to a name that does not stand for the address.
+                await context.fence()
+                await provider.set_reverse_dns(server.provider_name, server.ipv4_address, server.hostname)
         except WORLD_ERRORS as error:
             return outcome_of(error, "DNS was not published")
         if plan.conflicts:

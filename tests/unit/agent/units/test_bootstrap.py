@@ -146,3 +146,71 @@ def test_what_makes_postfix_start_again_is_added_to_the_unit_that_runs_it(
     (addition,) = folders["UNIT_DIR"].glob("*.d/*")
     assert addition == folders["UNIT_DIR"] / place
     assert "Restart=always" in addition.read_text()
+
+
+@pytest.mark.parametrize(
+    ("wheel", "minors"),
+    [
+        ("jinja2-3.1.6-py3-none-any.whl", {11, 12, 13}),
+        ("grpcio-1.85.1-cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64.whl", {12}),
+        ("cryptography-50.0.2-cp311-abi3-manylinux_2_34_x86_64.whl", {11, 12, 13}),
+        ("later-1-cp313-abi3-manylinux_2_34_x86_64.whl", {13}),
+        ("other-1-pp310-pypy310_pp73-manylinux_2_34_x86_64.whl", set()),
+    ],
+)
+def test_a_server_takes_the_wheels_that_fit_its_python(wheel: str, minors: set[int]) -> None:
+    assert {minor for minor in (11, 12, 13) if bootstrap.fits(wheel, minor)} == minors
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "os-release").write_text('PRETTY_NAME="x"\nID=debian\nVERSION_ID="12"\n')
+    places = {
+        "CONFIG_DIR": tmp_path / "etc",
+        "AGENT_STATE_DIR": tmp_path / "var",
+        "OS_RELEASE": tmp_path / "os-release",
+        "SYSTEMD": tmp_path,
+        "MACHINE": bootstrap.platform.machine(),
+    }
+    for name, value in places.items():
+        monkeypatch.setattr(bootstrap, name, value)
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
+    return tmp_path
+
+
+def join_files(folder: Path) -> bytes:
+    agent = json.dumps({"enrol_endpoint": "10.77.0.1:7443", "join_token": "once"})
+    return json.dumps({str(folder / "etc/agent.json"): agent, str(folder / "etc/ca.pem"): "PEM"}).encode()
+
+
+def test_joining_writes_what_user_data_would_have_brought_and_may_be_begun_again(bare: Path) -> None:
+    bootstrap.join(join_files(bare))
+    bootstrap.join(join_files(bare))
+    assert (bare / "etc/ca.pem").read_text() == "PEM"
+    assert (bare / "etc/agent.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("os-release", "ID=ubuntu\nVERSION_ID='22.04'\n", "this is ubuntu 22.04; it must be one of Debian 12"),
+        ("os-release", "", "this is unknown unknown"),
+        ("var/identity/enrolment.json", "{}", "joined already"),
+        ("etc/agent.json", '{"join_token": "another"}', "another join command was begun"),
+        ("etc/agent.json", '{"enrol_endpoint": "10.77.0.1:7443"}', "another join command was begun"),
+    ],
+)
+def test_a_server_that_cannot_join_is_left_as_it_is(bare: Path, name: str, value: str, words: str) -> None:
+    (bare / name).parent.mkdir(parents=True, exist_ok=True)
+    (bare / name).write_text(value)
+    before = sorted(bare.rglob("*"))
+    with pytest.raises(BootstrapFailed, match=words):
+        bootstrap.join(join_files(bare))
+    assert sorted(bare.rglob("*")) == before
+    assert (bare / name).read_text() == value
+
+
+@given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(lambda value: json.dumps(value).encode()))
+def test_noise_makes_no_server_join(content: bytes) -> None:
+    with pytest.raises(BootstrapFailed, match="cannot be used"):
+        bootstrap.join(content)

@@ -22,18 +22,18 @@ def settings(socket: Path | None, token: str = "", *, offered: bool = False) -> 
 
 def test_the_local_provider_is_there_when_its_daemon_has_a_socket() -> None:
     providers = build_providers(settings(Path("/state/cloud.sock")))
-    assert list(providers) == ["local"]
+    assert list(providers) == ["local", "byo"]
     assert "starter" in providers["local"].sizes
     assert providers["local"].regions == ("local",)
 
 
 def test_there_is_no_local_provider_without_a_daemon() -> None:
-    assert build_providers(settings(None)) == {}
+    assert list(build_providers(settings(None))) == ["byo"]
 
 
 @pytest.mark.parametrize("offer", [settings(None, token="secret-token"), settings(None, offered=True)])
 def test_hetzner_is_there_when_there_is_a_token_or_another_process_has_it(offer: Settings) -> None:
-    (hetzner,) = build_providers(offer).values()
+    hetzner = build_providers(offer)["hetzner"]
     assert hetzner.key == "hetzner"
     assert hetzner.sizes == ("starter", "professional", "business", "enterprise")
     assert hetzner.capabilities == frozenset(Capability)
