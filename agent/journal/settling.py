@@ -94,8 +94,8 @@ def note_start(connection: sqlite3.Connection, boot_id: str, now_ms: int) -> Non
     """Note what a machine that went down without warning has done to the log.
 
     Postfix flushes its queue and nobody flushes the log: after a power cut a message may be there, and the lines that
-    would say so are not. What was being submitted in another boot then has a hole in its log. An orderly stop of the
-    machine leaves none by this, since the file systems are flushed after it; that Postfix stopped is heard from its log.
+    would say so are not. What was being submitted in another boot then has a hole in its log; an orderly stop leaves
+    none by this, since the file systems are flushed after it. That Postfix has ended is heard from its log.
     """
     cut = connection.execute("SELECT 1 FROM sends WHERE state = 'submitting' AND boot_id <> ? LIMIT 1", (boot_id,))
     if cut.fetchone() and not _number(connection, "stopped_in_order"):
