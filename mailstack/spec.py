@@ -22,6 +22,9 @@ from mailstack.syntax import (
     require_selector,
 )
 
+#: With its own address a server then has ten, which share the connections that one destination gets from it.
+MAX_SENDING_ADDRESSES = 9
+
 
 @dataclass(frozen=True, slots=True)
 class DkimKey:
@@ -83,6 +86,21 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
+class SendingAddress:
+    """One more address of the server, through which some of its mailboxes send. `hostname` equals its PTR."""
+
+    ipv4_address: str
+    hostname: str
+    senders: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_ipv4(self.ipv4_address)
+        require_domain(self.hostname)
+        for sender in self.senders:
+            require_address(sender)
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeMailbox:
     """The mailbox that verification sends to and reads from."""
 
@@ -105,6 +123,7 @@ class MailServerSpec:
     mailboxes: tuple[Mailbox, ...]
     aliases: tuple[Alias, ...]
     probe: ProbeMailbox
+    sending_addresses: tuple[SendingAddress, ...] = ()
 
     def __post_init__(self) -> None:
         require_domain(self.hostname)
@@ -120,6 +139,17 @@ class MailServerSpec:
         for address in addresses:
             if address.rpartition("@")[2] not in self.receiving_domains:
                 raise InvalidSpec(f"{address} is in none of the server's domains")
+        self._check_sending_addresses()
+
+    def _check_sending_addresses(self) -> None:
+        if len(self.sending_addresses) > MAX_SENDING_ADDRESSES:
+            raise InvalidSpec(f"there are more than {MAX_SENDING_ADDRESSES} further addresses")
+        _require_unique("IP address", (self.ipv4_address, *(each.ipv4_address for each in self.sending_addresses)))
+        _require_unique("host name", (self.hostname, *(each.hostname for each in self.sending_addresses)))
+        senders = [sender for each in self.sending_addresses for sender in each.senders]
+        _require_unique("sender", senders)
+        if strangers := set(senders) - {mailbox.address for mailbox in self.mailboxes}:
+            raise InvalidSpec(f"{min(strangers)} sends through an address and has no mailbox")
 
     @property
     def receiving_domains(self) -> tuple[str, ...]:

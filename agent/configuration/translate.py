@@ -3,7 +3,7 @@
 Imported by the root half only; the network half passes the message on unread.
 """
 
-from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec, ProbeMailbox
+from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec, ProbeMailbox, SendingAddress
 from protos.agent.v1 import configuration_pb2
 
 
@@ -17,6 +17,9 @@ def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
         mailboxes=tuple(Mailbox(mailbox.address, mailbox.password_hash) for mailbox in server.mailboxes),
         aliases=tuple(Alias(alias.address, tuple(alias.targets)) for alias in server.aliases),
         probe=ProbeMailbox(server.probe.address, server.probe.password),
+        sending_addresses=tuple(
+            SendingAddress(each.ipv4_address, each.hostname, tuple(each.senders)) for each in server.sending_addresses
+        ),
     )
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
+from mailstack.apply.addresses import take_up
 from mailstack.apply.desired import STATE
 from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.rendered_file import OnChange, Service
@@ -63,6 +64,10 @@ def restore(host: Host) -> list[str]:
     for number, file in enumerate(kept["files"]):
         _restore_file(host, number, _Before(**file))
     failures = []
+    try:
+        take_up(host, {file["path"] for file in kept["files"]})
+    except CommandFailed as error:
+        failures.append(str(error))
     running = {Service(name) for name in kept["running"]}
     for name, action in kept["actions"]:
         try:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from mailstack import layout
 from mailstack.apply import backup, probe
 from mailstack.apply.accounts import prepare
+from mailstack.apply.addresses import take_up
 from mailstack.apply.desired import desired_files, digest, recorded_paths
 from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import ORDER, TABLE_SUFFIX, Plan, make_plan
@@ -103,6 +104,7 @@ def _write(host: Host, writes: tuple[RenderedFile, ...], plan: Plan) -> None:
         host.write(file.path, StoredFile(file.content, file.owner, file.group, file.mode))
     for path in plan.removed:
         host.remove(path)
+    take_up(host, {*(file.path for file in writes), *plan.removed})
     for service, action in plan.actions:
         if action is OnChange.RESTART:
             host.restart(service)

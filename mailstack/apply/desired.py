@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection
 
 from mailstack import layout
+from mailstack.addresses.render import render as render_addresses
 from mailstack.apply.host import CommandFailed, Host
 from mailstack.certificates import self_signed
 from mailstack.certificates.render import render as render_certificate
@@ -19,7 +20,7 @@ from mailstack.spec import MailServerSpec, Platform
 STATE = "/var/lib/penguin-configure"
 RECORD = f"{STATE}/applied.json"
 
-_RENDERERS = (render_opendkim, render_opendmarc, render_dovecot, render_postfix)
+_RENDERERS = (render_addresses, render_opendkim, render_opendmarc, render_dovecot, render_postfix)
 
 
 def look_at_platform(host: Host) -> Platform:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from mailstack import layout
+from mailstack.postfix.shares import Share, shares
 from mailstack.rendered_file import OnChange, RenderedFile, Service
 from mailstack.spec import MailServerSpec, Platform
 from mailstack.templating import fill
@@ -21,6 +22,7 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
     submission_options = fill(
         __package__, "submission_options.j2", platform=platform, opendkim_socket=layout.OPENDKIM_SOCKET
     ).decode()
+    parts = shares(spec)
     main_cf = fill(
         __package__,
         "main.cf.j2",
@@ -33,9 +35,15 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         opendkim_socket=layout.OPENDKIM_SOCKET,
         opendmarc_socket=layout.OPENDMARC_SOCKET,
         mail_log=layout.MAIL_LOG,
+        shares=parts,
     )
     master_cf = fill(
-        __package__, "master.cf.j2", submission_options=submission_options, injection_port=layout.INJECTION_PORT
+        __package__,
+        "master.cf.j2",
+        submission_options=submission_options,
+        injection_port=layout.INJECTION_PORT,
+        platform=platform,
+        shares=parts,
     )
     return (
         RenderedFile(f"{DIRECTORY}/main.cf", main_cf, (Service.POSTFIX,)),
@@ -45,12 +53,22 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         _table("mailboxes", ((address, "OK") for address in _mailbox_addresses(spec)), OnChange.NOTHING),
         _table("aliases", _aliases(spec), OnChange.NOTHING),
         _table("senders", _senders(spec), OnChange.NOTHING),
+        *_sender_transports(parts),
     )
 
 
 def _table(name: str, rows: Iterable[tuple[str, str]], on_change: OnChange) -> RenderedFile:
     content = "".join(f"{key} {value}\n" for key, value in sorted(rows))
     return RenderedFile(f"{MAPS}/{name}", content.encode(), (Service.POSTFIX,), on_change, postmap=True)
+
+
+def _sender_transports(parts: tuple[Share, ...]) -> tuple[RenderedFile, ...]:
+    """Return the table that binds senders to addresses, if the server has more than one."""
+    if not parts:
+        return ()
+    rows = ((sender, f"{part.transport}:") for part in parts for sender in part.senders)
+    # trivial-rewrite keeps this table open for long as well.
+    return (_table("sender_transports", rows, OnChange.RELOAD),)
 
 
 def _mailbox_addresses(spec: MailServerSpec) -> list[str]:

@@ -29,6 +29,8 @@ class FakeHost:
         self.enabled: set[Service] = set()
         #: What services were told, in order, such as "restart postfix".
         self.told: list[str] = []
+        #: The same, with what systemctl was told otherwise.
+        self.commands: list[str] = []
         #: By program: what its validator says, after which it exits with 1.
         self.complaints: dict[str, str] = {}
         #: Services that do not come up.
@@ -52,6 +54,8 @@ class FakeHost:
             self.groups[argv[-1]] = {argv[-1]}
         elif program == "usermod":
             self.groups[argv[-1]].update(argv[-2].split(","))
+        elif program == "systemctl":
+            self.commands.append(" ".join(argv[1:]))
         elif "--version" in argv or "mail_version" in argv:
             return CommandOutput(0, _VERSIONS[program], "")
         return _OK
@@ -86,17 +90,21 @@ class FakeHost:
         self.enabled.update(services)
 
     def restart(self, service: Service) -> None:
-        self.told.append(f"restart {service.value}")
+        self._tell(f"restart {service.value}")
         self.active.discard(service)
         self._come_up(service)
 
     def reload(self, service: Service) -> None:
-        self.told.append(f"reload {service.value}")
+        self._tell(f"reload {service.value}")
         self._come_up(service)
 
     def stop(self, service: Service) -> None:
-        self.told.append(f"stop {service.value}")
+        self._tell(f"stop {service.value}")
         self.active.discard(service)
+
+    def _tell(self, what: str) -> None:
+        self.told.append(what)
+        self.commands.append(what)
 
     def _come_up(self, service: Service) -> None:
         if service in self.broken:

@@ -25,9 +25,10 @@ from mailstack.dovecot import check as dovecot
 from mailstack.opendkim import check as opendkim
 from mailstack.opendmarc import check as opendmarc
 from mailstack.postfix import check as postfix
+from mailstack.postfix.render import render as render_postfix
 from mailstack.rendered_file import RenderedFile
 from tests.golden.render import rendered
-from tests.golden.spec import SPEC
+from tests.golden.spec import PLATFORMS, POOLED, SPEC
 
 _IMAGES = {"debian-12": BOOKWORM, "debian-13": TRIXIE}
 _LONG_AGO = 1_000_000_000
@@ -140,6 +141,23 @@ def test_every_validator_accepts_the_kept_files_and_refuses_nonsense(root: Root)
     ):
         root.append(path, nonsense)
         assert _complaints(root, service), path
+
+
+def test_real_postfix_takes_the_transports_of_further_addresses_and_binds_senders_to_them(
+    root: Root, platform: str
+) -> None:
+    for file in render_postfix(POOLED, PLATFORMS[platform]):
+        root.install(file)
+
+    assert _complaints(root, postfix) == []
+    limits = root.run("postconf", "-h", "out-192-0-2-21_destination_concurrency_limit").stdout
+    assert limits == "3\n"
+    table = root.run("postconf", "-h", "sender_dependent_default_transport_maps").stdout.strip()
+    assert root.run("postmap", "-q", "jane.doe@shop.example", table).stdout == "out-192-0-2-21:\n"
+    assert root.run("postmap", "-q", "postmaster@no-key.example", table).exit_code == 1
+    options = root.run("postconf", "-P", "out-192-0-2-21/unix/*").stdout
+    assert "out-192-0-2-21/unix/smtp_bind_address = 192.0.2.21\n" in options
+    assert "out-192-0-2-21/unix/smtp_helo_name = mx1-a1.fleet.example\n" in options
 
 
 def test_mail_flows_through_the_daemons_from_submission_to_mailbox(root: Root) -> None:

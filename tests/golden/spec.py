@@ -1,6 +1,8 @@
 """The server whose files are kept: a little of everything that a renderer can meet."""
 
-from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec, Platform, ProbeMailbox
+from dataclasses import replace
+
+from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec, Platform, ProbeMailbox, SendingAddress
 
 #: By name of the folder that holds the files.
 PLATFORMS = {
@@ -35,4 +37,13 @@ SPEC = MailServerSpec(
         Alias("sales@shop.example", ("jane.doe@shop.example", "O'Neil+shop@elsewhere.example")),
     ),
     probe=ProbeMailbox("penguin-probe@mx1.fleet.example", "sixteen-or-more-characters"),
+)
+
+#: The same server with further addresses, one of them bound to by nobody yet.
+POOLED = replace(
+    SPEC,
+    sending_addresses=(
+        SendingAddress("192.0.2.21", "mx1-a1.fleet.example", ("jane.doe@shop.example", "info@xn--bcher-kva.example")),
+        SendingAddress("192.0.2.22", "mx1-a2.fleet.example"),
+    ),
 )

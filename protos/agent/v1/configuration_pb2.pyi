@@ -58,6 +58,7 @@ class MailServer(_message.Message):
     MAILBOXES_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     PROBE_FIELD_NUMBER: _builtins.int
+    SENDING_ADDRESSES_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     """Fully qualified host name, equal to the PTR of the address."""
     ipv4_address: _builtins.str
@@ -75,6 +76,10 @@ class MailServer(_message.Message):
     def probe(self) -> Global___ProbeMailbox:
         """The mailbox that verification sends to and reads from."""
 
+    @_builtins.property
+    def sending_addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendingAddress]:
+        """Further addresses, each with the mailboxes that send through it."""
+
     def __init__(
         self,
         *,
@@ -85,14 +90,44 @@ class MailServer(_message.Message):
         mailboxes: _abc.Iterable[Global___Mailbox] | None = ...,
         aliases: _abc.Iterable[Global___Alias] | None = ...,
         probe: Global___ProbeMailbox | None = ...,
+        sending_addresses: _abc.Iterable[Global___SendingAddress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "domains", b"domains", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "domains", b"domains", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MailServer: _TypeAlias = MailServer  # noqa: Y015
+
+@_typing.final
+class SendingAddress(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IPV4_ADDRESS_FIELD_NUMBER: _builtins.int
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    SENDERS_FIELD_NUMBER: _builtins.int
+    ipv4_address: _builtins.str
+    hostname: _builtins.str
+    """Equal to the PTR of the address; what it says in HELO."""
+    @_builtins.property
+    def senders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Envelope senders, each a mailbox of this server and bound to one address only."""
+
+    def __init__(
+        self,
+        *,
+        ipv4_address: _builtins.str = ...,
+        hostname: _builtins.str = ...,
+        senders: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostname", b"hostname", "ipv4_address", b"ipv4_address", "senders", b"senders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendingAddress: _TypeAlias = SendingAddress  # noqa: Y015
 
 @_typing.final
 class MailDomain(_message.Message):

@@ -1,5 +1,7 @@
+import re
 from dataclasses import replace
 
+import pytest
 from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from mailstack.dovecot.render import render as render_dovecot
 from mailstack.opendkim.render import render as render_opendkim
 from mailstack.postfix.render import render as render_postfix
+from mailstack.postfix.shares import DESTINATION_CONCURRENCY, PROCESSES
 from mailstack.rendered_file import OnChange, RenderedFile
-from mailstack.spec import Alias, Mailbox, MailDomain, MailServerSpec
+from mailstack.spec import MAX_SENDING_ADDRESSES, Alias, Mailbox, MailDomain, MailServerSpec, SendingAddress
 from mailstack.syntax import InvalidSpec
 from tests.golden.spec import PLATFORMS, SPEC
 
@@ -86,3 +89,17 @@ def test_the_probe_can_log_in_with_its_password() -> None:
     hashes = dict(line.split(":", 1) for line in _lines(users))
 
     PasswordHasher().verify(hashes[SPEC.probe.address].removeprefix("{ARGON2ID}"), SPEC.probe.password)
+
+
+@pytest.mark.parametrize("count", range(1, MAX_SENDING_ADDRESSES + 1))
+def test_all_addresses_together_open_no_more_connections_than_one_would(count: int) -> None:
+    addresses = tuple(SendingAddress(f"192.0.2.{n}", f"a{n}.fleet.example") for n in range(20, 20 + count))
+    files = {f.path: f.content.decode() for f in render_postfix(replace(SPEC, sending_addresses=addresses), _DEBIAN_12)}
+    limits = re.findall(
+        r"^(?:smtp|out-[0-9-]+)_destination_concurrency_limit = ([0-9]+)$", files["/etc/postfix/main.cf"], re.MULTILINE
+    )
+
+    assert len(limits) == count + 1
+    assert sum(map(int, limits)) <= DESTINATION_CONCURRENCY
+    assert f"default_destination_concurrency_limit = {DESTINATION_CONCURRENCY}\n" in files["/etc/postfix/main.cf"]
+    assert f"default_process_limit = {PROCESSES}\n" in files["/etc/postfix/main.cf"]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain
+from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, SendingAddress
 from mailstack.syntax import InvalidSpec
 from tests.golden.spec import NO_REAL_KEY, SPEC
 
@@ -56,3 +56,28 @@ def test_an_alias_to_nowhere_is_refused() -> None:
 def test_a_server_without_nameserver_is_refused() -> None:
     with pytest.raises(InvalidSpec, match="nameserver"):
         replace(SPEC, nameservers=())
+
+
+_ADDRESS = SendingAddress("192.0.2.21", "mx1-a1.fleet.example", ("jane.doe@shop.example",))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "reason"),
+    [
+        ((_ADDRESS, replace(_ADDRESS, hostname="mx1-a2.fleet.example", senders=())), "IP address .* twice"),
+        ((replace(_ADDRESS, ipv4_address=SPEC.ipv4_address),), "IP address .* twice"),
+        ((_ADDRESS, replace(_ADDRESS, ipv4_address="192.0.2.22", senders=())), "host name .* twice"),
+        ((_ADDRESS, SendingAddress("192.0.2.22", "mx1-a2.fleet.example", _ADDRESS.senders)), "sender .* twice"),
+        ((replace(_ADDRESS, senders=("sales@shop.example",)),), "no mailbox"),
+        (tuple(SendingAddress(f"192.0.2.{n}", f"a{n}.fleet.example") for n in range(20, 30)), "more than 9"),
+    ],
+)
+def test_a_sender_has_one_address_and_an_address_one_name(addresses: tuple[SendingAddress, ...], reason: str) -> None:
+    with pytest.raises(InvalidSpec, match=reason):
+        replace(SPEC, sending_addresses=addresses)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.21/32 dev eth0", "::1", "$relayhost"])
+def test_an_address_is_nothing_but_an_address(address: str) -> None:
+    with pytest.raises(InvalidSpec):
+        SendingAddress(address, "mx1-a1.fleet.example")

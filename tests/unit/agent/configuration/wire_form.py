@@ -13,6 +13,10 @@ def wire_form(spec: MailServerSpec) -> wire.MailServer:
         mailboxes=[wire.Mailbox(address=box.address, password_hash=box.password_hash) for box in spec.mailboxes],
         aliases=[wire.Alias(address=alias.address, targets=alias.targets) for alias in spec.aliases],
         probe=wire.ProbeMailbox(address=spec.probe.address, password=spec.probe.password),
+        sending_addresses=[
+            wire.SendingAddress(ipv4_address=each.ipv4_address, hostname=each.hostname, senders=each.senders)
+            for each in spec.sending_addresses
+        ],
     )
 
 

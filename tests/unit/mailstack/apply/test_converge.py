@@ -8,7 +8,7 @@ from mailstack.apply.probe import ProbeFailed
 from mailstack.rendered_file import Service
 from mailstack.spec import Mailbox, MailDomain, MailServerSpec
 from tests.fakes.host import FakeHost, PowerCut
-from tests.golden.spec import NO_REAL_KEY, SPEC
+from tests.golden.spec import NO_REAL_KEY, POOLED, SPEC
 
 _MORE = replace(SPEC, mailboxes=(*SPEC.mailboxes, Mailbox("new@shop.example", SPEC.mailboxes[0].password_hash)))
 _RENAMED = replace(SPEC, domains=SPEC.domains[:1], mailboxes=SPEC.mailboxes[:1])
@@ -210,3 +210,27 @@ def test_missing_software_is_refused_before_anything_is_touched() -> None:
     outcome = converge(replace(SPEC, domains=(MailDomain("shop.example"),), mailboxes=(), aliases=()), host, _passes)
 
     assert (outcome.outcome, outcome.detail) == (Outcome.REFUSED, "dovecot --version: is not installed")
+
+
+def test_further_addresses_are_taken_up_before_postfix_binds_to_them_and_taken_away_with_their_files() -> None:
+    host = _installed()
+    host.commands.clear()
+    assert converge(POOLED, host, _passes).outcome is Outcome.APPLIED
+    assert host.files["/etc/penguin/addresses"].content.splitlines()[1:] == [
+        b"address replace 192.0.2.21/32 dev lo label lo:penguin",
+        b"address replace 192.0.2.22/32 dev lo label lo:penguin",
+    ]
+    assert host.commands == ["daemon-reload", "reload-or-restart penguin-addresses.service", "reload postfix"]
+
+    host.commands.clear()
+    assert converge(SPEC, host, _passes).outcome is Outcome.APPLIED
+    assert not [path for path in host.files if "penguin-addresses" in path]
+    assert host.commands == ["stop penguin-addresses.service", "daemon-reload", "reload postfix"]
+
+
+def test_addresses_of_a_change_that_is_put_back_go_again() -> None:
+    host = _installed()
+    host.commands.clear()
+    assert converge(POOLED, host, _fails).outcome is Outcome.ROLLED_BACK
+    assert "/etc/penguin/addresses" not in host.files
+    assert host.commands[-3:] == ["stop penguin-addresses.service", "daemon-reload", "reload postfix"]
