@@ -46,18 +46,29 @@ async def publish(
     is too costly to be evaluated. Callers see to it that one zone is published by one worker at a time (the lock of its
     job). Raises `PlanRefused` and `PublisherUnavailable`.
     """
-    plan = await asyncio.to_thread(publisher.plan, zone, wanted, written, blended)
-    unfit = [conflict for blend in plan.blends if (conflict := await _unfit(blend, ask))]
-    if unfit:
-        left_out = {conflict.record for conflict in unfit}
-        fitting = [record for record in wanted if record not in left_out]
-        plan = await asyncio.to_thread(publisher.plan, zone, fitting, written, blended)
-        plan = replace(plan, conflicts=(*plan.conflicts, *unfit))
+
+    async def plan_of(fitting: Collection[DnsRecord]) -> ZonePlan:
+        return await asyncio.to_thread(publisher.plan, zone, fitting, written, blended)
+
+    plan = await plan_what_fits(plan_of, wanted, ask)
     await before_apply(plan)
     if plan.changes:
         _log.info("publishing %s", plan)
         await asyncio.to_thread(publisher.apply, plan)
     return plan
+
+
+async def plan_what_fits(
+    plan_of: Callable[[Collection[DnsRecord]], Awaitable[ZonePlan]], wanted: Collection[DnsRecord], ask: Ask | None
+) -> ZonePlan:
+    """Return the plan without what would join an SPF record that receivers would not evaluate to its end."""
+    plan = await plan_of(wanted)
+    unfit = [conflict for blend in plan.blends if (conflict := await _unfit(blend, ask))]
+    if not unfit:
+        return plan
+    left_out = {conflict.record for conflict in unfit}
+    plan = await plan_of([record for record in wanted if record not in left_out])
+    return replace(plan, conflicts=(*plan.conflicts, *unfit))
 
 
 async def _unfit(blend: Blend, ask: Ask | None) -> Conflict | None:

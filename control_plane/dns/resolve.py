@@ -7,6 +7,7 @@ import dns.exception
 import dns.name
 import dns.rdata
 import dns.resolver
+from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TXT import TXT
@@ -57,7 +58,7 @@ def _value_of(rdata: dns.rdata.Rdata) -> str:
             return b"".join(rdata.strings).decode(errors="replace")
         case MX():
             return f"{rdata.preference} {_host(rdata.exchange)}"
-        case PTR():
+        case PTR() | CNAME():
             return _host(rdata.target)
         case _:
             return rdata.to_text()

@@ -1,4 +1,4 @@
-"""A tenant's inboxes and the DNS records they depend on, as they are."""
+"""A tenant's domains, inboxes and the DNS records they depend on, as they are."""
 
 import uuid
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.tenancy.scope import TenantScope
-from db.models import DnsRecordRow, Inbox
+from db.models import DnsRecordRow, Domain, Inbox
 
 
 async def load_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, *, lock: bool = False) -> Inbox:
@@ -18,6 +18,14 @@ async def load_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid.U
     if inbox is None:
         raise NotFound("There is no such inbox.")
     return inbox
+
+
+async def load_domain(session: AsyncSession, scope: TenantScope, domain_id: uuid.UUID) -> Domain:
+    """Return a sending domain; raise `NotFound`."""
+    domain = await session.scalar(select(Domain).where(Domain.tenant_id == scope.tenant_id, Domain.id == domain_id))
+    if domain is None:
+        raise NotFound("There is no such domain.")
+    return domain
 
 
 async def list_inboxes(

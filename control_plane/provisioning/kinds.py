@@ -52,6 +52,7 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         AwaitRecords(),
         VerifyRecords(),
     ),
+    "inbox.repair_dns": (GenerateRecords(), PublishDomainDns(), VerifyRecords()),
     "inbox.remove": (PublishDomainDns(name="withdraw_dns"), ForgetInbox()),
 }
 
@@ -73,6 +74,8 @@ _RESOLUTIONS: Mapping[str, Mapping[Cause, Resolution]] = {
         Cause.GIVEN_UP: Resolution.ASK_PERSON,
         Cause.GONE: Resolution.STOP,
     },
+    # What is wrong stays on the records, by name.
+    "inbox.repair_dns": dict.fromkeys(Cause, Resolution.STOP),
     "inbox.remove": dict.fromkeys(Cause, Resolution.ASK_PERSON),
 }
 _SERVER_REMEDY = "Put right what the reason names and resume the run, or have the server removed."
@@ -87,6 +90,7 @@ _SERVERS_OF: Mapping[str, frozenset[ServerStatus]] = {
 }
 _INBOXES_OF: Mapping[str, frozenset[InboxStatus]] = {
     "inbox.setup": frozenset({InboxStatus.PENDING_SETUP, InboxStatus.PENDING_DNS}),
+    "inbox.repair_dns": frozenset[InboxStatus](),
     "inbox.remove": frozenset({InboxStatus.DELETING}),
 }
 

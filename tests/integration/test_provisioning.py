@@ -503,6 +503,21 @@ async def test_drift_is_shown_on_record_and_inbox_and_mended_by_its_owner(world:
     assert tuple(await world.inbox(inbox_id)) == ("ready", None)
 
 
+async def test_one_repair_brings_a_drifted_zone_back(world: World) -> None:
+    inbox_id = await world.ready_inbox()
+    good = world.powerdns.zone(DOMAIN)
+    await asyncio.to_thread(_replace_txt, world.powerdns, ['"v=spf1 mx -all"', '"site=1"'])
+    await verify_inbox(world.database, inbox_id, world.tenant.id, ["127.0.0.1"])
+
+    await world.start("inbox.repair_dns", inbox_id)
+    await world.work()
+
+    (run,) = await world.rows("SELECT state FROM pipeline_runs WHERE kind = 'inbox.repair_dns'")
+    assert run.state == "done"
+    assert world.powerdns.zone(DOMAIN) == good | {("TXT", DOMAIN): {"v=spf1 ip4:192.0.2.1 mx -all", "site=1"}}
+    assert tuple(await world.inbox(inbox_id)) == ("ready", None)
+
+
 async def test_a_zone_that_ignores_updates_is_named(world: World) -> None:
     vps_id = await world.ready_server()
     inbox_id = await world.make_inbox(vps_id)

@@ -95,6 +95,8 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/workspaces/{workspace_id}/inboxes": ["get", "post"],
         "/api/v1/inboxes/{inbox_id}": ["delete", "get", "patch"],
         "/api/v1/inboxes/{inbox_id}/dns-records": ["get"],
+        "/api/v1/inboxes/{inbox_id}/dns-records/plan": ["get"],
+        "/api/v1/inboxes/{inbox_id}/dns-records/repair": ["post"],
         "/api/v1/inboxes/{inbox_id}/dns-records/verify": ["post"],
         "/api/v1/inboxes/{inbox_id}/messages": ["get", "post"],
         "/api/v1/inboxes/{inbox_id}/messages:batch": ["post"],
