@@ -26,6 +26,7 @@ from pathlib import Path
 
 from agent.commands.commands import Commands, Deed
 from agent.commands.mail_log import ReadMailLog
+from agent.commands.probe_port import ProbePort
 from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
 from agent.configuration.configurator import Configurator
 from agent.health import problems
@@ -79,6 +80,7 @@ async def run(settings: Settings, version: str) -> None:
     )
     deeds: dict[str, Deed] = dict.fromkeys(ROOT_DEEDS, RootDeed(settings.configure_socket))
     deeds["read_mail_log"] = ReadMailLog(settings.mail_log)
+    deeds["probe_port"] = ProbePort()
     commands = Commands(uplink.commands, uplink.send, deeds)
     certificates = CertificateWatch()
     reporter = Reporter(

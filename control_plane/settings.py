@@ -55,6 +55,14 @@ class Settings(BaseSettings):
     #: Seconds by which a server's clock may differ from ours; beyond that it is not leased to. Less than the tolerance
     #: of leases, so that no server is leased to whose idea of a deadline is past that.
     clock_tolerance_seconds: int = 10
+    #: Mail hosts, host:port, that a new server's agent must be able to reach before the server is used; the port is 25.
+    port25_probe: tuple[str, ...] = ()
+    #: Where we ourselves greet such probes, host:port; unset for nowhere.
+    port25_listen: str | None = None
+    #: Lists of addresses to ask in place of those shipped (preflight/blocklists.json); asked about private ones, too.
+    blocklists_file: Path | None = None
+    #: Addresses that are tried in place of one that is refused.
+    address_attempts: int = Field(default=3, ge=0, le=10)
     #: Envelopes that may wait in one server's streams; the rest stays in PostgreSQL.
     stream_depth: int = 1000
     #: Bytes that messages of more than 64 KiB may have in them, 4:5:1 by priority. A stream may exceed its share by one
@@ -67,6 +75,13 @@ class Settings(BaseSettings):
     def _clocks_are_held_to_less_than_leases(self) -> "Settings":
         if self.clock_tolerance_seconds >= self.lease_tolerance_seconds:
             raise ValueError("clock_tolerance_seconds must be less than lease_tolerance_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _probes_name_port_25(self) -> "Settings":
+        for probe in self.port25_probe:
+            if not probe.endswith(":25") or not probe[:-3]:
+                raise ValueError(f"port25_probe names hosts as host:25, and not {probe}")
         return self
 
     @model_validator(mode="after")

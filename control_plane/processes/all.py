@@ -55,6 +55,8 @@ from db.session import Database
 DEFAULT_REST_PORT = 8025
 DEFAULT_OPERATOR_PORT = 8026
 _LOOPBACK = "127.0.0.1"
+#: Where we answer in the world when servers try whether mail can leave them.
+_PORT_CHECK = "10.77.0.1:25"
 
 
 class Installation:
@@ -161,6 +163,8 @@ class Installation:
             system_database_url=SecretStr(inside.system),
             redis_url=SecretStr(""),
             local_cloud_socket=self._places.cloud_socket,
+            port25_probe=(_PORT_CHECK,),
+            port25_listen=_PORT_CHECK,
             powerdns_api_key=SecretStr(nameserver_api_key(self._places.state)),
         )
         door = await self._make_redis_door(settings, outside.system)

@@ -1,11 +1,12 @@
-"""The downloads process: serves the agent's wheelhouse to new servers.
+"""The downloads process: serves the agent's wheelhouse to new servers, and greets those who try port 25.
 
 `python -m control_plane.processes.downloads`, with settings from PENGUIN_*. HTTPS, TLS 1.3, at `downloads_endpoint`.
 Its certificate comes from the platform's authority, which servers pin, and is issued anew at each start and while it
-runs. It connects to PostgreSQL for that alone. SIGTERM lets downloads in hand end, then it exits.
+runs. It connects to PostgreSQL for that alone. At `port25_listen` it answers in SMTP and takes no mail. SIGTERM lets
+downloads in hand end, then it exits.
 
-SECURITY: whoever reaches the port may read the wheels, which are no secret, and nothing else. What a server takes is
-decided by the hashes in its user-data, not here.
+SECURITY: whoever reaches the first port may read the wheels, which are no secret, and nothing else. What a server
+takes is decided by the hashes in its user-data, not here.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from control_plane.enrolment.authority import SERVER_CERTIFICATE_LIFE, Authority, ServerCertificate
+from control_plane.preflight.listener import port_check
 from control_plane.processes.readiness import say_ready
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
@@ -82,7 +84,8 @@ async def serve(settings: Settings) -> None:
     try:
         # A server may be installing while this is started again.
         with socket.create_server((host, int(port)), reuse_port=False) as listener:
-            await uvicorn.Server(config).serve(sockets=[listener])
+            async with port_check(settings.port25_listen, f"port25.{settings.platform_domain}"):
+                await uvicorn.Server(config).serve(sockets=[listener])
     finally:
         renewing.cancel()
 

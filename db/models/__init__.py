@@ -3,6 +3,7 @@ from db.models.inboxes import DkimKeyRow, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
 from db.models.operators import OperatorAct, PlatformKey
 from db.models.pipelines import PipelineRun, PipelineStep
+from db.models.preflight import PreflightResult, RefusedAddress
 from db.models.providers import ProviderRateLimit
 from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
@@ -29,7 +30,9 @@ __all__ = [
     "PipelineRun",
     "PipelineStep",
     "PlatformKey",
+    "PreflightResult",
     "ProviderRateLimit",
+    "RefusedAddress",
     "Suppression",
     "Tenant",
     "VpsReport",

@@ -15,6 +15,7 @@ WITHOUT_TENANT = {
     "operator_acts",
     "platform_keys",
     "provider_rate_limits",
+    "refused_addresses",
 }
 API, SYSTEM = "penguin_api", "penguin_system"
 ONE_TENANT = "({} = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"

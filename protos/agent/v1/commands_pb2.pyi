@@ -34,6 +34,7 @@ class Command(_message.Message):
     RELEASE_QUEUED_FIELD_NUMBER: _builtins.int
     DELETE_QUEUED_FIELD_NUMBER: _builtins.int
     READ_MAIL_LOG_FIELD_NUMBER: _builtins.int
+    PROBE_PORT_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
     """The command's id, 16 bytes."""
     seconds_left: _builtins.float
@@ -52,6 +53,8 @@ class Command(_message.Message):
     def delete_queued(self) -> Global___DeleteQueued: ...
     @_builtins.property
     def read_mail_log(self) -> Global___ReadMailLog: ...
+    @_builtins.property
+    def probe_port(self) -> Global___ProbePort: ...
     def __init__(
         self,
         *,
@@ -64,12 +67,13 @@ class Command(_message.Message):
         release_queued: Global___ReleaseQueued | None = ...,
         delete_queued: Global___DeleteQueued | None = ...,
         read_mail_log: Global___ReadMailLog | None = ...,
+        probe_port: Global___ProbePort | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "seconds_left", b"seconds_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -210,6 +214,32 @@ class ReadMailLog(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadMailLog: _TypeAlias = ReadMailLog  # noqa: Y015
+
+@_typing.final
+class ProbePort(_message.Message):
+    """Connects to a mail host, reads its greeting and takes leave; no sender, no recipient. `output` is the greeting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """A name or an IPv4 address."""
+    port: _builtins.int
+    """25; anything else is refused."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbePort: _TypeAlias = ProbePort  # noqa: Y015
 
 @_typing.final
 class CommandResult(_message.Message):
