@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     #: Bytes that messages of more than 64 KiB may have in them, 4:5:1 by priority. A stream may exceed its share by one
     #: message, or by what one round of each queuer leases (16 MiB); when it has none, it always gets one.
     stream_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    #: Seconds for which a server's removal waits by itself for its queue to be empty; then a person decides.
+    drain_seconds: int = Field(default=6 * 3600, ge=0)
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
 

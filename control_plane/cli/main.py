@@ -24,6 +24,7 @@ from control_plane.cli.tenants import key_commands, tenant_commands, workspace_c
 from control_plane.cli.test import check_and_test
 from control_plane.cli.up import down, up
 from control_plane.cli.vps import vps_commands
+from control_plane.cli.vps_deeds import vps_deed_commands
 from control_plane.embedded.daemon import EmbeddedFailed
 from control_plane.enrolment.wheelhouse import WheelhouseFailed
 from control_plane.errors import PenguinError
@@ -39,6 +40,7 @@ app.command()(up)
 app.command()(down)
 app.command()(fleet)
 app.add_typer(queue_commands, name="queue")
+vps_commands.add_typer(vps_deed_commands)
 app.add_typer(vps_commands, name="vps")
 app.add_typer(provider_commands, name="provider")
 app.add_typer(node_commands, name="node")

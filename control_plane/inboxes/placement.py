@@ -16,13 +16,13 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('placement:
 _NEWEST = text("""
 SELECT id FROM vps_servers
 WHERE tenant_id = :tenant_id AND workspace_id = :workspace_id
-    AND status IN ('provisioning', 'ready') AND banned_at IS NULL
+    AND status IN ('provisioning', 'ready') AND banned_at IS NULL AND draining_since IS NULL
     AND (CAST(:provider AS text) IS NULL OR provider = :provider) AND (CAST(:size AS text) IS NULL OR size = :size)
 ORDER BY created_at DESC LIMIT 1
 FOR KEY SHARE
 """)
 _NAMED = text("""
-SELECT status, banned_at FROM vps_servers
+SELECT status, banned_at, draining_since FROM vps_servers
 WHERE tenant_id = :tenant_id AND workspace_id = :workspace_id AND id = :vps_id
 FOR KEY SHARE
 """)
@@ -39,7 +39,7 @@ class ServerWish:
 async def newest_server(
     session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID, wish: ServerWish
 ) -> uuid.UUID | None:
-    """Return the workspace's newest server that fits and is neither failed nor being removed, if there is one.
+    """Return the workspace's newest server that fits and is not failed, drained or being removed, if there is one.
 
     Until the transaction ends, whoever else places an inbox in this workspace waits.
     """
@@ -64,3 +64,5 @@ async def require_server(session: AsyncSession, scope: TenantScope, workspace_id
         raise NotFound("There is no such server in this workspace.")
     if server.status not in {"provisioning", "ready"} or server.banned_at is not None:
         raise Conflict(f"The server can take no inbox: its status is {server.status}.")
+    if server.draining_since is not None:
+        raise Conflict("The server can take no inbox: it is being drained.")

@@ -31,6 +31,9 @@ class Act(enum.StrEnum):
     DROP = "queue.drop"
     CREATE_KEY = "operator-key.create"
     POWER = "vps.power"
+    DRAIN = "vps.drain"
+    UNDRAIN = "vps.undrain"
+    REMOVE = "vps.remove"
     REVOKE_KEY = "operator-key.revoke"
 
 

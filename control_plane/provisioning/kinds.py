@@ -6,6 +6,7 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.pipelines.step import Cause, Pipeline, Resolution, Run, Step
+from control_plane.provisioning.draining import HOLD_KIND
 from control_plane.provisioning.environment import Environment, StepContext
 from control_plane.provisioning.power import PowerAction
 from control_plane.provisioning.states import (
@@ -21,8 +22,11 @@ from control_plane.provisioning.steps.await_agent import AwaitAgent
 from control_plane.provisioning.steps.await_server import AwaitServer
 from control_plane.provisioning.steps.create_server import CreateServer
 from control_plane.provisioning.steps.delete_server import DeleteServer
+from control_plane.provisioning.steps.drain_server import DrainServer
 from control_plane.provisioning.steps.forget_inbox import ForgetInbox
 from control_plane.provisioning.steps.generate_records import GenerateRecords
+from control_plane.provisioning.steps.hand_over import HandOver
+from control_plane.provisioning.steps.hold_back import HoldBack
 from control_plane.provisioning.steps.mark_server import MarkServer
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
 from control_plane.provisioning.steps.publish_server_dns import PublishServerDns, WithdrawServerDns
@@ -41,7 +45,16 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         VerifyMailFlow(),
         MarkServer(ServerStatus.READY),
     ),
-    "vps.decommission": (RevokeAgent(), DeleteServer(), WithdrawServerDns(), MarkServer(ServerStatus.DELETED)),
+    "vps.decommission": (
+        DrainServer(),
+        HandOver(),
+        MarkServer(ServerStatus.DELETING),
+        RevokeAgent(),
+        DeleteServer(),
+        WithdrawServerDns(),
+        MarkServer(ServerStatus.DELETED),
+    ),
+    HOLD_KIND: (HoldBack(),),
     **{action.run_kind: (SwitchPower(action),) for action in PowerAction},
     "inbox.setup": (
         GenerateRecords(),
@@ -69,6 +82,7 @@ _RESOLUTIONS: Mapping[str, Mapping[Cause, Resolution]] = {
     "vps.decommission": dict.fromkeys(Cause, Resolution.ASK_PERSON),
     # What could not be done is told, and the server stays what it was.
     **{action.run_kind: dict.fromkeys(Cause, Resolution.STOP) for action in PowerAction},
+    HOLD_KIND: dict.fromkeys(Cause, Resolution.ASK_PERSON),
     "inbox.setup": {
         Cause.REFUSED: Resolution.ASK_PERSON,
         Cause.GIVEN_UP: Resolution.ASK_PERSON,
@@ -85,7 +99,9 @@ _INBOX_REMEDY = "Put right what the reason names and resume the run, or have the
 #: removal was asked for must not stop the removal.
 _SERVERS_OF: Mapping[str, frozenset[ServerStatus]] = {
     "vps.provision": frozenset({ServerStatus.PROVISIONING}),
-    "vps.decommission": frozenset({ServerStatus.DELETING}),
+    # It is ready until it is empty.
+    "vps.decommission": frozenset({ServerStatus.READY, ServerStatus.DELETING}),
+    HOLD_KIND: frozenset(),
     **{action.run_kind: frozenset[ServerStatus]() for action in PowerAction},
 }
 _INBOXES_OF: Mapping[str, frozenset[InboxStatus]] = {

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, NotFound
-from control_plane.pipelines.runs import start_run
+from control_plane.pipelines.runs import look_again, start_run
 from control_plane.sealing import Sealer
 
 _HOSTNAME_BYTES = 4
@@ -21,9 +21,20 @@ _INSERT_SERVER = text(
 _MARK_DELETING = text(
     "UPDATE vps_servers SET status = 'deleting', status_reason = NULL WHERE tenant_id = :tenant AND id = :id"
 )
-_LOCK = text("SELECT status FROM vps_servers WHERE tenant_id = :tenant AND id = :id FOR UPDATE")
+_MARK_REMOVING = text(
+    "UPDATE vps_servers SET draining_since = coalesce(draining_since, now()), removal_requested_at = now(),"
+    " status_reason = NULL WHERE tenant_id = :tenant AND id = :id"
+)
+_FORCE = text("UPDATE vps_servers SET removal_forced = true WHERE tenant_id = :tenant AND id = :id")
+_LOCK = text("SELECT status, removal_requested_at FROM vps_servers WHERE tenant_id = :tenant AND id = :id FOR UPDATE")
 # Asked once the lock is held: an inbox that was being placed meanwhile is there now.
-_INBOXES = text("SELECT count(*) FROM inboxes WHERE tenant_id = :tenant AND vps_id = :id")
+_INBOXES = text("SELECT email_address FROM inboxes WHERE tenant_id = :tenant AND vps_id = :id ORDER BY email_address")
+_REMOVAL = text(
+    "SELECT id FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id AND kind = 'vps.decommission'"
+    " AND finished_at IS NULL"
+)
+#: Inboxes that a refusal names.
+_NAMED = 10
 
 
 def probe_password_place(vps_id: uuid.UUID) -> str:
@@ -67,17 +78,25 @@ async def request_server(
     return vps_id
 
 
-async def request_removal(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id: uuid.UUID) -> None:
+async def request_removal(
+    session: AsyncSession, *, tenant_id: uuid.UUID, vps_id: uuid.UUID, force: bool = False
+) -> None:
     """Start `vps.decommission`; nothing happens when it was asked for before.
 
-    Raises `NotFound` for a server that is not the tenant's and `Conflict` while it still has inboxes.
+    A server that is ready stays so until it is empty: with `force`, it goes at once, and what is in it is lost. Raises
+    `NotFound` for a server that is not the tenant's and `Conflict` while it still has inboxes.
     """
     key = {"tenant": tenant_id, "id": vps_id}
-    status = await session.scalar(_LOCK, key)
-    if status is None:
+    server = (await session.execute(_LOCK, key)).one_or_none()
+    if server is None:
         raise NotFound("there is no such server")
-    if inboxes := await session.scalar(_INBOXES, key):
-        raise Conflict(f"the server still has {inboxes} inboxes; delete them first")
-    if status not in {"deleting", "deleted"}:
-        await session.execute(_MARK_DELETING, key)
+    if inboxes := (await session.scalars(_INBOXES, key)).all():
+        named = ", ".join(inboxes[:_NAMED]) + (", …" if len(inboxes) > _NAMED else "")
+        raise Conflict(f"the server still has {len(inboxes)} inboxes; delete them first: {named}")
+    if force:
+        await session.execute(_FORCE, key)
+    if server.removal_requested_at is None and server.status not in {"deleting", "deleted"}:
+        await session.execute(_MARK_REMOVING if server.status == "ready" else _MARK_DELETING, key)
         await start_run(session, tenant_id, "vps.decommission", vps_id)
+    elif force and (run_id := await session.scalar(_REMOVAL, key)):
+        await look_again(session, tenant_id, run_id)

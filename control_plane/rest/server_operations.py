@@ -5,18 +5,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import NotFound
 from control_plane.providers.base import Capability
+from control_plane.provisioning.draining import request_drain, request_undrain
 from control_plane.provisioning.power import PowerAction, request_power
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.parts import Parts, parts_of
 from control_plane.rest.runs import RunView, load_run
+from control_plane.rest.vps import ServerView, load_server
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
-from db.models import VpsServer
 
 router = APIRouter(tags=["vps"])
 
@@ -48,13 +47,23 @@ async def switch_power(
     return await load_run(access.session, access.scope, run_id)
 
 
+@router.post("/vps/{vps_id}/drain", status_code=status.HTTP_202_ACCEPTED)
+async def drain(vps_id: uuid.UUID, access: _Managing) -> ServerView:
+    """Empty a server: it gets no new inboxes and no sends, while Postfix delivers what it has."""
+    await request_drain(access.session, tenant_id=access.scope.tenant_id, vps_id=vps_id)
+    return ServerView.model_validate(await load_server(access.session, access.scope, vps_id))
+
+
+@router.post("/vps/{vps_id}/undrain", status_code=status.HTTP_202_ACCEPTED)
+async def undrain(vps_id: uuid.UUID, access: _Managing) -> ServerView:
+    """Use a server again that was being drained; one that is being removed cannot be kept."""
+    await request_undrain(access.session, tenant_id=access.scope.tenant_id, vps_id=vps_id)
+    return ServerView.model_validate(await load_server(access.session, access.scope, vps_id))
+
+
 async def _capabilities(
     session: AsyncSession, scope: TenantScope, parts: Parts, vps_id: uuid.UUID
 ) -> frozenset[Capability]:
     """Return what the server's provider has: nothing, when this installation does not have the provider any more."""
-    query = select(VpsServer.provider).where(VpsServer.tenant_id == scope.tenant_id, VpsServer.id == vps_id)
-    key = await session.scalar(query)
-    if key is None:
-        raise NotFound("There is no such server.")
-    provider = parts.providers.get(key)
+    provider = parts.providers.get((await load_server(session, scope, vps_id)).provider)
     return provider.capabilities if provider else frozenset()

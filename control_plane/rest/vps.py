@@ -6,13 +6,14 @@ import ipaddress
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.fleet.servers import ServerHealth, server_health
+from control_plane.provisioning.draining import HOLD_KIND, drain_progress
 from control_plane.provisioning.power import POWER_KINDS
 from control_plane.provisioning.requests import request_removal
 from control_plane.rest.access import Access, transaction
@@ -28,10 +29,11 @@ from db.models import VpsServer
 router = APIRouter(tags=["vps"])
 
 LIFE_KINDS = frozenset({"vps.provision", "vps.decommission"})
-OPERATION_KINDS = POWER_KINDS
+OPERATION_KINDS = POWER_KINDS | {HOLD_KIND}
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]
+Force = Annotated[bool, Query(description="Do not wait until it is empty: what is in its Postfix is lost.")]
 
 
 class NewServer(BaseModel):
@@ -68,6 +70,8 @@ class ServerView(BaseModel):
     applied_detail: str | None
     agent_version: str | None
     last_seen_at: dt.datetime | None
+    draining_since: dt.datetime | None
+    removal_requested_at: dt.datetime | None
     created_at: dt.datetime
 
 
@@ -87,6 +91,22 @@ class ClockView(BaseModel):
     in_tolerance: bool
 
 
+class DrainView(BaseModel):
+    """What a server that is being drained still has.
+
+    `waiting` sends are not leased and stay so; `queued` are leased to it; `relayed` are in its Postfix. `postfix_queue`
+    counts all its messages, and `oldest_seconds` is the age of the oldest, as last reported.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    waiting: int
+    queued: int
+    relayed: int
+    postfix_queue: int | None
+    oldest_seconds: float | None
+
+
 class ServerDetail(ServerView):
     """A server with its health, the run that made or removes it, and the last thing that was done to it otherwise."""
 
@@ -95,6 +115,7 @@ class ServerDetail(ServerView):
     last_report: ReportView | None
     provisioning: RunView | None
     operation: RunView | None
+    drain: DrainView | None
 
 
 class ServerList(BaseModel):
@@ -113,7 +134,7 @@ async def create_server(
     order = ServerOrder(workspace_id, new.provider, new.size, new.region)
     vps_id = await order_server(access.session, access.scope, parts_of(request), order)
     response.headers["Location"] = f"/api/v1/vps/{vps_id}"
-    return ServerView.model_validate(await _load(access.session, access.scope, vps_id))
+    return ServerView.model_validate(await load_server(access.session, access.scope, vps_id))
 
 
 @router.get("/workspaces/{workspace_id}/vps")
@@ -139,7 +160,7 @@ async def list_servers(
 @router.get("/vps/{vps_id}")
 async def get_server(vps_id: uuid.UUID, request: Request, access: _Reading) -> ServerDetail:
     """Show a server: its rows, its last report, whether it can be reached, and the steps of its last run."""
-    server = await _load(access.session, access.scope, vps_id)
+    server = await load_server(access.session, access.scope, vps_id)
     health = await server_health(access.session, vps_id, parts_of(request).clock())
     return ServerDetail(
         **ServerView.model_validate(server).model_dump(),
@@ -148,23 +169,34 @@ async def get_server(vps_id: uuid.UUID, request: Request, access: _Reading) -> S
         last_report=_report(health),
         provisioning=await load_last_run(access.session, access.scope, vps_id, LIFE_KINDS),
         operation=await load_last_run(access.session, access.scope, vps_id, OPERATION_KINDS),
+        drain=await _drain(access.session, server),
     )
 
 
 @router.delete("/vps/{vps_id}", status_code=status.HTTP_202_ACCEPTED)
-async def delete_server(vps_id: uuid.UUID, access: _Managing) -> ServerView:
-    """Have a server removed, in the background; it must have no inboxes any more."""
-    await request_removal(access.session, tenant_id=access.scope.tenant_id, vps_id=vps_id)
-    return ServerView.model_validate(await _load(access.session, access.scope, vps_id))
+async def delete_server(vps_id: uuid.UUID, access: _Managing, force: Force = False) -> ServerView:
+    """Have a server removed, in the background; it must have no inboxes any more.
+
+    It is drained before, and stays ready until it is empty; `GET` shows what is left.
+    """
+    await request_removal(access.session, tenant_id=access.scope.tenant_id, vps_id=vps_id, force=force)
+    return ServerView.model_validate(await load_server(access.session, access.scope, vps_id))
 
 
-async def _load(session: AsyncSession, scope: TenantScope, vps_id: uuid.UUID) -> VpsServer:
+async def load_server(session: AsyncSession, scope: TenantScope, vps_id: uuid.UUID) -> VpsServer:
+    """Return the tenant's server. Raises `NotFound`."""
     server = await session.scalar(
         select(VpsServer).where(VpsServer.tenant_id == scope.tenant_id, VpsServer.id == vps_id)
     )
     if server is None:
         raise NotFound("There is no such server.")
     return server
+
+
+async def _drain(session: AsyncSession, server: VpsServer) -> DrainView | None:
+    if server.draining_since is None:
+        return None
+    return DrainView.model_validate(await drain_progress(session, server.id))
 
 
 def _clock(health: ServerHealth | None, tolerance_seconds: int) -> ClockView | None:

@@ -56,6 +56,9 @@ class VpsServer(Base):
     banned_at: Mapped[dt.datetime | None]
     clock_offset_ms: Mapped[int | None] = mapped_column(BigInteger)
     clock_measured_at: Mapped[dt.datetime | None]
+    draining_since: Mapped[dt.datetime | None]
+    removal_requested_at: Mapped[dt.datetime | None]
+    removal_forced: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[CreatedAt]
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner
 
-from control_plane.cli import vps
+from control_plane.cli import vps_deeds
 from control_plane.cli.main import app
 from control_plane.pipelines.step import Done, Failed, Outcome, Run
 from control_plane.providers.base import Capability, PowerState, ServerOrder
@@ -140,7 +140,7 @@ async def test_an_operator_switches_power_and_that_is_recorded(
             yield transaction
         await opened.close()
 
-    monkeypatch.setattr(vps, "system_session", session)
+    monkeypatch.setattr(vps_deeds, "system_session", session)
     # The command runs an event loop of its own.
     result = await asyncio.to_thread(
         CliRunner().invoke, app, ["vps", "power", str(vps_id), "off", "--reason", "smoke", "--json"]

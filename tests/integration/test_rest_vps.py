@@ -144,8 +144,17 @@ async def test_a_server_is_removed_in_the_background_and_asked_for_once(
     vps_id = await make_server(system_database, tenant)
     for _ in range(2):
         answer = await rest_client.delete(f"vps/{vps_id}")
-        assert (answer.status_code, answer.json()["status"]) == (202, "deleting")
+        assert (answer.status_code, answer.json()["status"]) == (202, "ready")
+        assert answer.json()["removal_requested_at"] == answer.json()["draining_since"]
     assert [(run.kind, run.subject_id) for run in await runs(system_database)] == [("vps.decommission", vps_id)]
+
+
+async def test_a_server_that_was_never_ready_is_removed_without_being_drained(
+    rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant
+) -> None:
+    vps_id = await make_server(system_database, tenant, status="provisioning")
+    body = (await rest_client.delete(f"vps/{vps_id}")).json()
+    assert (body["status"], body["draining_since"]) == ("deleting", None)
 
 
 async def test_a_server_with_inboxes_stays(
