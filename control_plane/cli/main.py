@@ -17,6 +17,7 @@ from control_plane.cli.lock import lock
 from control_plane.cli.node import node_commands
 from control_plane.cli.operator_keys import operator_key_commands
 from control_plane.cli.output import FAILED, NO_INSTALLATION, Json, say
+from control_plane.cli.preflight import preflight
 from control_plane.cli.protos import protos
 from control_plane.cli.providers import provider_commands
 from control_plane.cli.queue import queue_commands
@@ -41,6 +42,7 @@ app.command()(down)
 app.command()(fleet)
 app.add_typer(queue_commands, name="queue")
 vps_commands.add_typer(vps_deed_commands)
+vps_commands.command()(preflight)
 app.add_typer(vps_commands, name="vps")
 app.add_typer(provider_commands, name="provider")
 app.add_typer(node_commands, name="node")

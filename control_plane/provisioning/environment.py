@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from control_plane.dns.publish import Publisher
 from control_plane.pipelines.step import Run
+from control_plane.preflight.inspection import Inspector
 from control_plane.providers.base import Provider
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
@@ -22,6 +23,11 @@ class Environment:
     publisher: Publisher
     settings: Settings
     sealer: Sealer
+    #: As the settings say.
+    inspector: Inspector = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inspector", Inspector.of(self.settings))
 
 
 @dataclass(frozen=True, slots=True)

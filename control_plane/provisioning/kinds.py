@@ -28,6 +28,7 @@ from control_plane.provisioning.steps.generate_records import GenerateRecords
 from control_plane.provisioning.steps.hand_over import HandOver
 from control_plane.provisioning.steps.hold_back import HoldBack
 from control_plane.provisioning.steps.mark_server import MarkServer
+from control_plane.provisioning.steps.preflight import InspectServer, Preflight
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
 from control_plane.provisioning.steps.publish_server_dns import PublishServerDns, WithdrawServerDns
 from control_plane.provisioning.steps.revoke_agent import RevokeAgent
@@ -41,10 +42,12 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         CreateServer(),
         AwaitAgent(),
         PublishServerDns(),
+        Preflight(),
         ApplyConfiguration(raised_by="create_server"),
         VerifyMailFlow(),
         MarkServer(ServerStatus.READY),
     ),
+    "vps.preflight": (InspectServer(),),
     "vps.decommission": (
         DrainServer(),
         HandOver(),
@@ -79,6 +82,7 @@ _RESOLUTIONS: Mapping[str, Mapping[Cause, Resolution]] = {
         # The removal takes everything away itself.
         Cause.GONE: Resolution.STOP,
     },
+    "vps.preflight": dict.fromkeys(Cause, Resolution.STOP),
     "vps.decommission": dict.fromkeys(Cause, Resolution.ASK_PERSON),
     # What could not be done is told, and the server stays what it was.
     **{action.run_kind: dict.fromkeys(Cause, Resolution.STOP) for action in PowerAction},
@@ -99,6 +103,7 @@ _INBOX_REMEDY = "Put right what the reason names and resume the run, or have the
 #: removal was asked for must not stop the removal.
 _SERVERS_OF: Mapping[str, frozenset[ServerStatus]] = {
     "vps.provision": frozenset({ServerStatus.PROVISIONING}),
+    "vps.preflight": frozenset[ServerStatus](),
     # It is ready until it is empty.
     "vps.decommission": frozenset({ServerStatus.READY, ServerStatus.DELETING}),
     HOLD_KIND: frozenset(),

@@ -10,7 +10,16 @@ from fastapi import FastAPI
 from control_plane.clock import utc_now
 from control_plane.messages.together import AcceptsTogether
 from control_plane.providers.registry import build_providers
-from control_plane.rest import dns_records, inboxes, messages, queue, server_commands, server_operations, vps
+from control_plane.rest import (
+    dns_records,
+    inboxes,
+    messages,
+    preflight,
+    queue,
+    server_commands,
+    server_operations,
+    vps,
+)
 from control_plane.rest.body_limit import MAX_BODY
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
@@ -35,7 +44,11 @@ def make_app(settings: Settings) -> FastAPI:
     )
     # Routes are tried in this order: what is asked for most comes first.
     resources = [
-        resource.router for resource in (messages, vps, server_commands, server_operations, inboxes, dns_records, queue)
+        resource.router
+        for resource in (
+            *(messages, vps, server_commands, server_operations, preflight),
+            *(inboxes, dns_records, queue),
+        )
     ]
     app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY)
     app.state.parts = parts

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dns.reversename
 import pytest
 import yaml
 from sqlalchemy import Row, text
@@ -206,6 +207,7 @@ def world(
     monkeypatch.setattr(verify_mail_flow, "verify_mail_flow", lambda _: None)
     _ask_at(powerdns, monkeypatch)
     provider = FakeProvider()
+    _answer_as_published(provider, powerdns, monkeypatch)
     publisher = PowerDnsPublisher(powerdns.url, powerdns.key, f"ns1.{PLATFORM}")
     environment = Environment(system_database, {"fake": provider}, publisher, settings, SEALER)
     return World(system_database, tenant, provider, powerdns, Worker(system_database, pipelines(environment)))
@@ -223,6 +225,18 @@ def _ask_at(powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("control_plane.dns.verify.values_of", at_the_tests_port)
     monkeypatch.setattr("control_plane.dns.resolve.values_of", at_the_tests_port)
+
+
+def _answer_as_published(provider: FakeProvider, powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer the preflight from the provider's PTR records and the test's own name server."""
+
+    async def as_published(fqdn: str, record_type: str, nameservers: Sequence[str], _port: int) -> tuple[str, ...]:
+        if record_type == "PTR":
+            names = {dns.reversename.from_address(each).to_text(): name for each, name in provider.reverse_dns.items()}
+            return (names[fqdn],) if fqdn in names else ()
+        return await values_of(fqdn, record_type, nameservers, powerdns.dns_port)
+
+    monkeypatch.setattr("control_plane.preflight.reverse_dns.values_of", as_published)
 
 
 def _only_server(powerdns: PowerDns) -> str:
@@ -257,6 +271,7 @@ async def test_a_server_becomes_ready(world: World) -> None:
         "create_server",
         "await_agent",
         "publish_dns",
+        "preflight",
         "apply_configuration",
         "verify_mail_flow",
         "ready",

@@ -1,0 +1,361 @@
+"""The step `preflight`: real PostgreSQL, a real hub and its agent played, a provider and DNS in memory."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+from sqlalchemy import text
+
+from control_plane.dns.plan import PlannedChange, ZonePlan
+from control_plane.dns.records import DnsRecord
+from control_plane.embedded.redis import EmbeddedRedis
+from control_plane.pipelines.step import AskPerson, Cause, Done, Failed, Outcome, Run, Wait
+from control_plane.preflight.blocklists import LISTED_EXAMPLE, Blocklist, Severity
+from control_plane.preflight.inspection import Inspector
+from control_plane.preflight.resolvers import Resolvers
+from control_plane.preflight.results import PreflightReport, load_report
+from control_plane.providers.base import Capability, ProviderBusy, ProviderServer, ServerOrder
+from control_plane.provisioning.environment import Environment, StepContext
+from control_plane.provisioning.steps.preflight import InspectServer, Preflight
+from control_plane.provisioning.steps.publish_server_dns import PublishServerDns
+from control_plane.sealing import Sealer
+from control_plane.settings import Settings
+from protos.agent.v1.commands_pb2 import CommandResult
+from protos.agent.v1.link_pb2 import AgentMessage
+from tests.fakes.name_server import FakeNameServer, running_name_server
+from tests.fakes.provider import FakeProvider
+from tests.integration.database import FreshDatabase, SomeTenant
+from tests.integration.mail_rows import make_server
+from tests.integration.running_hub import AgentLink, RunningHub, running_hub
+
+ZONE, PROBE = "list.example", "mx.example:25"
+LIST = Blocklist(
+    name="The List",
+    zone=ZONE,
+    severity=Severity.REFUSE,
+    listed={"127.0.0.2": "spam"},
+    neighbours=0,
+    rules="Ask nicely.",
+    removal="https://list.example/off",
+)
+
+
+class PublishedZone:
+    """A DNS host: what it has, the name server answers."""
+
+    def __init__(self, names: FakeNameServer) -> None:
+        self.records: set[DnsRecord] = set()
+        self._names = names
+
+    def plan(self, zone: str, wanted: Collection[DnsRecord], written: Collection[DnsRecord], *_: object) -> ZonePlan:
+        after = (self.records - set(written)) | set(wanted)
+        changes = (PlannedChange("A", "@", frozenset(), frozenset()),) if after != self.records else ()
+        return ZonePlan(zone, changes, (), frozenset(wanted), after)
+
+    def apply(self, plan: ZonePlan) -> None:
+        after = cast("set[DnsRecord]", plan.instructions)
+        for record in self.records | after:
+            key = (record.fqdn, record.type)
+            self._names.records[key] = [each.value for each in after if (each.fqdn, each.type) == key]
+        self.records = after
+
+
+class OneAddressProvider(FakeProvider):
+    """A cloud that points its addresses for all to see, and gives a server one for good."""
+
+    def __init__(self, names: FakeNameServer) -> None:
+        super().__init__()
+        self.names = names
+        self.points = True
+
+    async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
+        await super().set_reverse_dns(name, ipv4_address, hostname)
+        if self.points:
+            self.names.point(ipv4_address, *([hostname] if hostname else []))
+
+
+class ManyAddressesProvider(OneAddressProvider):
+    """A cloud that gives another address when asked."""
+
+    capabilities = FakeProvider.capabilities | {Capability.REPLACE_ADDRESS}
+
+    def __init__(self, names: FakeNameServer) -> None:
+        super().__init__(names)
+        self.refused: list[set[str]] = []
+
+    async def replace_address(self, name: str, refused: Collection[str]) -> ProviderServer:
+        self._answer()
+        self.refused.append(set(refused))
+        free = (f"192.0.2.{last}" for last in range(1, 255))
+        server = replace(self.servers[name], ipv4_address=next(each for each in free if each not in refused))
+        self.servers[name] = server
+        return server
+
+
+@dataclass
+class Stage:
+    """One server that is being made, and everything around it."""
+
+    hub: RunningHub
+    tenant: SomeTenant
+    names: FakeNameServer
+    provider: OneAddressProvider
+    zone: PublishedZone
+    environment: Environment
+    vps_id: uuid.UUID
+
+    @property
+    def context(self) -> StepContext:
+        return StepContext(self.environment, Run(uuid.uuid4(), self.tenant.id, "vps.provision", self.vps_id, {}))
+
+    async def run(self) -> Outcome:
+        return await Preflight().run(self.context)
+
+    async def execute(self, statement: str, **values: object) -> None:
+        async with self.hub.database.system() as session:
+            names = {"id": self.vps_id} if ":id" in statement else {}
+            await session.execute(text(statement), {**names, **values})
+
+    async def address(self) -> str:
+        async with self.hub.database.system() as session:
+            query = text("SELECT host(ip_address) FROM vps_servers WHERE id = :id")
+            return str(await session.scalar(query, {"id": self.vps_id}))
+
+    async def report(self) -> PreflightReport:
+        async with self.hub.database.tenant(self.tenant.id) as session:
+            report = await load_report(session, self.tenant.id, self.vps_id)
+        assert report is not None
+        return report
+
+    def list_addresses(self, *addresses: str) -> None:
+        for address in addresses:
+            self.names.list_address(ZONE, address, "127.0.0.2")
+
+    @asynccontextmanager
+    async def agent(self, outcome: CommandResult.Outcome.ValueType, detail: str = "") -> AsyncIterator[None]:
+        """An agent that answers each command so."""
+
+        async def answer(link: AgentLink) -> None:
+            while True:
+                command = (await link.receive("command")).command
+                result = CommandResult(id=command.id, outcome=outcome, detail=detail)
+                await link.send(AgentMessage(command_result=result))
+
+        async with self.hub.linked(await self.hub.credentials(self.tenant.id, self.vps_id)) as link:
+            task = asyncio.create_task(answer(link))
+            yield
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def hub(database: FreshDatabase, redis_server: EmbeddedRedis, tmp_path: Path) -> AsyncIterator[RunningHub]:
+    async with running_hub(database, redis_server.url, tmp_path) as running:
+        yield running
+
+
+@asynccontextmanager
+async def staged(
+    hub: RunningHub, tenant: SomeTenant, kind: type[OneAddressProvider], probes: tuple[str, ...] = ()
+) -> AsyncIterator[Stage]:
+    """A server whose agent has connected and whose records are published."""
+    async with running_name_server() as names:
+        names.list_address(ZONE, LISTED_EXAMPLE, "127.0.0.2")
+        provider, zone = kind(names), PublishedZone(names)
+        settings = Settings.model_validate({"state_dir": "/nowhere", "address_attempts": 2})
+        environment = Environment(hub.database, {"local": provider}, zone, settings, Sealer(bytes(32)))
+        inspector = Inspector(Resolvers(["127.0.0.1"], names.port), (LIST,), probes, 10, asks_about_all=True)
+        object.__setattr__(environment, "inspector", inspector)
+        vps_id = await make_server(hub.database, tenant, status="provisioning")
+        made = await provider.create(ServerOrder(f"pm-{vps_id.hex[:12]}", "", "", "", "", ()))
+        stage = Stage(hub, tenant, names, provider, zone, environment, vps_id)
+        await stage.execute(
+            "UPDATE vps_servers SET ip_address = CAST(:ip AS inet) WHERE id = :id", ip=made.ipv4_address
+        )
+        assert isinstance(await PublishServerDns().run(stage.context), Done)
+        yield stage
+
+
+@pytest.fixture
+async def stage(hub: RunningHub, tenant: SomeTenant) -> AsyncIterator[Stage]:
+    async with staged(hub, tenant, ManyAddressesProvider) as made:
+        yield made
+
+
+@pytest.fixture
+async def simple(hub: RunningHub, tenant: SomeTenant) -> AsyncIterator[Stage]:
+    async with staged(hub, tenant, OneAddressProvider) as made:
+        yield made
+
+
+@pytest.fixture
+async def probed(hub: RunningHub, tenant: SomeTenant) -> AsyncIterator[Stage]:
+    async with staged(hub, tenant, OneAddressProvider, (PROBE,)) as made:
+        yield made
+
+
+async def test_a_server_that_is_fit_goes_on_and_what_was_found_is_kept(stage: Stage) -> None:
+    outcome = await stage.run()
+    assert isinstance(outcome, Done)
+    assert outcome.result["passed"] == 2
+    assert outcome.result["unknown"] == [
+        "no host to try is named (PENGUIN_PORT25_PROBE), so whether mail can leave the server is not known",
+        "the server's clock was not measured yet",
+    ]
+    report = await stage.report()
+    assert (report.verdict, report.address) == ("unknown", "192.0.2.1")
+    assert [(check.kind, check.verdict) for check in report.checks] == [
+        ("clock", "unknown"),
+        ("port_25", "unknown"),
+        ("blocklist", "passed"),
+        ("reverse_dns", "passed"),
+    ]
+
+
+async def test_an_agent_that_reads_a_greeting_proves_the_port_open(probed: Stage) -> None:
+    async with probed.agent(CommandResult.OUTCOME_DONE):
+        assert isinstance(await probed.run(), Done)
+
+
+async def test_a_closed_port_asks_a_person_with_the_words_to_send(probed: Stage) -> None:
+    async with probed.agent(CommandResult.OUTCOME_FAILED, "mx.example did not answer within 10 s"):
+        outcome = await probed.run()
+    assert isinstance(outcome, AskPerson)
+    assert outcome.reason == (
+        "mail cannot leave the server: mx.example:25 was not reached from the server:"
+        " mx.example did not answer within 10 s"
+    )
+    assert "Please open outgoing port 25" in outcome.remedy
+    assert "192.0.2.1" in outcome.remedy
+    assert outcome.seconds == 900.0
+    assert (await probed.report()).verdict == "failed"
+
+
+async def test_an_agent_too_old_to_try_is_not_held_against_its_server(probed: Stage) -> None:
+    async with probed.agent(CommandResult.OUTCOME_REFUSED, "not known"):
+        assert isinstance(await probed.run(), Done)
+
+
+async def test_an_agent_that_does_not_answer_is_waited_for(probed: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_plane.preflight.port_25._PATIENCE_SECONDS", 0.0)
+    outcome = await probed.run()
+    assert isinstance(outcome, Wait)
+    assert "has not answered yet" in outcome.reason
+
+
+async def test_a_clock_that_is_off_is_waited_for(stage: Stage) -> None:
+    await stage.execute("UPDATE vps_servers SET clock_offset_ms = -60000 WHERE id = :id")
+    outcome = await stage.run()
+    assert isinstance(outcome, Wait)
+    assert outcome.reason == "the server's clock is 60.0 s behind ours, more than 10 s"
+
+
+async def test_a_listed_address_is_given_back_for_the_next(stage: Stage) -> None:
+    stage.list_addresses("192.0.2.1")
+    assert isinstance(await stage.run(), Wait)
+    assert isinstance(await stage.run(), Wait)
+    assert await stage.address() == "192.0.2.2"
+    waiting = await stage.run()
+    assert isinstance(waiting, Wait)
+    assert waiting.reason == "the server has not applied the configuration for its new address yet"
+    (host,) = {record.fqdn for record in stage.zone.records if record.type == "A"}
+    assert {record.value for record in stage.zone.records if record.type == "A"} == {"192.0.2.2"}
+    assert stage.provider.reverse_dns["192.0.2.2"] == host
+    await stage.execute(
+        "UPDATE vps_servers SET applied_version = desired_version, mail_server_status = 'running' WHERE id = :id"
+    )
+    assert isinstance(await stage.run(), Done)
+
+
+async def test_a_provider_that_is_busy_while_it_replaces_is_waited_for(stage: Stage) -> None:
+    stage.list_addresses("192.0.2.1")
+    await stage.run()
+    stage.provider.busy_for = 1
+    assert await stage.run() == Wait("the provider: too many requests", ProviderBusy("").seconds)
+    assert await stage.address() == "192.0.2.1"
+    await stage.run()
+    assert await stage.address() == "192.0.2.2"
+
+
+async def test_after_so_many_addresses_a_person_is_asked(stage: Stage) -> None:
+    stage.list_addresses(*(f"192.0.2.{last}" for last in range(1, 10)))
+    for _ in range(4):
+        assert isinstance(await stage.run(), Wait)
+    outcome = await stage.run()
+    assert isinstance(outcome, AskPerson)
+    assert outcome.reason.startswith("the server's address is no good after 2 others: listed by The List: spam.")
+    assert await stage.address() == "192.0.2.3"
+
+
+async def test_an_address_that_was_refused_for_another_server_is_not_taken_again(stage: Stage) -> None:
+    stage.list_addresses("192.0.2.1")
+    await stage.execute(
+        "INSERT INTO refused_addresses (provider, address, vps_id, reason, refused_at) VALUES"
+        " ('local', '192.0.2.2', gen_random_uuid(), 'x', now()), ('other', '192.0.2.3', gen_random_uuid(), 'x', now()),"
+        " ('local', '192.0.2.4', gen_random_uuid(), 'x', now() - interval '31 days')"
+    )
+    await stage.run()
+    await stage.run()
+    assert await stage.address() == "192.0.2.3"
+    assert isinstance(stage.provider, ManyAddressesProvider)
+    assert stage.provider.refused == [{"192.0.2.1", "192.0.2.2"}]
+
+
+async def test_a_provider_with_one_address_asks_a_person_and_the_list_may_relent(simple: Stage) -> None:
+    simple.list_addresses("192.0.2.1")
+    outcome = await simple.run()
+    assert isinstance(outcome, AskPerson)
+    assert "https://list.example/off" in outcome.reason
+    assert outcome.remedy.startswith("fake gives a server no other address.")
+    simple.names.records.pop(next(key for key in simple.names.records if key[0] == f"1.2.0.192.{ZONE}"))
+    object.__setattr__(
+        simple.environment.inspector, "resolvers", Resolvers(["127.0.0.1"], simple.names.port)
+    )  # Its answer has run out.
+    assert isinstance(await simple.run(), Done)
+
+
+async def test_a_missing_ptr_is_waited_for_before_the_address_is_blamed(stage: Stage) -> None:
+    stage.names.point("192.0.2.1")
+    stage.provider.points = False
+    outcome = await stage.run()
+    assert isinstance(outcome, Wait)
+    assert "192.0.2.1 has no PTR record" in outcome.reason
+    await stage.execute("UPDATE preflight_results SET since = now() - interval '2 hours' WHERE vps_id = :id")
+    outcome = await stage.run()
+    assert isinstance(outcome, Wait)
+    assert outcome.reason.startswith("another address is got for the server: 192.0.2.1 has no PTR record")
+    stage.provider.points = True
+    await stage.run()
+    assert await stage.address() == "192.0.2.2"
+
+
+async def test_the_time_since_when_something_fails_is_kept_while_it_does(stage: Stage) -> None:
+    stage.names.point("192.0.2.1")
+    for _ in range(2):
+        await stage.run()
+    first = (await stage.report()).checks[0]
+    assert (first.verdict, first.since < first.checked_at) == ("failed", True)
+    await stage.execute("UPDATE vps_servers SET ip_address = '192.0.2.77' WHERE id = :id")
+    await stage.run()
+    (moved,) = [check for check in (await stage.report()).checks if check.kind == "reverse_dns"]
+    assert (moved.about, moved.since) == ("192.0.2.77", moved.checked_at)
+
+
+async def test_a_server_that_is_to_go_is_looked_at_no_more(stage: Stage) -> None:
+    await stage.execute("UPDATE vps_servers SET status = 'deleting' WHERE id = :id")
+    assert await stage.run() == Failed("the server's removal was asked for", Cause.GONE)
+
+
+async def test_a_server_in_use_is_looked_at_and_left_as_it_is(stage: Stage) -> None:
+    await stage.execute("UPDATE vps_servers SET status = 'ready' WHERE id = :id")
+    stage.list_addresses("192.0.2.1")
+    outcome = await InspectServer().run(stage.context)
+    assert isinstance(outcome, Done)
+    assert outcome.result["failed"][0].startswith("listed by The List")
+    assert await stage.address() == "192.0.2.1"
+    assert (await stage.report()).verdict == "failed"
