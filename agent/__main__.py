@@ -32,6 +32,7 @@ from agent.configuration.configurator import Configurator
 from agent.health import problems
 from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog
+from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.postfix_queue import queued_among
 from agent.metrics.report import Reporter
@@ -88,6 +89,7 @@ async def run(settings: Settings, version: str) -> None:
         interval=lambda: uplink.report_interval,
         relay=partial(_relay_health, journal, relay),
         certificates=certificates,
+        certificate_issue=CertificateIssueFile(settings.certificate_status),
         agent_version=version,
     )
     supervisor.add("watchdog", partial(keep_watchdog, uplink.first_tried))

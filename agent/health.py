@@ -23,6 +23,8 @@ def problems(report: HealthReport) -> tuple[str, ...]:
         found.append("memory is nearly used up")
     found += [f"{unit.name} failed" for unit in report.units if unit.active_state == "failed"]
     found += [sentence for served in report.certificates if (sentence := _certificate_problem(served, report.at_ms))]
+    if report.certificate_issue.failures:
+        found.append(f"no certificate was got ({report.certificate_issue.state})")
     if report.HasField("relay") and not report.relay.redis_connected:
         found.append("the queue cannot be reached")
     if report.relay.journal_fault:

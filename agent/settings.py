@@ -28,6 +28,8 @@ class Settings:
     #: The root half listens here (penguin-configure.socket).
     configure_socket: Path = Path("/run/penguin/configure.sock")
     mail_log: Path = Path("/var/log/mail.log")
+    #: How it stands with the authority's certificate, written by penguin-certificates.
+    certificate_status: Path = Path("/var/lib/penguin-certificates/status.json")
 
     @property
     def join_file(self) -> Path:

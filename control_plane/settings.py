@@ -49,6 +49,13 @@ class Settings(BaseSettings):
     #: PowerDNS HTTP API for publishing.
     powerdns_url: str = "http://10.77.0.53:8081"
     powerdns_api_key: SecretStr = SecretStr("")
+    #: ACME directory (RFC 8555) of the authority that issues servers' certificates; empty: each shows one that it has
+    #: signed itself, which other mail servers take (RFC 7435) and mail programs warn of.
+    acme_directory: str = ""
+    #: Where that authority writes to, such as when it will stop serving us.
+    acme_email: str = "postmaster@penguin.example"
+    #: What servers trust for the directory's own HTTPS, a PEM file; unset for what their operating system trusts.
+    acme_roots_file: Path | None = None
     #: Seconds a lease lasts, and the clock tolerance added before a send is leased again.
     lease_seconds: int = 300
     lease_tolerance_seconds: int = 30

@@ -1,8 +1,10 @@
 """Where things lie on a mail server: the names that two services, or a service and the agent, must agree on."""
 
-#: The served certificate chain and its key (PEM), read by Postfix and Dovecot.
-TLS_CHAIN = "/etc/penguin/tls/fullchain.pem"
-TLS_KEY = "/etc/penguin/tls/privkey.pem"
+#: The served key and its certificate chain (PEM) in one file, read by Postfix and Dovecot: replaced by one rename, so
+#: that no process that starts meanwhile finds a certificate without its key.
+TLS_PAIR = "/etc/penguin/tls/served.pem"
+#: Which certificate is to be had from whom; written with the configuration, read by whoever asks the authority.
+CERTIFICATE_ORDER = "/etc/penguin/tls/order.json"
 
 #: Milters listen on Unix sockets: one on TCP stalls 44-90 ms on each message (Nagle against delayed ACK).
 OPENDKIM_SOCKET = "/run/opendkim/opendkim.sock"

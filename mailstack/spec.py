@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from mailstack.syntax import (
     InvalidSpec,
     require_address,
+    require_certificates,
+    require_directory_url,
     require_domain,
     require_ipv4,
     require_outside_address,
@@ -113,8 +115,28 @@ class ProbeMailbox:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateAuthority:
+    """Who issues the server's certificate, over ACME (RFC 8555).
+
+    `roots_pem` are trusted for the directory's own HTTPS, in place of the operating system's; empty for those.
+    """
+
+    directory_url: str
+    account_email: str
+    roots_pem: bytes = b""
+
+    def __post_init__(self) -> None:
+        require_directory_url(self.directory_url)
+        require_outside_address(self.account_email)
+        require_certificates(self.roots_pem)
+
+
+@dataclass(frozen=True, slots=True)
 class MailServerSpec:
-    """One server. `hostname` is fully qualified and equals the PTR of `ipv4_address`; nameservers are addresses."""
+    """One server. `hostname` is fully qualified and equals the PTR of `ipv4_address`; nameservers are addresses.
+
+    Without an authority the server shows a certificate that it has signed itself.
+    """
 
     hostname: str
     ipv4_address: str
@@ -124,6 +146,7 @@ class MailServerSpec:
     aliases: tuple[Alias, ...]
     probe: ProbeMailbox
     sending_addresses: tuple[SendingAddress, ...] = ()
+    authority: CertificateAuthority | None = None
 
     def __post_init__(self) -> None:
         require_domain(self.hostname)

@@ -19,6 +19,12 @@ _ARGON2ID = re.compile(
 _PKCS8_PEM = re.compile(rb"-----BEGIN PRIVATE KEY-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END PRIVATE KEY-----\n")
 _PROBE_PASSWORD = re.compile(r"[!-~]{16,128}")
 
+_DIRECTORY_URL = re.compile(r"https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*/?")
+_CERTIFICATES_PEM = re.compile(
+    rb"(?:-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END CERTIFICATE-----\n)*"
+)
+
+_URL_OCTETS = 500
 #: RFC 1035 §2.3.4 without the trailing dot, and RFC 5321 §4.5.3.1.1.
 _DOMAIN_OCTETS = 253
 _LOCAL_PART_OCTETS = 64
@@ -70,6 +76,18 @@ def require_probe_password(password: str) -> None:
     """Accept 16 to 128 printable ASCII characters without spaces; it is made by machine."""
     if not _PROBE_PASSWORD.fullmatch(password):
         raise InvalidSpec("the probe's password is not 16 to 128 printable ASCII characters")
+
+
+def require_directory_url(url: str) -> None:
+    """Accept the address of an ACME directory (RFC 8555 §7.1.1): HTTPS, without a user, a query or a fragment."""
+    if len(url) > _URL_OCTETS or not _DIRECTORY_URL.fullmatch(url):
+        raise InvalidSpec(f"{url!r} is not the https:// URL of an ACME directory")
+
+
+def require_certificates(certificates_pem: bytes) -> None:
+    """Accept any number of certificates in PEM, none among them."""
+    if not _CERTIFICATES_PEM.fullmatch(certificates_pem):
+        raise InvalidSpec("the roots to trust are not certificates in PEM")
 
 
 def require_ipv4(address: str) -> None:

@@ -6,7 +6,12 @@ from pathlib import Path
 from agent.configuration import wire
 from protos.agent.v1.root_half_pb2 import RootAnswer, RootRequest
 
-_ANSWERS = {"desired_state": "configuration_result", "command": "command_result", None: None}
+_ANSWERS = {
+    "desired_state": "configuration_result",
+    "command": "command_result",
+    "certificate_pair": "configuration_result",
+    None: None,
+}
 
 
 async def ask_root_half(socket: Path, request: RootRequest, seconds: float) -> RootAnswer:

@@ -1,9 +1,9 @@
 """penguin-configure: makes the server what a desired state says.
 
 systemd starts it when the network half connects to /run/penguin/configure.sock, and hands the listening socket over as
-descriptor 3 (sd_listen_fds(3)). One connection is one request, a desired state or a command, and one answer
-(`wire.py`). Requests are served one after the other. Without one for `IDLE_SECONDS` it exits: root's memory is not held
-for what happens once a day.
+descriptor 3 (sd_listen_fds(3)). One connection is one request (a desired state, a command or an issued certificate) and
+one answer (`wire.py`). Requests are served one after the other. Without one for `IDLE_SECONDS` it exits: root's memory
+is not held for what happens once a day.
 
 SECURITY: runs as root. Only root and the user penguin-agent are heard (SO_PEERCRED, beside the socket's mode). The
 request is untrusted: its values are refused unless they fit `mailstack/syntax.py`, and paths and commands are never
@@ -27,10 +27,12 @@ from google.protobuf.message import DecodeError
 from agent.configuration import wire
 from agent.configuration.deeds import perform
 from agent.configuration.translate import to_spec
+from mailstack.apply.certificate import install
 from mailstack.apply.converge import ConvergeOutcome, Outcome, converge, recover
 from mailstack.apply.host import Host, LinuxHost
+from mailstack.certificates.pair import Pair
 from mailstack.syntax import InvalidSpec
-from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
+from protos.agent.v1.configuration_pb2 import CertificatePair, ConfigurationResult, DesiredState
 from protos.agent.v1.root_half_pb2 import RootAnswer, RootRequest
 
 IDLE_SECONDS = 30.0
@@ -76,6 +78,8 @@ def answer(request: RootRequest, host: Host) -> RootAnswer:
             return RootAnswer(configuration_result=result)
         case "command":
             return RootAnswer(command_result=perform(request.command, host))
+        case "certificate_pair":
+            return RootAnswer(configuration_result=serve_certificate(request.certificate_pair, host))
         case _:
             raise wire.BadFrame("the request asks nothing that is known here")
 
@@ -111,6 +115,20 @@ def apply(state: DesiredState, converge_to: Callable[..., ConvergeOutcome]) -> C
         detail=outcome.detail,
         touched=[service.value for service in outcome.touched],
         files_sha256=outcome.files_sha256,
+        seconds=seconds,
+    )
+
+
+def serve_certificate(pair: CertificatePair, host: Host) -> ConfigurationResult:
+    """Let the mail server show an issued certificate, and put the outcome into the wire's words."""
+    started = time.monotonic()
+    outcome = install(Pair(pair.chain_pem, pair.key_pem), host)
+    seconds = time.monotonic() - started
+    _log.info("an issued certificate: %s in %.2f s: %s", outcome.outcome.value, seconds, outcome.detail)
+    return ConfigurationResult(
+        outcome=_OUTCOMES[outcome.outcome],
+        detail=outcome.detail,
+        touched=[service.value for service in outcome.touched],
         seconds=seconds,
     )
 

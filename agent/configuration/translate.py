@@ -3,7 +3,16 @@
 Imported by the root half only; the network half passes the message on unread.
 """
 
-from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec, ProbeMailbox, SendingAddress
+from mailstack.spec import (
+    Alias,
+    CertificateAuthority,
+    DkimKey,
+    Mailbox,
+    MailDomain,
+    MailServerSpec,
+    ProbeMailbox,
+    SendingAddress,
+)
 from protos.agent.v1 import configuration_pb2
 
 
@@ -20,7 +29,12 @@ def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
         sending_addresses=tuple(
             SendingAddress(each.ipv4_address, each.hostname, tuple(each.senders)) for each in server.sending_addresses
         ),
+        authority=_authority(server.authority) if server.HasField("authority") else None,
     )
+
+
+def _authority(authority: configuration_pb2.CertificateAuthority) -> CertificateAuthority:
+    return CertificateAuthority(authority.directory_url, authority.account_email, authority.roots_pem)
 
 
 def _domain(domain: configuration_pb2.MailDomain) -> MailDomain:

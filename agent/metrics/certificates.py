@@ -44,12 +44,21 @@ class CertificateWatch:
     def __init__(self, doors: Sequence[Door] = DOORS) -> None:
         self.served: list[ServedCertificate] = []
         self._doors = doors
+        self._look_again = asyncio.Event()
+
+    def look_again(self) -> None:
+        """Look soon, for another certificate may be served now."""
+        self._look_again.set()
 
     async def run(self) -> None:
         """Look again and again."""
         while True:
+            self._look_again.clear()
             self.served = [await look_at(door) for door in self._doors]
-            await asyncio.sleep(INTERVAL_AFTER_ERROR if any(seen.error for seen in self.served) else INTERVAL)
+            pause = INTERVAL_AFTER_ERROR if any(seen.error for seen in self.served) else INTERVAL
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._look_again.wait()
 
 
 async def look_at(door: Door) -> ServedCertificate:

@@ -1,9 +1,10 @@
-"""Puts the samples of all collectors into one health report, again and again, and soon after a unit changed."""
+"""Puts the samples of all collectors into one health report, again and again, and soon after something changed."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.disk import read_disks
 from agent.metrics.due import Due
@@ -20,7 +21,7 @@ LOOK = 1.0
 
 
 class Reporter:
-    """Publishes a report every `interval()` seconds, and when a unit was started or stopped."""
+    """Publishes a report every `interval()` seconds, when a unit was started or stopped, and on certificate news."""
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class Reporter:
         interval: Callable[[], float],
         relay: Callable[[], Awaitable[Relay]],
         certificates: CertificateWatch,
+        certificate_issue: CertificateIssueFile,
         agent_version: str,
     ) -> None:
         self._publish = publish
         self._interval = interval
         self._relay = relay
         self._certificates = certificates
+        self._certificate_issue = certificate_issue
         self._agent_version = agent_version
         self._queue: PostfixQueue | None = None
         self._queue_due = 0.0
@@ -44,6 +47,9 @@ class Reporter:
         due, changes = Due(), UnitChanges()
         while True:
             if changes.seen():
+                due.changed(time.monotonic())
+            if self._certificate_issue.seen_change():
+                self._certificates.look_again()
                 due.changed(time.monotonic())
             if due.is_due(time.monotonic()):
                 started = time.monotonic()
@@ -63,6 +69,7 @@ class Reporter:
             units=units,
             certificates=self._certificates.served,
             relay=await self._relay(),
+            certificate_issue=self._certificate_issue.issue,
         )
 
     async def _look_at_queue(self, *, running: bool) -> None:

@@ -50,7 +50,15 @@ MACHINE = "x86_64"
 INSTALL_DIR = Path("/opt/penguin-agent")
 UNIT_DIR = Path("/etc/systemd/system")
 SYSUSERS_DIR = Path("/etc/sysusers.d")
-UNITS = ("penguin-agent.service", "penguin-configure.service", "penguin-configure.socket")
+UNITS = (
+    *("penguin-agent.service", "penguin-configure.service", "penguin-configure.socket"),
+    *("penguin-certificates.service", "penguin-certificates.path", "penguin-certificates.timer"),
+)
+#: What starts with the server; the others are started by these.
+ENABLED_UNITS = (
+    *("penguin-configure.socket", "penguin-certificates.path", "penguin-certificates.timer"),
+    "penguin-agent.service",
+)
 SYSUSERS = "penguin-agent.sysusers.conf"
 #: Where a distribution keeps its units.
 VENDOR_UNIT_DIR = Path("/lib/systemd/system")
@@ -58,7 +66,11 @@ VENDOR_UNIT_DIR = Path("/lib/systemd/system")
 POSTFIX_DROP_IN = "postfix-restart.conf"
 AGENT_USER = "penguin-agent"
 #: Commands of a release and the modules whose `main` they call.
-LAUNCHERS = {"penguin-agent": "agent.__main__", "penguin-configure": "agent.configuration.root_half"}
+LAUNCHERS = {
+    "penguin-agent": "agent.__main__",
+    "penguin-configure": "agent.configuration.root_half",
+    "penguin-certificates": "agent.acme.issue",
+}
 PACKAGES = (
     "postfix",
     "dovecot-core",
@@ -68,6 +80,7 @@ PACKAGES = (
     "opendkim",
     "opendkim-tools",
     "opendmarc",
+    "certbot",
 )
 #: A server may boot before it has a network, and before its control plane answers: seconds to go on trying.
 DOWNLOAD_PATIENCE = 600.0
@@ -392,16 +405,15 @@ def switch_to(release: Path) -> bool:
 def start_units(*, restart: bool) -> None:
     """Enable and (re)start the agent. Its unit is ready once it tried the link, whether or not that is up."""
     say("starting the agent")
-    enabled = ["penguin-configure.socket", "penguin-agent.service"]
     if not restart:
-        run(["systemctl", "start", *enabled])
+        run(["systemctl", "start", *ENABLED_UNITS])
         return
     # None of ours has a System V twin, and looking for them takes seconds.
     without_sysv = {**os.environ, "SYSTEMCTL_SKIP_SYSV": "1"}
-    run(["systemctl", "enable", "--no-reload", *enabled], environment=without_sysv)
+    run(["systemctl", "enable", "--no-reload", *ENABLED_UNITS], environment=without_sysv)
     run(["systemctl", "daemon-reload"])
     run(["systemctl", "stop", "penguin-configure.service"])
-    run(["systemctl", "restart", *enabled])
+    run(["systemctl", "restart", *ENABLED_UNITS])
 
 
 def remove_old_releases(release: Path) -> None:

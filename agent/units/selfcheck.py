@@ -1,18 +1,19 @@
 """penguin-agent selfcheck: whether this release can run on this server, before anything is switched to it.
 
-Imports both halves, so a missing or broken dependency shows, and reads what came with the server's user-data. It runs
-in a process of its own, for the network half never loads the root half's libraries. Status 0 means yes; otherwise one
-line says why not.
+Imports all three programs, so a missing or broken dependency shows, and reads what came with the server's user-data. It
+runs in a process of its own, for the network half never loads the root half's libraries. Status 0 means yes; otherwise
+one line says why not.
 """
 
 import ssl
 import sys
 
 from agent import __main__ as network_half
+from agent.acme import issue
 from agent.configuration import root_half
 from agent.settings import Settings, SettingsError, read_join
 
-HALVES = (network_half.main, root_half.main)
+PROGRAMS = (network_half.main, root_half.main, issue.main)
 
 
 def main() -> int:

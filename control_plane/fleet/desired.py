@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.errors import Conflict, NotFound
 from control_plane.sealing import Sealer
 from protos.agent.v1.configuration_pb2 import (
+    CertificateAuthority,
     DesiredState,
     DkimKey,
     Mailbox,
@@ -72,10 +73,15 @@ async def desired_version(session: AsyncSession, vps_id: uuid.UUID) -> int:
 
 
 async def load_desired_state(
-    session: AsyncSession, vps_id: uuid.UUID, sealer: Sealer, nameservers: Sequence[str]
+    session: AsyncSession,
+    vps_id: uuid.UUID,
+    sealer: Sealer,
+    nameservers: Sequence[str],
+    authority: CertificateAuthority | None = None,
 ) -> DesiredState:
     """Return what the server should be; system role, since it opens sealed keys.
 
+    Its certificate comes from `authority`, or is its own where there is none.
     Raises `NotFound`, `Conflict` while the server has no address yet, and `SealBroken`.
     """
     server = (await session.execute(_SERVER, {"vps": vps_id})).mappings().one_or_none()
@@ -91,6 +97,7 @@ async def load_desired_state(
             hostname=server["hostname"],
             ipv4_address=server["ipv4_address"],
             nameservers=nameservers,
+            authority=authority,
             domains=_domains(keys, sealer),
             mailboxes=[Mailbox(address=address, password_hash=hashed) for address, hashed in mailboxes],
             probe=_probe(vps_id, server, sealer),

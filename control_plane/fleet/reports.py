@@ -53,6 +53,9 @@ async def record_report(
     Raises `InvalidInput` when the report holds what no server can mean.
     """
     row = {"vps": vps_id, "reported_at": moment(report.at_ms), "report": _as_json(report)}
+    for at_ms in (report.certificate_issue.last_attempt_ms, report.certificate_issue.next_attempt_ms):
+        # Shown as times later.
+        moment(at_ms)
     await session.execute(_KEEP_REPORT, row)
     seen = {
         "vps": vps_id,

@@ -28,7 +28,7 @@ from db.notifications import DATABASE_AWAY
 from db.session import Database
 from db.undisturbed import undisturbed
 from protos.agent.v1.commands_pb2 import Command, CommandResult
-from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
+from protos.agent.v1.configuration_pb2 import CertificateAuthority, ConfigurationResult, DesiredState
 from protos.agent.v1.delivery_pb2 import DeliveryEvents
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, QueueAccess, Welcome
 from protos.agent.v1.telemetry_pb2 import HealthReport
@@ -50,6 +50,8 @@ class Resources:
     grant_queue_access: Callable[[uuid.UUID], Awaitable[QueueAccess]]
     nameservers: tuple[str, ...]
     report_interval_seconds: float
+    #: Who issues servers' certificates, if anybody.
+    authority: CertificateAuthority | None = None
     clock: Clock = utc_now
 
 
@@ -186,7 +188,11 @@ class Conversation:
                 return None
             try:
                 return await load_desired_state(
-                    database, self._session.vps_id, self._resources.sealer, self._resources.nameservers
+                    database,
+                    self._session.vps_id,
+                    self._resources.sealer,
+                    self._resources.nameservers,
+                    self._resources.authority,
                 )
             except (Conflict, SealBroken) as unready:
                 # Whoever mends it raises the version, and we are notified. Until then the link serves for the rest.

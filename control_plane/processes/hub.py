@@ -35,6 +35,7 @@ from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
 from db.notifications import listen
 from db.session import Database
+from protos.agent.v1.configuration_pb2 import CertificateAuthority
 from protos.agent.v1.enrolment_pb2_grpc import add_EnrolmentServicer_to_server
 from protos.agent.v1.link_pb2_grpc import add_LinkServicer_to_server
 
@@ -42,6 +43,8 @@ from protos.agent.v1.link_pb2_grpc import add_LinkServicer_to_server
 CHANNEL = "desired_state"
 #: Seconds for calls that are being answered when the hub is told to end.
 _GRACE_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 async def serve(settings: Settings, serving: Callable[[], object], stopped: asyncio.Event) -> None:
@@ -64,11 +67,24 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
             ),
             nameservers=settings.nameservers,
             report_interval_seconds=settings.report_interval_seconds,
+            authority=certificate_authority(settings),
         )
         await _serve_agents(settings, resources, authority, serving, stopped)
     finally:
         await redis.aclose()
         await database.close()
+
+
+def certificate_authority(settings: Settings) -> CertificateAuthority | None:
+    """Return who issues servers' certificates by the settings; raise `OSError` when its roots cannot be read."""
+    if not settings.acme_directory:
+        _log.info("PENGUIN_ACME_DIRECTORY is not set: servers show certificates that they have signed themselves")
+        return None
+    return CertificateAuthority(
+        directory_url=settings.acme_directory,
+        account_email=settings.acme_email,
+        roots_pem=settings.acme_roots_file.read_bytes() if settings.acme_roots_file else b"",
+    )
 
 
 async def _serve_agents(

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
+from control_plane.fleet.reports import moment
 from control_plane.fleet.servers import ServerHealth, server_health
 from control_plane.provisioning.draining import HOLD_KIND, drain_progress
 from control_plane.provisioning.power import POWER_KINDS
@@ -107,10 +108,26 @@ class DrainView(BaseModel):
     oldest_seconds: float | None
 
 
+class CertificateView(BaseModel):
+    """How it stands with the authority's certificate, as the server last told.
+
+    `state` is self_signed, asking, issued, unreachable, limited, refused, spent, not_taken or failed; `detail` says it
+    in a sentence. Whatever it is, the server goes on showing the certificate that it has.
+    """
+
+    state: str
+    detail: str
+    last_attempt_at: dt.datetime | None
+    next_attempt_at: dt.datetime | None
+    attempts_today: int
+    failures: int
+
+
 class ServerDetail(ServerView):
     """A server with its health, the run that made or removes it, and the last thing that was done to it otherwise."""
 
     reachable: bool
+    certificate: CertificateView | None
     clock: ClockView | None
     last_report: ReportView | None
     provisioning: RunView | None
@@ -165,6 +182,7 @@ async def get_server(vps_id: uuid.UUID, request: Request, access: _Reading) -> S
     return ServerDetail(
         **ServerView.model_validate(server).model_dump(),
         reachable=health is not None and health.reachable,
+        certificate=_certificate(health),
         clock=_clock(health, parts_of(request).settings.clock_tolerance_seconds),
         last_report=_report(health),
         provisioning=await load_last_run(access.session, access.scope, vps_id, LIFE_KINDS),
@@ -205,6 +223,20 @@ def _clock(health: ServerHealth | None, tolerance_seconds: int) -> ClockView | N
     offset = health.clock_offset_ms / 1000
     return ClockView(
         offset_seconds=offset, measured_at=health.clock_measured_at, in_tolerance=abs(offset) <= tolerance_seconds
+    )
+
+
+def _certificate(health: ServerHealth | None) -> CertificateView | None:
+    if health is None or health.report is None or not health.report.HasField("certificate_issue"):
+        return None
+    issue = health.report.certificate_issue
+    return CertificateView(
+        state=issue.state,
+        detail=issue.detail,
+        last_attempt_at=moment(issue.last_attempt_ms) if issue.last_attempt_ms else None,
+        next_attempt_at=moment(issue.next_attempt_ms) if issue.next_attempt_ms else None,
+        attempts_today=issue.attempts_today,
+        failures=issue.failures,
     )
 
 

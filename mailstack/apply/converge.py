@@ -28,6 +28,7 @@ from mailstack.apply.desired import desired_files, digest, recorded_paths
 from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import ORDER, TABLE_SUFFIX, Plan, make_plan
 from mailstack.apply.staging import Refused, stage_and_check
+from mailstack.certificates.pair import unpack
 from mailstack.rendered_file import OnChange, RenderedFile, Service
 from mailstack.spec import MailServerSpec
 
@@ -113,4 +114,4 @@ def _write(host: Host, writes: tuple[RenderedFile, ...], plan: Plan) -> None:
 
 
 def _certificate(desired: tuple[RenderedFile, ...]) -> bytes:
-    return next(file.content for file in desired if file.path == layout.TLS_CHAIN)
+    return unpack(next(file.content for file in desired if file.path == layout.TLS_PAIR)).chain_pem

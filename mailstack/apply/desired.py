@@ -8,7 +8,8 @@ from mailstack import layout
 from mailstack.addresses.render import render as render_addresses
 from mailstack.apply.host import CommandFailed, Host
 from mailstack.certificates import self_signed
-from mailstack.certificates.render import render as render_certificate
+from mailstack.certificates.pair import Pair, unpack
+from mailstack.certificates.render import render_order, render_pair
 from mailstack.dovecot.render import render as render_dovecot
 from mailstack.opendkim.render import render as render_opendkim
 from mailstack.opendmarc.render import render as render_opendmarc
@@ -36,7 +37,11 @@ def desired_files(spec: MailServerSpec, host: Host) -> tuple[RenderedFile, ...]:
     The certificate that is served stays while it is good; otherwise a new one is made.
     """
     platform = look_at_platform(host)
-    files = [*_certificate(spec, host), *(file for render in _RENDERERS for file in render(spec, platform))]
+    files = [
+        render_pair(_served(spec, host)),
+        *render_order(spec),
+        *(file for render in _RENDERERS for file in render(spec, platform)),
+    ]
     record = json.dumps(sorted(file.path for file in files), indent=1).encode()
     return (*files, RenderedFile(RECORD, record, (), mode=0o600))
 
@@ -56,11 +61,11 @@ def digest(files: Collection[RenderedFile]) -> str:
     return total.hexdigest()
 
 
-def _certificate(spec: MailServerSpec, host: Host) -> tuple[RenderedFile, ...]:
-    chain, key = host.read(layout.TLS_CHAIN), host.read(layout.TLS_KEY)
-    if chain and key and self_signed.serves(chain.content, spec.hostname, host.now()):
-        return render_certificate(chain.content, key.content)
-    return render_certificate(*self_signed.make(spec.hostname, host.now()))
+def _served(spec: MailServerSpec, host: Host) -> Pair:
+    present = host.read(layout.TLS_PAIR)
+    if present and self_signed.still_serves(present.content, spec.hostname, host.now()):
+        return unpack(present.content)
+    return self_signed.make(spec.hostname, host.now())
 
 
 def _version(host: Host, argv: tuple[str, ...]) -> tuple[int, int]:

@@ -1,14 +1,29 @@
-"""The two files of the served certificate. Both daemons read them as root, before they give up its rights."""
+"""The files of the served certificate, and of the order for one from an authority.
+
+Both daemons read the served pair as root, before they give up its rights.
+"""
+
+import json
 
 from mailstack import layout
+from mailstack.certificates.pair import Pair
 from mailstack.rendered_file import RenderedFile, Service
+from mailstack.spec import MailServerSpec
 
-_READERS = (Service.DOVECOT, Service.POSTFIX)
+
+def render_pair(pair: Pair) -> RenderedFile:
+    """Return the file of the pair that is served or is to be."""
+    return RenderedFile(layout.TLS_PAIR, pair.packed, (Service.DOVECOT, Service.POSTFIX), mode=0o600)
 
 
-def render(certificate_pem: bytes, key_pem: bytes) -> tuple[RenderedFile, ...]:
-    """Return the chain and the key as files, for the pair that is served or is to be."""
-    return (
-        RenderedFile(layout.TLS_CHAIN, certificate_pem, _READERS, mode=0o600),
-        RenderedFile(layout.TLS_KEY, key_pem, _READERS, mode=0o600),
-    )
+def render_order(spec: MailServerSpec) -> tuple[RenderedFile, ...]:
+    """Return the order for a certificate; none where no authority is set."""
+    if spec.authority is None:
+        return ()
+    order = {
+        "hostname": spec.hostname,
+        "directory_url": spec.authority.directory_url,
+        "account_email": spec.authority.account_email,
+        "roots_pem": spec.authority.roots_pem.decode("ascii"),
+    }
+    return (RenderedFile(layout.CERTIFICATE_ORDER, json.dumps(order, indent=1).encode(), ()),)

@@ -1,7 +1,7 @@
 """The certificate of a server that has none yet: self-signed, so that TLS works before any authority was asked.
 
 Other mail servers encrypt to it all the same (RFC 7435); a certificate from an authority takes its place in the same
-two files.
+file.
 """
 
 import datetime as dt
@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mailstack.certificates.pair import InvalidPair, Pair, is_self_signed, require_servable, unpack
+
 #: As long as any certificate is accepted by mail programs that look at it (Apple: 398 days).
 _LIFE = dt.timedelta(days=398)
 _CLOCK_TOLERANCE = dt.timedelta(hours=1)
@@ -18,20 +20,21 @@ _CLOCK_TOLERANCE = dt.timedelta(hours=1)
 _RENEW_BEFORE = dt.timedelta(days=30)
 
 
-def serves(certificate_pem: bytes, hostname: str, now: dt.datetime) -> bool:
-    """Say whether the first certificate of the chain is for the host name and not about to end."""
+def still_serves(content: bytes, hostname: str, now: dt.datetime) -> bool:
+    """Say whether what the file of the served pair holds is for the host name and may stay.
+
+    One from an authority stays to its end, for it is renewed by asking that authority; our own is made again before.
+    """
     try:
-        certificate = x509.load_pem_x509_certificate(certificate_pem)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+        pair = unpack(content)
+        require_servable(pair, hostname, now)
+    except InvalidPair:
         return False
-    return hostname in names.get_values_for_type(x509.DNSName) and (
-        certificate.not_valid_after_utc > now + _RENEW_BEFORE
-    )
+    return not is_self_signed(pair.certificate) or pair.certificate.not_valid_after_utc > now + _RENEW_BEFORE
 
 
-def make(hostname: str, now: dt.datetime) -> tuple[bytes, bytes]:
-    """Make a P-256 key and its certificate; return (certificate, key) in PEM.
+def make(hostname: str, now: dt.datetime) -> Pair:
+    """Make a P-256 key and its certificate.
 
     P-256, since every TLS 1.2 client knows it and its handshake costs a small server a tenth of RSA-2048's.
     """
@@ -54,4 +57,4 @@ def make(hostname: str, now: dt.datetime) -> tuple[bytes, bytes]:
     key_pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return certificate.public_bytes(serialization.Encoding.PEM), key_pem
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)

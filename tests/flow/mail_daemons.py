@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mailstack import layout
 from mailstack.apply.probe import ProbeFailed, verify
+from mailstack.certificates.pair import unpack
 from tests.golden.spec import SPEC
 
 _NETWORK = (("ip", "link", "set", "lo", "up"), ("ip", "address", "add", f"{SPEC.ipv4_address}/32", "dev", "lo"))
@@ -31,7 +32,7 @@ def main() -> None:
     for command in commands:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=sys.stderr)
     try:
-        print(verify(SPEC, (root / layout.TLS_CHAIN.lstrip("/")).read_bytes()))
+        print(verify(SPEC, unpack((root / layout.TLS_PAIR.lstrip("/")).read_bytes()).chain_pem))
     except ProbeFailed as failure:
         print(failure)
         sys.exit(1)

@@ -19,7 +19,7 @@ from control_plane.providers.local.image import image_root
 from control_plane.providers.local.recipes import BOOKWORM, TRIXIE, Recipe
 from mailstack import layout
 from mailstack.certificates import self_signed
-from mailstack.certificates.render import render as render_certificate
+from mailstack.certificates.render import render_pair
 from mailstack.checking import CommandOutput
 from mailstack.dovecot import check as dovecot
 from mailstack.opendkim import check as opendkim
@@ -99,8 +99,8 @@ def _configured(root: Root, platform: str) -> Root:
         output = root.run(*command)
         assert output.exit_code == 0, output.last_words
     (root.path / "etc/hosts").write_text(f"127.0.0.1 localhost\n{SPEC.ipv4_address} {SPEC.hostname}\n")
-    certificate = render_certificate(*self_signed.make(SPEC.hostname, dt.datetime.now(dt.UTC)))
-    for file in (*certificate, *rendered(platform)):
+    served = render_pair(self_signed.make(SPEC.hostname, dt.datetime.now(dt.UTC)))
+    for file in (served, *rendered(platform)):
         root.install(file)
     return root
 

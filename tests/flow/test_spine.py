@@ -1,15 +1,30 @@
 """The spine, step by step, on real servers: each step builds on those before it."""
 
 import asyncio
+import datetime as dt
 import shutil
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from control_plane.processes.all import Installation
 from control_plane.processes.places import state_dir
+from control_plane.providers.local.network import AUTHORITY
 from control_plane.providers.local.world import World
+from tests.fakes.acme import RETRY_AFTER
+from tests.flow.certificates import (
+    ORDER,
+    PROGRAM,
+    authority_on_a_bad_day,
+    mailbox_count,
+    place_order,
+    read_json,
+    shown_serials,
+    steady_mail,
+    until_state,
+)
 from tests.flow.local_cloud import until
 from tests.flow.spine import SaysNothing, Spine, call, make_party, until_key
 
@@ -148,13 +163,57 @@ async def test_10_the_agent_is_small_and_its_root_half_sleeps(spine: Spine) -> N
     assert "Uid:\t0" not in status
 
 
-async def test_11_a_deleted_inbox_and_server_leave_nothing(spine: Spine) -> None:
+async def test_11_a_ready_server_shows_an_authoritys_certificate_at_every_door(spine: Spine) -> None:
+    for party in (spine.sender, spine.receiver):
+        server = await until_state(spine, party, "issued")
+        assert len(shown_serials(spine, party)) == 1
+        assert server["certificate"]["failures"] == 0
+        assert dt.datetime.fromisoformat(server["ssl_certificate_expires"]) > dt.datetime.now(dt.UTC)
+
+
+async def test_12_a_renewal_loses_no_mail_and_no_connection(spine: Spine) -> None:
+    before = shown_serials(spine, spine.receiver)
+    async with steady_mail(spine, spine.receiver) as stream:
+        for _ in range(2):
+            spine.inside(spine.receiver, PROGRAM, "--now")
+    after = shown_serials(spine, spine.receiver)
+    assert len(after) == 1
+    assert after.isdisjoint(before)
+    assert stream["failures"] == []
+    assert stream["accepted"] > 10
+    await until(lambda: mailbox_count(spine, spine.receiver) == stream["accepted"])
+    assert "0.0.0.0:80" not in spine.inside(spine.receiver, "ss", "-Hltn")
+
+
+async def test_13_a_failing_authority_takes_nothing_away_and_is_asked_again(spine: Spine, tmp_path: Path) -> None:
+    party, order = spine.sender, read_json(spine, spine.sender, ORDER)
+    before = shown_serials(spine, party)
+    spine.inside(party, "ip", "route", "add", "unreachable", str(AUTHORITY))
+    spine.inside(party, PROGRAM, "--now")
+    down = await until_state(spine, party, "unreachable")
+    assert "does not answer; next attempt" in down["certificate"]["detail"]
+    spine.inside(party, "ip", "route", "del", "unreachable", str(AUTHORITY))
+    with authority_on_a_bad_day(spine, tmp_path) as bad:
+        place_order(spine, party, {**order, **bad, "directory_url": f"{bad['directory_url']}/limited"})
+        limited = (await until_state(spine, party, "limited"))["certificate"]
+        asked, again = (dt.datetime.fromisoformat(limited[at]) for at in ("last_attempt_at", "next_attempt_at"))
+        assert dt.timedelta(seconds=RETRY_AFTER) <= again - asked < dt.timedelta(seconds=RETRY_AFTER + 60)
+        place_order(spine, party, {**order, **bad, "directory_url": f"{bad['directory_url']}/nonce"})
+        muddled = await until_state(spine, party, "unreachable")
+        assert "is out of order" in muddled["certificate"]["detail"]
+    assert shown_serials(spine, party) == before
+    place_order(spine, party, order)
+    await until_state(spine, party, "issued")
+    assert shown_serials(spine, party).isdisjoint(before)
+
+
+async def test_14_a_deleted_inbox_and_server_leave_nothing(spine: Spine) -> None:
     client, inbox, server = spine.receiver.client, spine.receiver.inbox, spine.receiver.server
     await call(client, "DELETE", f"/inboxes/{inbox['id']}")
     # The server forgets it with its next configuration, a moment after the answer.
     await until(lambda: refuses(spine, server["ip_address"], inbox["email_address"]))
     assert (await client.get(f"/inboxes/{inbox['id']}")).status_code == 404
-    assert (await spine.final(await spine.send(inbox["email_address"], "step 11")))["state"] == "bounced"
+    assert (await spine.final(await spine.send(inbox["email_address"], "step 14")))["state"] == "bounced"
     await call(client, "DELETE", f"/vps/{server['id']}")
     await until_key(client, f"/vps/{server['id']}", "status", {"deleted"}, 60)
 

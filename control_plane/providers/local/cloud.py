@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import validate_call
 
 from control_plane.providers.base import ProviderError
+from control_plane.providers.local.acme_authority import AcmeAuthority
 from control_plane.providers.local.door import Method, open_door
 from control_plane.providers.local.image import image_root
 from control_plane.providers.local.inventory import Inventory
@@ -48,12 +49,15 @@ async def serve(world: World, images_dir: Path, socket_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     inventory = Inventory(world, image, Nameserver(world, image))
+    authority = AcmeAuthority(world, image)
     try:
         await inventory.open()
+        await authority.start()
         async with open_door(socket_path, methods_of(inventory)):
             log.info("answering at %s", socket_path)
             await stopping.wait()
     finally:
+        await authority.stop()
         await inventory.close()
 
 

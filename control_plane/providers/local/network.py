@@ -18,6 +18,8 @@ BRIDGE = "br0"
 #: The control plane's address, on the bridge.
 GATEWAY = ipaddress.IPv4Address("10.77.0.1")
 NAMESERVER = ipaddress.IPv4Address("10.77.0.53")
+#: The certificate authority.
+AUTHORITY = ipaddress.IPv4Address("10.77.0.54")
 #: Servers get their addresses from here on.
 FIRST_SERVER = ipaddress.IPv4Address("10.77.1.1")
 LAST_SERVER = ipaddress.IPv4Address("10.77.254.254")

@@ -42,6 +42,7 @@ _MAIL_PACKAGES = (
     *("spamassassin", "spamc", "spamd", "spamass-milter", "certbot"),
 )
 _NAMESERVER_PACKAGES = ("pdns-server", "pdns-backend-sqlite3")
+_AUTHORITY_PACKAGES = ("pebble",)
 
 #: Installed but not started: on a server the agent starts what it has configured.
 _DORMANT_UNITS = (
@@ -75,11 +76,11 @@ cloud_final_modules: [ write-files-deferred, scripts-per-once, scripts-per-boot,
 final-message ]
 """
 
-#: A server of the local provider, and the nameserver beside it.
+#: A server of the local provider, and the nameserver and the certificate authority beside it.
 BOOKWORM = Recipe(
     name="bookworm",
     suite="bookworm",
-    packages=(*_SERVER_PACKAGES, *_MAIL_PACKAGES, *_NAMESERVER_PACKAGES),
+    packages=(*_SERVER_PACKAGES, *_MAIL_PACKAGES, *_NAMESERVER_PACKAGES, *_AUTHORITY_PACKAGES),
     files=(("/etc/cloud/cloud.cfg.d/95_local_provider.cfg", _CLOUD_CONFIG),),
     commands=(
         ("systemctl", "disable", "--quiet", *_DORMANT_UNITS),

@@ -59,6 +59,7 @@ class MailServer(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     PROBE_FIELD_NUMBER: _builtins.int
     SENDING_ADDRESSES_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     """Fully qualified host name, equal to the PTR of the address."""
     ipv4_address: _builtins.str
@@ -80,6 +81,10 @@ class MailServer(_message.Message):
     def sending_addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendingAddress]:
         """Further addresses, each with the mailboxes that send through it."""
 
+    @_builtins.property
+    def authority(self) -> Global___CertificateAuthority:
+        """Who issues its certificate; left out, it shows one that it has signed itself."""
+
     def __init__(
         self,
         *,
@@ -91,10 +96,11 @@ class MailServer(_message.Message):
         aliases: _abc.Iterable[Global___Alias] | None = ...,
         probe: Global___ProbeMailbox | None = ...,
         sending_addresses: _abc.Iterable[Global___SendingAddress] | None = ...,
+        authority: Global___CertificateAuthority | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["probe", b"probe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "domains", b"domains", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "domains", b"domains", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -128,6 +134,34 @@ class SendingAddress(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendingAddress: _TypeAlias = SendingAddress  # noqa: Y015
+
+@_typing.final
+class CertificateAuthority(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTORY_URL_FIELD_NUMBER: _builtins.int
+    ACCOUNT_EMAIL_FIELD_NUMBER: _builtins.int
+    ROOTS_PEM_FIELD_NUMBER: _builtins.int
+    directory_url: _builtins.str
+    """The ACME directory (RFC 8555 section 7.1.1), https."""
+    account_email: _builtins.str
+    """Where the authority writes to."""
+    roots_pem: _builtins.bytes
+    """What to trust for the directory's own HTTPS, PEM; empty for the operating system's authorities."""
+    def __init__(
+        self,
+        *,
+        directory_url: _builtins.str = ...,
+        account_email: _builtins.str = ...,
+        roots_pem: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_email", b"account_email", "directory_url", b"directory_url", "roots_pem", b"roots_pem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificateAuthority: _TypeAlias = CertificateAuthority  # noqa: Y015
 
 @_typing.final
 class MailDomain(_message.Message):
@@ -309,3 +343,29 @@ class ConfigurationResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfigurationResult: _TypeAlias = ConfigurationResult  # noqa: Y015
+
+@_typing.final
+class CertificatePair(_message.Message):
+    """A certificate that an authority has issued, with its key, for the root half to serve. It never leaves the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_PEM_FIELD_NUMBER: _builtins.int
+    KEY_PEM_FIELD_NUMBER: _builtins.int
+    chain_pem: _builtins.bytes
+    """The server's own certificate first, PEM."""
+    key_pem: _builtins.bytes
+    """PKCS#8 PEM."""
+    def __init__(
+        self,
+        *,
+        chain_pem: _builtins.bytes = ...,
+        key_pem: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_pem", b"chain_pem", "key_pem", b"key_pem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificatePair: _TypeAlias = CertificatePair  # noqa: Y015

@@ -24,21 +24,27 @@ class RootRequest(_message.Message):
 
     DESIRED_STATE_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_PAIR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def desired_state(self) -> _configuration_pb2.DesiredState: ...
     @_builtins.property
     def command(self) -> _commands_pb2.Command: ...
+    @_builtins.property
+    def certificate_pair(self) -> _configuration_pb2.CertificatePair:
+        """Answered with a configuration result: applied, refused or rolled back."""
+
     def __init__(
         self,
         *,
         desired_state: _configuration_pb2.DesiredState | None = ...,
         command: _commands_pb2.Command | None = ...,
+        certificate_pair: _configuration_pb2.CertificatePair | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "desired_state", b"desired_state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "desired_state", b"desired_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["desired_state", "command"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["desired_state", "command", "certificate_pair"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

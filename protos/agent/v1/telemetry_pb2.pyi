@@ -30,6 +30,7 @@ class HealthReport(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     CERTIFICATES_FIELD_NUMBER: _builtins.int
     RELAY_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_ISSUE_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
@@ -45,6 +46,10 @@ class HealthReport(_message.Message):
     def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedCertificate]: ...
     @_builtins.property
     def relay(self) -> Global___Relay: ...
+    @_builtins.property
+    def certificate_issue(self) -> Global___CertificateIssue:
+        """How it stands with the authority's certificate; left out until that is known."""
+
     def __init__(
         self,
         *,
@@ -56,10 +61,11 @@ class HealthReport(_message.Message):
         units: _abc.Iterable[Global___Unit] | None = ...,
         certificates: _abc.Iterable[Global___ServedCertificate] | None = ...,
         relay: Global___Relay | None = ...,
+        certificate_issue: Global___CertificateIssue | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_issue", b"certificate_issue", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "at_ms", b"at_ms", "certificates", b"certificates", "disks", b"disks", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "at_ms", b"at_ms", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "disks", b"disks", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -265,3 +271,44 @@ class Relay(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Relay: _TypeAlias = Relay  # noqa: Y015
+
+@_typing.final
+class CertificateIssue(_message.Message):
+    """What came of asking a certificate authority. What is served meanwhile stands in the report's certificates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    LAST_ATTEMPT_MS_FIELD_NUMBER: _builtins.int
+    NEXT_ATTEMPT_MS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_TODAY_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """self_signed, asking, issued, unreachable, limited, refused, spent, not_taken or failed; see agent/acme/states.py."""
+    detail: _builtins.str
+    """One sentence."""
+    last_attempt_ms: _builtins.int
+    """Milliseconds since the Unix epoch, by the server's clock; 0 for never."""
+    next_attempt_ms: _builtins.int
+    attempts_today: _builtins.int
+    """Attempts within the last day."""
+    failures: _builtins.int
+    """Attempts that failed since the last success."""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        last_attempt_ms: _builtins.int = ...,
+        next_attempt_ms: _builtins.int = ...,
+        attempts_today: _builtins.int = ...,
+        failures: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_today", b"attempts_today", "detail", b"detail", "failures", b"failures", "last_attempt_ms", b"last_attempt_ms", "next_attempt_ms", b"next_attempt_ms", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificateIssue: _TypeAlias = CertificateIssue  # noqa: Y015

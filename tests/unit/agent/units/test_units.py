@@ -59,7 +59,7 @@ def test_only_the_agents_group_reaches_the_root_half() -> None:
 
 
 def test_the_bootstrap_installs_every_unit_there_is() -> None:
-    units = {path.name for path in FOLDER.iterdir() if path.suffix in {".service", ".socket"}}
+    units = {path.name for path in FOLDER.iterdir() if path.suffix in {".service", ".socket", ".path", ".timer"}}
     assert units == set(bootstrap.UNITS)
     additions = {path.name for path in FOLDER.iterdir() if path.suffix == ".conf"}
     assert additions == {bootstrap.SYSUSERS, bootstrap.POSTFIX_DROP_IN}

@@ -88,10 +88,10 @@ def test_a_new_mailbox_reloads_no_service() -> None:
 
 def test_the_certificate_stays_while_it_is_good() -> None:
     host = _installed()
-    before = host.files["/etc/penguin/tls/fullchain.pem"]
+    before = host.files["/etc/penguin/tls/served.pem"]
     converge(_MORE, host, _passes)
 
-    assert host.files["/etc/penguin/tls/fullchain.pem"] == before
+    assert host.files["/etc/penguin/tls/served.pem"] == before
 
 
 def test_the_keys_of_a_domain_that_left_are_removed() -> None:

@@ -9,7 +9,7 @@ from mailstack.rendered_file import OnChange, RenderedFile, Service
 _MAIN = RenderedFile("/etc/postfix/main.cf", b"a", (Service.POSTFIX,))
 _TABLE = RenderedFile("/etc/postfix/maps/senders", b"b", (Service.POSTFIX,), OnChange.NOTHING, postmap=True)
 _DKIM = RenderedFile("/etc/opendkim.conf", b"c", (Service.OPENDKIM,), OnChange.RESTART)
-_CERTIFICATE = RenderedFile("/etc/penguin/tls/fullchain.pem", b"d", (Service.DOVECOT, Service.POSTFIX), mode=0o600)
+_CERTIFICATE = RenderedFile("/etc/penguin/tls/served.pem", b"d", (Service.DOVECOT, Service.POSTFIX), mode=0o600)
 _DESIRED = (_MAIN, _TABLE, _DKIM, _CERTIFICATE)
 _ALL = frozenset(Service)
 _FORMERLY = frozenset(file.path for file in _DESIRED)

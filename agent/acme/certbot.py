@@ -1,0 +1,100 @@
+"""Has certbot get one certificate for a key of ours, over HTTP-01: it listens on port 80 while it does, and only then.
+
+certbot is given a request (CSR) and keeps nothing but its account: neither the key nor the renewal is its affair. Its
+own folders are ours, so that the distribution's timer finds nothing of ours to renew.
+
+SECURITY: arguments come from the order, which `mailstack/spec.py` has checked. The key never leaves this process but in
+the pair that it returns.
+"""
+
+import datetime as dt
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent.acme.order import Order
+from agent.acme.verdict import Failure, judge
+from mailstack.certificates.pair import Pair
+
+#: Seconds for a whole issue.
+TIMEOUT = 180.0
+
+
+def ask(order: Order, folder: Path, program: str = "certbot") -> Pair | Failure:
+    """Return the issued pair, or why there is none. `folder` keeps certbot's account and log."""
+    answer = _ask_once(order, folder, program)
+    if isinstance(answer, Failure) and answer.account_gone:
+        shutil.rmtree(folder / "certbot" / "accounts", ignore_errors=True)
+        answer = _ask_once(order, folder, program)
+    return answer
+
+
+def _ask_once(order: Order, folder: Path, program: str) -> Pair | Failure:
+    log = folder / "log" / "letsencrypt.log"
+    log.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".issue-") as name:
+        work = Path(name)
+        key_pem = _write_request(order.hostname, work / "request.pem")
+        words = _run(_command(order, folder, work, program), order, work)
+        chain = work / "fullchain.pem"
+        if chain.exists():
+            return Pair(chain.read_bytes(), key_pem)
+    logged = log.read_text(errors="replace") if log.exists() else ""
+    return judge(words, logged, order.directory_url, dt.datetime.now(dt.UTC))
+
+
+def _command(order: Order, folder: Path, work: Path, program: str) -> list[str]:
+    return [
+        *(program, "certonly", "--non-interactive", "--agree-tos", "--no-eff-email"),
+        *("--email", order.account_email, "--server", order.directory_url),
+        *("--standalone", "--preferred-challenges", "http", "--csr", str(work / "request.pem")),
+        *("--cert-path", str(work / "certificate.pem"), "--chain-path", str(work / "chain.pem")),
+        *("--fullchain-path", str(work / "fullchain.pem")),
+        *("--config-dir", str(folder / "certbot"), "--work-dir", str(work / "certbot")),
+        *("--logs-dir", str(folder / "log"), "--max-log-backups", "0"),
+    ]
+
+
+def _run(command: list[str], order: Order, work: Path) -> str:
+    """Run certbot to its end and return what it said."""
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(work)}
+    if order.roots_pem:
+        roots = work / "roots.pem"
+        roots.write_text(order.roots_pem)
+        environment["REQUESTS_CA_BUNDLE"] = str(roots)
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd="/",
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except FileNotFoundError:
+        return "certbot is not installed"
+    except subprocess.TimeoutExpired:
+        return f"it was given up after {TIMEOUT:.0f} s"
+    return done.stdout.decode(errors="replace")
+
+
+def _write_request(hostname: str, path: Path) -> bytes:
+    """Make a new P-256 key, write a request for its certificate, and return the key in PEM (PKCS#8)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(request.public_bytes(serialization.Encoding.PEM))
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

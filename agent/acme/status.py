@@ -1,0 +1,48 @@
+"""What is remembered between two runs: the last outcome, and when to ask again. One small file, readable by all.
+
+The agent's network half reads it for the health report, so it holds no secret.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from agent.acme.states import State
+
+_MODE = 0o644
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Status:
+    """Times are seconds since the Unix epoch; `next_attempt` is 0 while nothing speaks against asking now."""
+
+    state: State = State.SELF_SIGNED
+    detail: str = ""
+    last_attempt: float = 0.0
+    next_attempt: float = 0.0
+    #: Attempts that failed since the last success.
+    failures: int = 0
+    #: When the authority was asked, within the last day.
+    attempts: tuple[float, ...] = ()
+    #: What was ordered then; see `Order.mark`.
+    order: str = ""
+
+
+def load(path: Path) -> Status:
+    """Return what is remembered; a file that is missing or damaged is nothing."""
+    try:
+        kept = json.loads(path.read_bytes())
+        return Status(**{**kept, "state": State(kept["state"]), "attempts": tuple(kept["attempts"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return Status()
+
+
+def save(path: Path, status: Status) -> None:
+    """Replace the file, whole."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(status), file)
+        os.fchmod(file.fileno(), _MODE)
+    Path(name).replace(path)

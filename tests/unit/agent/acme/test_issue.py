@@ -1,0 +1,188 @@
+import dataclasses
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.acme import due, status
+from agent.acme.handing import NoAnswer
+from agent.acme.issue import Issuer, look
+from agent.acme.order import Order
+from agent.acme.states import State
+from agent.acme.verdict import Failure
+from mailstack.certificates import self_signed
+from mailstack.certificates.pair import Pair, unpack
+from protos.agent.v1.configuration_pb2 import ConfigurationResult
+from tests.unit.agent.acme.pairs import issued
+
+_HOST = "mx1.fleet.example"
+_BEGINS = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
+_ORDER = {
+    "hostname": _HOST,
+    "directory_url": "https://acme.example/dir",
+    "account_email": "a@b.example",
+    "roots_pem": "",
+}
+_DOWN = Failure(State.UNREACHABLE, "https://acme.example/dir does not answer")
+
+
+class Server:
+    """A mail server and its authority: `answers` is what that says, in turn, `word` what the root half says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.time = _BEGINS.timestamp()
+        self.asked: list[Order] = []
+        self.answers: list[Pair | Failure] = []
+        self.word: ConfigurationResult | NoAnswer = ConfigurationResult(outcome=ConfigurationResult.OUTCOME_APPLIED)
+        self.issuer = Issuer(
+            folder=folder,
+            order_file=folder / "order.json",
+            served_file=folder / "served.pem",
+            ask=self._ask,
+            hand_over=self._hand_over,
+            now=lambda: self.time,
+            draw=lambda: 0.5,
+            sleep=self._sleep,
+        )
+        self.order(**_ORDER)
+        self.issuer.served_file.write_bytes(self_signed.make(_HOST, _BEGINS).packed)
+
+    def order(self, **order: str) -> None:
+        self.issuer.order_file.write_text(json.dumps(order))
+
+    @property
+    def served(self) -> Pair:
+        return unpack(self.issuer.served_file.read_bytes())
+
+    @property
+    def status(self) -> status.Status:
+        return status.load(self.issuer.status_file)
+
+    def _ask(self, order: Order, folder: Path) -> Pair | Failure:
+        assert folder == self.folder
+        assert self.status.state is State.ASKING
+        self.asked.append(order)
+        return self.answers.pop(0)
+
+    def _hand_over(self, pair: Pair) -> ConfigurationResult:
+        if isinstance(self.word, NoAnswer):
+            raise self.word
+        if self.word.outcome == ConfigurationResult.OUTCOME_APPLIED:
+            self.issuer.served_file.write_bytes(pair.packed)
+        return self.word
+
+    def _sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path)
+
+
+def _pair(begins: dt.datetime = _BEGINS) -> Pair:
+    return issued(_HOST, begins, dt.timedelta(days=90))
+
+
+def test_the_first_certificate_takes_the_place_of_our_own(server: Server) -> None:
+    pair = _pair()
+    server.answers = [pair]
+    look(server.issuer)
+    assert server.served == pair
+    assert server.status.state is State.ISSUED
+    assert not server.issuer.pending_file.exists()
+
+
+def test_without_an_authority_nobody_is_asked_and_the_status_says_so(server: Server) -> None:
+    server.issuer.order_file.unlink()
+    look(server.issuer)
+    assert server.asked == []
+    assert server.status.state is State.SELF_SIGNED
+    assert server.status.detail
+
+
+def test_nothing_is_asked_before_two_thirds_of_the_life_and_then_once(server: Server) -> None:
+    server.answers = [_pair()]
+    look(server.issuer)
+    server.time += dt.timedelta(days=59).total_seconds()
+    look(server.issuer)
+    assert len(server.asked) == 1
+    server.time += dt.timedelta(days=2).total_seconds()
+    server.answers = [_pair(_BEGINS + dt.timedelta(days=61))]
+    look(server.issuer)
+    look(server.issuer)
+    assert len(server.asked) == 2
+
+
+def test_a_short_outage_is_sat_out_and_a_long_one_left_to_the_timer(server: Server) -> None:
+    pair = _pair()
+    server.answers = [_DOWN, pair]
+    look(server.issuer)
+    assert server.served == pair
+    assert server.time == _BEGINS.timestamp() + due.PAUSES[0]
+
+    server.time = server.status.next_attempt
+    before = server.served
+    server.answers = [_DOWN, _DOWN]
+    look(server.issuer)
+    assert server.answers == []
+    assert server.status.failures == 2
+    assert server.served == before
+
+
+def test_who_presses_gets_one_attempt_whatever_is_served(server: Server) -> None:
+    server.answers = [_pair(), _pair(), _DOWN]
+    look(server.issuer)
+    look(server.issuer, forced=True)
+    assert server.answers == [_DOWN]
+    look(server.issuer, forced=True)
+    assert server.status.state is State.UNREACHABLE
+
+
+def test_a_certificate_that_was_not_taken_up_is_kept_and_offered_again_without_asking(server: Server) -> None:
+    pair = _pair()
+    server.answers = [pair]
+    server.word = ConfigurationResult(outcome=ConfigurationResult.OUTCOME_ROLLED_BACK, detail="port 993 is shut")
+    look(server.issuer)
+    assert server.status.state is State.NOT_TAKEN
+    assert "port 993 is shut" in server.status.detail
+    assert server.issuer.pending_file.stat().st_mode & 0o777 == 0o600
+
+    server.time = server.status.next_attempt
+    server.word = ConfigurationResult(outcome=ConfigurationResult.OUTCOME_APPLIED)
+    look(server.issuer)
+    assert server.served == pair
+    assert len(server.asked) == 1
+
+
+def test_a_certificate_that_the_root_half_refuses_is_not_offered_again(server: Server) -> None:
+    server.answers = [_pair()]
+    server.word = ConfigurationResult(outcome=ConfigurationResult.OUTCOME_REFUSED, detail="it is for another key")
+    look(server.issuer, forced=True)
+    assert not server.issuer.pending_file.exists()
+
+
+def test_a_root_half_that_is_away_costs_no_certificate(server: Server) -> None:
+    server.answers = [_pair()]
+    server.word = NoAnswer("the root half did not answer")
+    look(server.issuer, forced=True)
+    assert server.status.state is State.NOT_TAKEN
+    assert server.issuer.pending_file.exists()
+
+
+def test_a_damaged_memory_is_no_memory(server: Server) -> None:
+    server.issuer.status_file.write_text('{"state": "elsewhere"}')
+    server.answers = [_pair()]
+    look(server.issuer)
+    assert server.status.state is State.ISSUED
+
+
+def test_an_order_that_is_placed_while_a_failure_is_sat_out_counts_at_once(server: Server) -> None:
+    server.answers = [_DOWN, _pair()]
+    issuer = dataclasses.replace(
+        server.issuer, sleep=lambda _: server.order(**{**_ORDER, "directory_url": "https://other.example/dir"})
+    )
+    look(issuer)
+    assert [order.directory_url for order in server.asked] == ["https://acme.example/dir", "https://other.example/dir"]

@@ -1,0 +1,34 @@
+import json
+import os
+from pathlib import Path
+
+from agent.acme import status
+from agent.acme.states import State
+from agent.metrics.certificate_issue import CertificateIssueFile
+from protos.agent.v1.telemetry_pb2 import CertificateIssue
+
+
+def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    file = CertificateIssueFile(path)
+    assert not file.seen_change()
+    assert file.issue is None
+
+    status.save(path, status.Status(State.LIMITED, "later", 1.5, 7.25, 2, (1.5,), "mark"))
+    assert file.seen_change()
+    assert not file.seen_change()
+    assert file.issue == CertificateIssue(
+        state="limited", detail="later", last_attempt_ms=1500, next_attempt_ms=7250, attempts_today=1, failures=2
+    )
+
+
+def test_a_half_written_file_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    file = CertificateIssueFile(path)
+    status.save(path, status.Status(State.ISSUED, "shown"))
+    file.seen_change()
+    path.write_text(json.dumps({"state": "issued"}))
+    os.utime(path, ns=(1, 1))
+    assert not file.seen_change()
+    assert file.issue is not None
+    assert file.issue.detail == "shown"
