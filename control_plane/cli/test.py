@@ -19,9 +19,9 @@ from control_plane.processes.progress import Progress
 from control_plane.providers.local.image import bake
 from control_plane.providers.local.recipes import BOOKWORM, TRIXIE
 
-#: Alone it is no pytest suite but the harness, with options of its own; among all suites pytest runs a few seeds of it.
-_FAULTS = "faults"
-SUITES = ("unit", "golden", "integration", "architecture", "flow", _FAULTS)
+#: Alone these are no pytest suites but harnesses with options of their own; among all suites pytest runs some of each.
+_HARNESSES = {"faults": "faults", "provisioning-faults": "provisioning_faults"}
+SUITES = ("unit", "golden", "integration", "architecture", "flow", *_HARNESSES)
 
 #: A file to check that does not end in .py.
 _SCRIPT = "penguin"
@@ -39,7 +39,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[SUITE] [ARGS]",
-        help=f"{', '.join(SUITES)} or all (the default); then pytest's arguments, for {_FAULTS} those of its harness.",
+        help=f"{', '.join(SUITES)} or all (the default); then pytest's arguments, or those of a harness.",
     ),
 ]
 
@@ -48,15 +48,15 @@ def check_and_test(words: Words = None) -> None:
     """Check and test. Without a suite: linter, formatter, types, import contracts, generated code, then all suites.
 
     With a suite, that one alone. Other words go to pytest, as in `penguin test unit -k relay`, or to the harness, as in
-    `penguin test faults --seeds 20 --messages 500 --json`.
+    `penguin test faults --seeds 20 --messages 500 --json` or `penguin test provisioning-faults --provider hetzner`.
     """
     suite, arguments = split_words(words or [])
-    if suite == _FAULTS:
-        sys.exit(0 if _passes(["python", "-m", "tests.faults", *arguments]) else FAILED)
+    if suite in _HARNESSES:
+        sys.exit(0 if _passes(["python", "-m", f"tests.{_HARNESSES[suite]}", *arguments]) else FAILED)
     failed = [] if suite else _failed_checks()
     if suite in {None, "flow"}:
         _bake_images()
-    folders = [f"tests/{name}" for name in ([suite] if suite else SUITES)]
+    folders = [f"tests/{_HARNESSES.get(name, name)}" for name in ([suite] if suite else SUITES)]
     if not _passes(["pytest", "-o", f"cache_dir={_CACHE / 'pytest'}", *folders, *arguments]):
         failed.append("pytest")
     if failed:

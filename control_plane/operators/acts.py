@@ -35,6 +35,8 @@ class Act(enum.StrEnum):
     UNDRAIN = "vps.undrain"
     REMOVE = "vps.remove"
     REVOKE_KEY = "operator-key.revoke"
+    REAP = "vps.reap"
+    RESUME_RUN = "vps.resume"
 
 
 @dataclass(frozen=True, slots=True)

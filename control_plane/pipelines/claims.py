@@ -67,9 +67,9 @@ _RESULTS = text(
     "SELECT name, result FROM pipeline_steps"
     " WHERE run_id = :run AND state IN ('done', 'undoing') AND result IS NOT NULL"
 )
-# The run is locked too, so that nobody can end it between this and the record.
+# The run is locked too, so that nobody can end it between this and the record; first, as `_OPEN_RUN` does.
 _HOLD = text(
-    "SELECT FROM pipeline_steps s JOIN pipeline_runs r ON r.id = s.run_id"
+    "SELECT FROM pipeline_runs r JOIN pipeline_steps s ON s.run_id = r.id"
     " WHERE s.run_id = :run AND s.position = :position AND s.fencing_token = :token"
     " AND r.state IN ('running', 'needs_person', 'undoing') FOR UPDATE"
 )
@@ -129,6 +129,16 @@ async def claim_step(session: AsyncSession, run_id: uuid.UUID) -> Claim | None:
     return Claim(run_id, row.position, token, row.attempts, row.since, row.name, row.undoing)
 
 
+async def hold(session: AsyncSession, claim: Claim) -> None:
+    """Lock run and step until the transaction ends; raise `ClaimLost` when they are not ours any more.
+
+    Whatever else is written with a step's record is written after this, so that all lock in the same order.
+    """
+    key = {"run": claim.run_id, "position": claim.position, "token": claim.token}
+    if (await session.execute(_HOLD, key)).one_or_none() is None:
+        raise ClaimLost(f"step {claim.position} of run {claim.run_id} belongs to another worker now")
+
+
 async def renew(session: AsyncSession, claim: Claim) -> None:
     """Keep the claim for another `CLAIM_LIFE`; raise `ClaimLost` when it is not ours any more."""
     await _guarded(session, _RENEW, claim, life=CLAIM_LIFE)
@@ -186,7 +196,5 @@ async def _go_on(session: AsyncSession, claim: Claim) -> bool:
 
 
 async def _guarded(session: AsyncSession, statement: TextClause, claim: Claim, **values: object) -> None:
-    key = {"run": claim.run_id, "position": claim.position}
-    if (await session.execute(_HOLD, {**key, "token": claim.token})).one_or_none() is None:
-        raise ClaimLost(f"step {claim.position} of run {claim.run_id} belongs to another worker now")
-    await session.execute(statement, {**key, **values})
+    await hold(session, claim)
+    await session.execute(statement, {"run": claim.run_id, "position": claim.position, **values})

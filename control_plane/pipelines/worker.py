@@ -24,6 +24,7 @@ from control_plane.pipelines.claims import (
     Claim,
     ClaimLost,
     claim_step,
+    hold,
     open_run,
     record_done,
     record_failed,
@@ -122,6 +123,7 @@ class Worker:
 
     async def _record(self, pipeline: Pipeline[Any], run: Run, claim: Claim, outcome: Outcome) -> None:
         async with self.database.system() as session:
+            await hold(session, claim)
             match outcome:
                 case Done():
                     applied = await outcome.apply(session) if outcome.apply else None

@@ -8,9 +8,12 @@ from control_plane.fleet.commands import settle_commands
 from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
 from control_plane.provisioning.environment import Environment
+from control_plane.provisioning.strays import look_after_strays
 
 #: Of its own, so that slow name servers do not hold up pipelines.
 DNS_QUEUE = "dns"
+#: Likewise for slow providers.
+STRAYS_QUEUE = "strays"
 
 
 def add_periodic_jobs(app: App, environment: Environment) -> None:
@@ -18,6 +21,11 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
 
     That is what ends overdue commands, every minute, and what forgets old idempotency keys, every five.
     """
+
+    @app.periodic(cron="* * * * * */15")
+    @app.task(name="vps.look_after_strays", queue=STRAYS_QUEUE, queueing_lock="vps.look_after_strays")
+    async def strays_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await look_after_strays(environment.database, environment.providers)
 
     @app.periodic(cron="* * * * *")
     @app.task(name="fleet.settle_commands", queue=UPKEEP_QUEUE, queueing_lock="fleet.settle_commands")

@@ -31,7 +31,12 @@ class Server:
     @property
     def provider_name(self) -> str:
         """Its name at the provider: always the same, so that a create is never repeated."""
-        return f"pm-{self.id.hex[:12]}"
+        return name_at_provider(self.id)
+
+
+def name_at_provider(vps_id: uuid.UUID) -> str:
+    """Return the name that a server has at its provider: its id decides it."""
+    return f"pm-{vps_id.hex[:12]}"
 
 
 async def load_server(context: StepContext) -> Server:

@@ -18,6 +18,7 @@ from control_plane.rest import (
     queue,
     server_commands,
     server_operations,
+    server_runs,
     vps,
 )
 from control_plane.rest.body_limit import MAX_BODY
@@ -46,7 +47,7 @@ def make_app(settings: Settings) -> FastAPI:
     resources = [
         resource.router
         for resource in (
-            *(messages, vps, server_commands, server_operations, preflight),
+            *(messages, vps, server_runs, server_commands, server_operations, preflight),
             *(inboxes, dns_records, queue),
         )
     ]

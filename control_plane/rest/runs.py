@@ -15,7 +15,7 @@ from db.models import PipelineRun, PipelineStep
 
 
 class StepView(BaseModel):
-    """One step of a run."""
+    """One step: waiting, running, done, failed, undoing or undone; `error` is why it waits, failed or is taken back."""
 
     name: str
     state: str
@@ -23,6 +23,10 @@ class StepView(BaseModel):
     error: str | None
     started_at: dt.datetime | None
     finished_at: dt.datetime | None
+    undo_started_at: dt.datetime | None
+    undone_at: dt.datetime | None
+    #: When a step that waits is tried next.
+    looked_at_again: dt.datetime | None
 
     @classmethod
     def of(cls, step: PipelineStep) -> Self:
@@ -34,16 +38,24 @@ class StepView(BaseModel):
             error=step.error,
             started_at=step.started_at,
             finished_at=step.finished_at,
+            undo_started_at=step.undo_started_at,
+            undone_at=step.undone_at,
+            looked_at_again=step.claimed_until if step.fencing_token is None else None,
         )
 
 
 class RunView(BaseModel):
-    """One run, with its steps in order."""
+    """One run, with its steps in order.
+
+    States: waiting, running, done, failed; `undoing` and `undone` when it could not go on and takes back what it did;
+    `needs_person` when someone has to do what `remedy` says, because of `error`, and may then resume it.
+    """
 
     id: uuid.UUID
     kind: str
     state: str
     error: str | None
+    remedy: str | None
     created_at: dt.datetime
     finished_at: dt.datetime | None
     steps: list[StepView]
@@ -58,6 +70,13 @@ async def load_last_run(
         query = query.where(PipelineRun.kind.in_(kinds))
     run = await session.scalar(query.order_by(PipelineRun.created_at.desc()).limit(1))
     return None if run is None else await _view(session, scope, run)
+
+
+async def load_runs(session: AsyncSession, scope: TenantScope, subject_id: uuid.UUID, limit: int) -> list[RunView]:
+    """Return the newest runs about a server or inbox, newest first."""
+    query = select(PipelineRun).where(PipelineRun.tenant_id == scope.tenant_id, PipelineRun.subject_id == subject_id)
+    runs = (await session.scalars(query.order_by(PipelineRun.created_at.desc()).limit(limit))).all()
+    return [await _view(session, scope, run) for run in runs]
 
 
 async def load_run(session: AsyncSession, scope: TenantScope, run_id: uuid.UUID) -> RunView:
@@ -80,6 +99,7 @@ async def _view(session: AsyncSession, scope: TenantScope, run: PipelineRun) -> 
         kind=run.kind,
         state=run.state,
         error=run.error,
+        remedy=run.remedy,
         created_at=run.created_at,
         finished_at=run.finished_at,
         steps=[StepView.of(step) for step in steps],

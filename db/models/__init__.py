@@ -4,7 +4,7 @@ from db.models.messages import IdempotencyKey, InboxDailySends, Message, Message
 from db.models.operators import OperatorAct, PlatformKey
 from db.models.pipelines import PipelineRun, PipelineStep
 from db.models.preflight import PreflightResult, RefusedAddress
-from db.models.providers import ProviderRateLimit
+from db.models.providers import ProviderLook, ProviderRateLimit, StrayServer
 from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
 from db.models.tenancy import ApiKeyRow, Tenant, Workspace
@@ -31,8 +31,10 @@ __all__ = [
     "PipelineStep",
     "PlatformKey",
     "PreflightResult",
+    "ProviderLook",
     "ProviderRateLimit",
     "RefusedAddress",
+    "StrayServer",
     "Suppression",
     "Tenant",
     "VpsReport",

@@ -1,8 +1,9 @@
 """What is known of accounts at providers of servers."""
 
 import datetime as dt
+import uuid
 
-from sqlalchemy import Text
+from sqlalchemy import Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base
@@ -17,3 +18,29 @@ class ProviderRateLimit(Base):
     per_hour: Mapped[int]
     remaining: Mapped[float]
     measured_at: Mapped[dt.datetime]
+
+
+class ProviderLook(Base):
+    """When a provider was last asked for all our servers, and whether an operator wants that done again."""
+
+    __tablename__ = "provider_looks"
+
+    provider: Mapped[str] = mapped_column(Text, primary_key=True)
+    looked_at: Mapped[dt.datetime | None]
+    wanted_at: Mapped[dt.datetime | None]
+    fault: Mapped[str | None] = mapped_column(Text)
+
+
+class StrayServer(Base):
+    """A server at a provider that nothing needs, or one that should be there and is not; no tenant's data."""
+
+    __tablename__ = "stray_servers"
+
+    provider: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    ipv4_address: Mapped[str | None] = mapped_column(Text)
+    vps_id: Mapped[uuid.UUID | None]
+    seen_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
+    reap_at: Mapped[dt.datetime | None]

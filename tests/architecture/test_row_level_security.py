@@ -14,8 +14,10 @@ WITHOUT_TENANT = {
     "certificate_authorities",
     "operator_acts",
     "platform_keys",
+    "provider_looks",
     "provider_rate_limits",
     "refused_addresses",
+    "stray_servers",
 }
 API, SYSTEM = "penguin_api", "penguin_system"
 ONE_TENANT = "({} = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"

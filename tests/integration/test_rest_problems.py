@@ -92,6 +92,8 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/vps/{vps_id}/commands/{command_id}": ["get"],
         "/api/v1/vps/{vps_id}/logs": ["get"],
         "/api/v1/vps/{vps_id}/mail-server/restart": ["post"],
+        "/api/v1/vps/{vps_id}/runs": ["get"],
+        "/api/v1/vps/{vps_id}/runs/{run_id}/resume": ["post"],
         "/api/v1/workspaces/{workspace_id}/inboxes": ["get", "post"],
         "/api/v1/inboxes/{inbox_id}": ["delete", "get", "patch"],
         "/api/v1/inboxes/{inbox_id}/dns-records": ["get"],

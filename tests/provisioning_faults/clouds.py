@@ -1,0 +1,279 @@
+"""The providers that the matrix walks through: a table. To add one: a class of this shape, and a line in `CLOUDS`.
+
+`wire_calls` are the requests that came in over the wire, so that the answer of each can be lost there too; a cloud
+without a wire has none.
+"""
+
+import asyncio
+import contextlib
+import json
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import SecretStr, validate_call
+
+from control_plane.providers.base import (
+    Capability,
+    PowerState,
+    Provider,
+    ProviderBusy,
+    ProviderError,
+    ProviderServer,
+    ServerOrder,
+)
+from control_plane.providers.hetzner.client import Account
+from control_plane.providers.hetzner.pace import Unpaced
+from control_plane.providers.hetzner.provider import HetznerProvider
+from control_plane.providers.local.door import Method, reply_to
+from control_plane.providers.local.provider import LocalProvider
+from tests.fakes.hetzner.door import running_hetzner
+from tests.fakes.hetzner.faults import Fault, Loss, Script
+
+
+class Cloud(Protocol):
+    """One account at a provider, for one case."""
+
+    @property
+    def provider(self) -> Provider:
+        """The adapter that is used in earnest."""
+
+    def servers(self) -> list[str]:
+        """The names of the servers there are; one name may stand there twice."""
+
+    def leftovers(self) -> list[str]:
+        """What costs money or misleads besides servers: addresses, PTRs."""
+
+    def created(self) -> int:
+        """How many servers were made, and charged for, whatever became of them."""
+
+    def asked(self) -> int:
+        """How many different servers were asked for, by orders that came in."""
+
+    def wire_calls(self) -> int:
+        """How many requests came in."""
+
+
+@dataclass
+class Charging:
+    """A cloud in memory that charges for each order, and to which names mean nothing: the hardest there is."""
+
+    key = "charging"
+    sizes: tuple[str, ...] = ("starter",)
+    regions: tuple[str, ...] = ("here",)
+    capabilities = frozenset({Capability.POWER, Capability.REVERSE_DNS, Capability.USER_DATA, Capability.LIST})
+    there: list[ProviderServer] = field(default_factory=list)
+    orders: list[ServerOrder] = field(default_factory=list)
+    pointers: dict[str, str] = field(default_factory=dict)
+    unique_names: bool = False
+    #: It cannot be listed.
+    away: bool = False
+
+    @property
+    def provider(self) -> Provider:
+        return self
+
+    def servers(self) -> list[str]:
+        return [server.name for server in self.there]
+
+    def leftovers(self) -> list[str]:
+        return list(self.pointers)
+
+    def created(self) -> int:
+        return len(self.orders)
+
+    def asked(self) -> int:
+        return len({order.name for order in self.orders})
+
+    def wire_calls(self) -> int:
+        return 0
+
+    async def create(self, order: ServerOrder) -> ProviderServer:
+        if self.unique_names and order.name in self.servers():
+            raise ProviderError(f"a server named {order.name!r} exists already")
+        self.orders.append(order)
+        made = ProviderServer(
+            provider_id=uuid.uuid4().hex,
+            name=order.name,
+            ipv4_address=f"192.0.2.{len(self.orders)}",
+            power=PowerState.RUNNING,
+            cores=1,
+            memory_bytes=2 << 30,
+            disk_bytes=20 << 30,
+            monthly_cost=Decimal("5.99"),
+            labels=order.labels,
+        )
+        self.there.append(made)
+        return made
+
+    async def find(self, name: str) -> ProviderServer | None:
+        return next((server for server in self.there if server.name == name), None)
+
+    async def list(self) -> Sequence[ProviderServer]:
+        if self.away:
+            raise ProviderBusy("away")
+        return self.there
+
+    async def delete(self, name: str) -> None:
+        for server in [each for each in self.there if each.name == name][:1]:
+            self.there.remove(server)
+            self.pointers.pop(server.ipv4_address, None)
+
+    async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
+        if name not in self.servers():
+            raise ProviderError(f"there is no server named {name!r}")
+        if hostname is None:
+            self.pointers.pop(ipv4_address, None)
+        else:
+            self.pointers[ipv4_address] = hostname
+
+    async def power_off(self, name: str) -> None:
+        """Leave it on: nothing here looks."""
+
+    async def power_on(self, name: str) -> None:
+        """Leave it on."""
+
+    async def reboot(self, name: str) -> None:
+        """Leave it on."""
+
+
+@dataclass
+class LocalCloud:
+    """The local provider's adapter and protocol, with a daemon whose servers are entries in a list."""
+
+    inventory: Charging
+    provider: Provider
+    calls: list[str]
+
+    def servers(self) -> list[str]:
+        return self.inventory.servers()
+
+    def leftovers(self) -> list[str]:
+        return self.inventory.leftovers()
+
+    def created(self) -> int:
+        return self.inventory.created()
+
+    def asked(self) -> int:
+        return self.inventory.asked()
+
+    def wire_calls(self) -> int:
+        return len(self.calls)
+
+
+@dataclass
+class HetznerCloud:
+    """Hetzner's adapter, asking the fake of its API over HTTP."""
+
+    provider: Provider
+    script: "LosingScript"
+    project: "ProjectView"
+
+    def servers(self) -> list[str]:
+        return [str(each["name"]) for each in self.project.servers.values()]
+
+    def leftovers(self) -> list[str]:
+        return [str(each["name"]) for each in self.project.primary_ips.values()] if not self.servers() else []
+
+    def created(self) -> int:
+        return self.project.costs.servers_created
+
+    def asked(self) -> int:
+        return self.project.costs.servers_asked
+
+    def wire_calls(self) -> int:
+        return self.script.count
+
+
+class CostsView(Protocol):
+    """What the fake counts."""
+
+    @property
+    def servers_created(self) -> int:
+        """How many were made."""
+
+    @property
+    def servers_asked(self) -> int:
+        """How many names were asked for."""
+
+
+class ProjectView(Protocol):
+    """What the matrix reads of the fake's project."""
+
+    servers: dict[int, dict[str, object]]
+    primary_ips: dict[int, dict[str, object]]
+
+    @property
+    def costs(self) -> CostsView:
+        """What it has cost."""
+
+
+class LosingScript(Script):
+    """Counts requests and loses the answer of one of them."""
+
+    def __init__(self, lost: int) -> None:
+        super().__init__()
+        self.count = 0
+        self._lost = lost
+
+    def take(self, method: str, path: str, body: Mapping[str, object]) -> Fault | None:
+        self.count += 1
+        return Fault(method, path, lose=Loss.CLOSED) if self.count - 1 == self._lost else None
+
+
+@asynccontextmanager
+async def charging(_lost: int) -> AsyncIterator[Cloud]:
+    yield Charging()
+
+
+@asynccontextmanager
+async def local(lost: int) -> AsyncIterator[Cloud]:
+    inventory = Charging(unique_names=True)
+    callables = (inventory.create, inventory.find, inventory.list, inventory.delete, inventory.set_reverse_dns)
+    methods: dict[str, Method] = {each.__name__: validate_call(each) for each in callables}
+    calls: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            line = await reader.readline()
+            calls.append(json.loads(line)["method"])
+            number = len(calls) - 1
+            answer = await reply_to(line, methods)
+            if number != lost:
+                writer.write(answer)
+                await writer.drain()
+
+    with tempfile.TemporaryDirectory(prefix="penguin-cloud-") as folder:
+        path = Path(folder) / "cloud.sock"
+        async with await asyncio.start_unix_server(serve, str(path), limit=1 << 20):
+            yield LocalCloud(inventory, LocalProvider(path), calls)
+
+
+@asynccontextmanager
+async def hetzner(lost: int) -> AsyncIterator[Cloud]:
+    script = LosingScript(lost)
+    with running_hetzner() as fake:
+        fake.script = script
+        account = Account(SecretStr(fake.token), fake.url, "penguin.example", "debian-12")
+        provider = HetznerProvider(account, Unpaced(), timeout=(2.0, 2.0))
+        yield HetznerCloud(provider, script, fake.project)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A provider of the matrix; `make` opens an account that loses the answer of the request of that number."""
+
+    make: Callable[[int], AbstractAsyncContextManager[Cloud]]
+    region: str
+
+
+CLOUDS: Mapping[str, Kind] = {
+    "charging": Kind(charging, "here"),
+    "local": Kind(local, "local"),
+    "hetzner": Kind(hetzner, "eu"),
+}

@@ -1,0 +1,253 @@
+"""Where a worker touches the world, numbered; and the one place at which something happens to it.
+
+The provider, the DNS host and the steps are wrapped, so that each call to them and each outcome of a step passes here,
+before and after. A worker that is killed ends by an exception that nothing catches, as nothing does anything after
+SIGKILL: no claim is given back, no transaction committed. One that is paused stands still until it is let go, which is
+after others have done its work.
+"""
+
+import asyncio
+import enum
+import threading
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.dns.plan import Blend, PlanRefused, PublisherUnavailable, ZonePlan
+from control_plane.dns.publish import Publisher
+from control_plane.dns.records import DnsRecord
+from control_plane.pipelines.step import Done, Outcome, Result, Step
+from control_plane.providers.base import NeedsPerson, Provider, ProviderBusy, ProviderError, ProviderServer, ServerOrder
+from control_plane.provisioning.environment import StepContext
+
+ResultT = TypeVar("ResultT")
+
+
+class Killed(BaseException):
+    """The worker is no more."""
+
+
+class Blow(enum.StrEnum):
+    """What happens at a touch."""
+
+    KILLED_BEFORE = "killed before"
+    KILLED_AFTER = "killed after"
+    PAUSED_BEFORE = "paused before"
+    PAUSED_AFTER = "paused after"
+    #: The call is done and its answer does not arrive.
+    LOST = "answer lost"
+    BUSY = "busy"
+    NEEDS_PERSON = "needs a person"
+    REFUSED = "refused"
+    #: An error that no adapter should let through.
+    BROKEN = "broken"
+
+
+#: Of a step's own touches, that are no calls.
+OF_WORKERS = (Blow.KILLED_BEFORE, Blow.PAUSED_BEFORE)
+#: Of a call that only looks: whatever comes after it comes before the next touch.
+OF_LOOKS = (Blow.KILLED_BEFORE, Blow.BUSY, Blow.NEEDS_PERSON, Blow.REFUSED)
+#: Of a call that changes something. A worker that is paused before it stands before its fence, a touch of its own.
+OF_ACTS = tuple(blow for blow in Blow if blow is not Blow.PAUSED_BEFORE)
+OF_FENCES = (Blow.PAUSED_BEFORE,)
+_LOOKS = ("find", "plan the zone")
+_PAUSES = (Blow.PAUSED_BEFORE, Blow.PAUSED_AFTER)
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One of them: its number in the life of a server, what it is, and what can happen there."""
+
+    number: int
+    what: str
+    blows: tuple[Blow, ...]
+
+
+@dataclass
+class Touches:
+    """Counts them, and strikes once; a dry run has no blow."""
+
+    at: int = -1
+    blow: Blow | None = None
+    seen: list[Touch] = field(default_factory=list)
+    counting: bool = True
+    #: The step in hand.
+    step: str = ""
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    _let_go: threading.Event = field(default_factory=threading.Event)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    @property
+    def is_pause(self) -> bool:
+        return self.blow in _PAUSES
+
+    def let_go(self) -> None:
+        """Let a paused worker go on."""
+        self._let_go.set()
+
+    def strike(self, what: str, blows: tuple[Blow, ...]) -> Blow | None:
+        """Count a touch and return what happens at it."""
+        if not self.counting:
+            return None
+        number = len(self.seen)
+        self.seen.append(Touch(number, f"{self.step}: {what}", blows))
+        return self.blow if number == self.at else None
+
+    async def call(self, what: str, deed: Callable[[], Awaitable[ResultT]], busy: type[Exception]) -> ResultT:
+        """Do what the wrapped thing does, with what happens before and after."""
+        blow = self.strike(what, OF_LOOKS if what in _LOOKS else OF_ACTS)
+        await self.before(blow)
+        refuse(blow, busy)
+        result = await deed()
+        await self.after(blow)
+        lose(blow, busy)
+        return result
+
+    def call_in_thread(self, what: str, deed: Callable[[], ResultT], busy: type[Exception]) -> ResultT:
+        """Do the same in a thread."""
+        blow = self.strike(what, OF_LOOKS if what in _LOOKS else OF_ACTS)
+        self._hit(blow, Blow.KILLED_BEFORE, Blow.PAUSED_BEFORE)
+        refuse(blow, busy)
+        result = deed()
+        self._hit(blow, Blow.KILLED_AFTER, Blow.PAUSED_AFTER)
+        lose(blow, busy)
+        return result
+
+    async def before(self, blow: Blow | None) -> None:
+        if blow in {Blow.KILLED_BEFORE, Blow.PAUSED_BEFORE}:
+            await asyncio.to_thread(self._hit, blow, Blow.KILLED_BEFORE, Blow.PAUSED_BEFORE)
+
+    async def after(self, blow: Blow | None) -> None:
+        if blow in {Blow.KILLED_AFTER, Blow.PAUSED_AFTER}:
+            await asyncio.to_thread(self._hit, blow, Blow.KILLED_AFTER, Blow.PAUSED_AFTER)
+
+    def _hit(self, blow: Blow | None, kill: Blow, pause: Blow) -> None:
+        if blow is kill:
+            raise Killed(str(blow))
+        if blow is pause:
+            self._loop.call_soon_threadsafe(self.reached.set)
+            if not self._let_go.wait(60):
+                raise Killed("nobody let it go")
+
+
+def refuse(blow: Blow | None, busy: type[Exception]) -> None:
+    match blow:
+        case Blow.BUSY:
+            raise busy("come back later")
+        case Blow.NEEDS_PERSON:
+            raise NeedsPerson("the account has reached a limit") if busy is ProviderBusy else busy("away")
+        case Blow.REFUSED:
+            raise ProviderError("no") if busy is ProviderBusy else PlanRefused("no")
+        case Blow.BROKEN:
+            raise RuntimeError("something nobody thought of")
+
+
+def lose(blow: Blow | None, busy: type[Exception]) -> None:
+    if blow is Blow.LOST:
+        raise busy("no answer came; it may have been done")
+
+
+class TouchedProvider:
+    """A provider whose calls are counted."""
+
+    def __init__(self, inner: Provider, touches: Touches) -> None:
+        self._inner = inner
+        self._touches = touches
+        self.key, self.sizes, self.regions = inner.key, inner.sizes, inner.regions
+        self.capabilities = inner.capabilities
+
+    async def create(self, order: ServerOrder) -> ProviderServer:
+        return await self._touches.call("create", lambda: self._inner.create(order), ProviderBusy)
+
+    async def find(self, name: str) -> ProviderServer | None:
+        return await self._touches.call("find", lambda: self._inner.find(name), ProviderBusy)
+
+    async def delete(self, name: str) -> None:
+        await self._touches.call("delete", lambda: self._inner.delete(name), ProviderBusy)
+
+    async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
+        async def deed() -> None:
+            await self._inner.set_reverse_dns(name, ipv4_address, hostname)
+
+        await self._touches.call("set reverse DNS", deed, ProviderBusy)
+
+    async def power_off(self, name: str) -> None:
+        await self._touches.call("power off", lambda: self._inner.power_off(name), ProviderBusy)
+
+    async def power_on(self, name: str) -> None:
+        await self._touches.call("power on", lambda: self._inner.power_on(name), ProviderBusy)
+
+    async def reboot(self, name: str) -> None:
+        await self._touches.call("reboot", lambda: self._inner.reboot(name), ProviderBusy)
+
+
+@dataclass(frozen=True)
+class TouchedPublisher:
+    """A DNS host whose calls are counted."""
+
+    inner: Publisher
+    touches: Touches
+
+    def plan(
+        self,
+        zone: str,
+        wanted: Collection[DnsRecord],
+        written: Collection[DnsRecord],
+        blended: Collection[Blend] = (),
+    ) -> ZonePlan:
+        def deed() -> ZonePlan:
+            return self.inner.plan(zone, wanted, written, blended)
+
+        return self.touches.call_in_thread("plan the zone", deed, PublisherUnavailable)
+
+    def apply(self, plan: ZonePlan) -> None:
+        self.touches.call_in_thread("change the zone", lambda: self.inner.apply(plan), PublisherUnavailable)
+
+
+@dataclass(frozen=True)
+class TouchedStep:
+    """A step whose beginning, outcome and record are counted."""
+
+    inner: Step[StepContext]
+    touches: Touches
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def patience(self) -> timedelta:
+        return self.inner.patience
+
+    async def run(self, context: StepContext) -> Outcome:
+        return await self._perform(self.name, self.inner.run, context)
+
+    async def undo(self, context: StepContext) -> Outcome:
+        return await self._perform(f"undo {self.name}", self.inner.undo, context)
+
+    async def _perform(
+        self, name: str, perform: Callable[[StepContext], Awaitable[Outcome]], context: StepContext
+    ) -> Outcome:
+        self.touches.step = name
+        await self.touches.before(self.touches.strike("begin", OF_WORKERS))
+        outcome = await perform(replace(context, run=replace(context.run, fence=self._fenced(context.run.fence))))
+        await self.touches.before(self.touches.strike("record", OF_WORKERS))
+        return replace(outcome, apply=self._recorded(outcome)) if isinstance(outcome, Done) else outcome
+
+    def _fenced(self, fence: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def fenced() -> None:
+            await self.touches.before(self.touches.strike("fence", OF_FENCES))
+            await fence()
+
+        return fenced
+
+    def _recorded(self, done: Done) -> Callable[[AsyncSession], Awaitable[Result | None]]:
+        async def apply(session: AsyncSession) -> Result | None:
+            result = await done.apply(session) if done.apply else None
+            await self.touches.before(self.touches.strike("commit", (Blow.KILLED_BEFORE,)))
+            return result
+
+        return apply
