@@ -4,6 +4,7 @@
 `SecretStr`, so that they do not appear in a `repr` or a log line.
 """
 
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
@@ -44,6 +45,21 @@ class Settings(BaseSettings):
     hetzner_api_url: str = "https://api.hetzner.cloud/v1"
     #: The image that servers at Hetzner are made from.
     hetzner_image: str = "debian-12"
+    #: API key of a Hostwinds account, bound to this machine's IPv4 address; unset where there is none.
+    hostwinds_api_key: SecretStr = SecretStr("")
+    #: Whether servers at Hostwinds may be asked for, for a process that is not given the key.
+    hostwinds_offered: bool = False
+    hostwinds_api_url: str = "https://clients.hostwinds.com/cloud/api.php"
+    #: Hostwinds' ids of the image and of the locations that servers are ordered with; nothing is offered without them.
+    hostwinds_template: str = ""
+    hostwinds_locations: tuple[str, ...] = ()
+    #: The name of an SSH key at Hostwinds, and the file of its private half, by which servers are made to join.
+    hostwinds_ssh_key: str = ""
+    hostwinds_ssh_key_file: Path | None = None
+    #: An order is charged at once: none is sent unless this says so, nor beyond these US dollars a month.
+    hostwinds_spending: bool = False
+    hostwinds_most_per_server: Decimal = Field(default=Decimal(20), gt=0)
+    hostwinds_most_in_all: Decimal = Field(default=Decimal(100), gt=0)
     #: Authoritative servers that verification asks, and resolvers that servers get.
     nameservers: tuple[str, ...] = ("10.77.0.53",)
     #: PowerDNS HTTP API for publishing.
@@ -95,8 +111,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _tokens_go_over_tls(self) -> "Settings":
-        if not self.hetzner_api_url.startswith(("https://", "http://127.0.0.1:", "http://[::1]:")):
-            raise ValueError("hetzner_api_url must begin with https://")
+        for name in ("hetzner_api_url", "hostwinds_api_url"):
+            if not getattr(self, name).startswith(("https://", "http://127.0.0.1:", "http://[::1]:")):
+                raise ValueError(f"{name} must begin with https://")
         return self
 
     @property

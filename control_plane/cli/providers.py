@@ -4,17 +4,28 @@ Read from the settings in the environment and, for prices, from the provider its
 """
 
 import asyncio
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from control_plane.cli.output import Instance, Json, print_json
+from control_plane.cli.installation import system_session
+from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
+from control_plane.errors import NotFound
 from control_plane.processes.places import HOME, Places, state_dir
 from control_plane.providers.base import Price, Provider
+from control_plane.providers.hostwinds.orders import forget_order
 from control_plane.providers.local.world import World
-from control_plane.providers.registry import build_providers, pricing_provider
+from control_plane.providers.registry import NOTES, build_providers, pricing_provider
 from control_plane.settings import Settings
+
+
+class Charging(StrEnum):
+    """Providers that charge for an order at once and answer without an id."""
+
+    HOSTWINDS = "hostwinds"
+
 
 provider_commands = typer.Typer(no_args_is_help=True, help="Providers of servers: what they offer, and prices.")
 
@@ -27,10 +38,10 @@ def list_providers(as_json: Json = False, instance: Instance = "main") -> None:
     rows = [_fields(provider) for provider in build_providers(_settings(instance)).values()]
     if as_json:
         print_json(rows)
-    elif rows:
-        print_table([{name: _joined(value) for name, value in row.items()} for row in rows])
-    else:
-        print("No provider is configured. For Hetzner, set PENGUIN_HETZNER_TOKEN; local servers come with `up`.")
+        return
+    print_table([{name: _joined(value) for name, value in row.items()} for row in rows])
+    if len(rows) == 1:
+        print("For servers to rent: set PENGUIN_HETZNER_TOKEN for Hetzner; local servers come with `up`.")
 
 
 @provider_commands.command()
@@ -39,6 +50,23 @@ def prices(name: Name, as_json: Json = False, instance: Instance = "main") -> No
     found = asyncio.run(_prices(name, instance))
     rows = [_price_fields(price) for price in found]
     print_json(rows) if as_json else print_table(rows)
+
+
+@provider_commands.command("forget-order")
+def forget(
+    name: Annotated[Charging, typer.Argument(help="The provider.")],
+    server: Annotated[str, typer.Argument(help="The server's name there, as the reason of its run gives it.")],
+    instance: Instance = "main",
+) -> None:
+    """Say that an order without an answer was never placed: you looked, and there is no such server or invoice."""
+    if not asyncio.run(_forget(instance, server)):
+        raise NotFound(f"there is no unresolved order for {server} at {name}")
+    say(f"the order for {server} is forgotten; its run orders it anew")
+
+
+async def _forget(instance: str, server: str) -> bool:
+    async with system_session(instance) as session:
+        return await forget_order(session, server)
 
 
 async def _prices(name: str, instance: str) -> list[Price]:
@@ -59,6 +87,7 @@ def _fields(provider: Provider) -> dict[str, Any]:
         "sizes": list(provider.sizes),
         "regions": list(provider.regions),
         "capabilities": sorted(capability.value for capability in provider.capabilities),
+        "note": NOTES.get(provider.key, ""),
     }
 
 

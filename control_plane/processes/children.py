@@ -86,8 +86,12 @@ def _door_order(
 
 def _without_tokens(settings: Settings) -> Settings:
     """Return the settings without providers' tokens, which only the worker uses; what is offered stays known."""
-    offered = settings.hetzner_offered or bool(settings.hetzner_token.get_secret_value())
-    return settings.model_copy(update={"hetzner_token": SecretStr(""), "hetzner_offered": offered})
+    offered = {
+        "hetzner_offered": settings.hetzner_offered or bool(settings.hetzner_token.get_secret_value()),
+        "hostwinds_offered": settings.hostwinds_offered or bool(settings.hostwinds_api_key.get_secret_value()),
+    }
+    no_tokens = {"hetzner_token": SecretStr(""), "hostwinds_api_key": SecretStr("")}
+    return settings.model_copy(update={**no_tokens, **offered})
 
 
 def _with_one_secret(settings: Settings, kept: str) -> Settings:

@@ -234,6 +234,14 @@ class OpensAcmePort(Protocol):
 
 
 @runtime_checkable
+class JoinsServers(Protocol):
+    """Where there is no user-data: a program is run on the server once it is there."""
+
+    async def start_joining(self, name: str, address: str, program: str) -> None:
+        """Have a Python program run there as root, unless one does; raise `ProviderBusy` when that cannot be done."""
+
+
+@runtime_checkable
 class StatesPrices(Protocol):
     """Prices as the provider gives them now."""
 

@@ -9,9 +9,20 @@ from control_plane.providers.hetzner.client import Account
 from control_plane.providers.hetzner.labels import instance_label
 from control_plane.providers.hetzner.pace import SharedPace, Unpaced
 from control_plane.providers.hetzner.provider import HetznerProvider
+from control_plane.providers.hostwinds.catalogue import Allowance
+from control_plane.providers.hostwinds.client import Access
+from control_plane.providers.hostwinds.provider import Account as HostwindsAccount
+from control_plane.providers.hostwinds.provider import HostwindsProvider
+from control_plane.providers.hostwinds.ssh import Login
 from control_plane.providers.local.provider import LocalProvider
 from control_plane.settings import Settings
 from db.session import Database
+
+#: What a person who chooses one of these must know.
+NOTES = {
+    "hostwinds": "documented, not verified live; charges at once",
+    "byo": "your own server: see `penguin node join-command`",
+}
 
 
 def build_providers(settings: Settings, database: Database | None = None) -> Mapping[str, Provider]:
@@ -25,6 +36,8 @@ def build_providers(settings: Settings, database: Database | None = None) -> Map
         providers.append(LocalProvider(settings.local_cloud_socket))
     if settings.hetzner_token.get_secret_value() or settings.hetzner_offered:
         providers.append(_hetzner(settings, database))
+    if hostwinds_is_offered(settings):
+        providers.append(HostwindsProvider(hostwinds_account(settings), database))
     providers.append(ByoProvider(database, settings.nameservers))
     return {provider.key: provider for provider in providers}
 
@@ -37,6 +50,29 @@ def pricing_provider(settings: Settings, key: str) -> StatesPrices:
         hint = "" if stating else "; for Hetzner, set PENGUIN_HETZNER_TOKEN to an API token of the project"
         raise InvalidInput(f"no provider {key!r} here states prices; there is: {', '.join(stating) or 'none'}{hint}")
     return found
+
+
+def hostwinds_is_offered(settings: Settings) -> bool:
+    """Return whether there is a key, here or in another process, and what to order with."""
+    key = settings.hostwinds_api_key.get_secret_value() or settings.hostwinds_offered
+    return bool(key and settings.hostwinds_template and settings.hostwinds_locations)
+
+
+def hostwinds_account(settings: Settings) -> HostwindsAccount:
+    """Return the account that the settings describe."""
+    return HostwindsAccount(
+        access=Access(settings.hostwinds_api_url, settings.hostwinds_api_key),
+        allowance=Allowance(
+            settings.hostwinds_spending, settings.hostwinds_most_per_server, settings.hostwinds_most_in_all
+        ),
+        template=settings.hostwinds_template,
+        locations=settings.hostwinds_locations,
+        ssh_key=settings.hostwinds_ssh_key,
+        login=Login(
+            settings.hostwinds_ssh_key_file or settings.state_dir / "hostwinds-ssh.key",
+            settings.state_dir / "hostwinds-known-hosts",
+        ),
+    )
 
 
 def _hetzner(settings: Settings, database: Database | None) -> HetznerProvider:

@@ -32,6 +32,7 @@ from control_plane.provisioning.steps.preflight import InspectServer, Preflight
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
 from control_plane.provisioning.steps.publish_server_dns import PublishServerDns, WithdrawServerDns
 from control_plane.provisioning.steps.revoke_agent import RevokeAgent
+from control_plane.provisioning.steps.start_joining import StartJoining
 from control_plane.provisioning.steps.switch_power import SwitchPower
 from control_plane.provisioning.steps.verify_mail_flow import VerifyMailFlow
 from control_plane.provisioning.steps.verify_records import AwaitRecords, VerifyRecords
@@ -40,6 +41,7 @@ from control_plane.provisioning.steps.verify_records import AwaitRecords, Verify
 _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
     "vps.provision": (
         CreateServer(),
+        StartJoining(),
         AwaitAgent(),
         PublishServerDns(),
         Preflight(),

@@ -42,7 +42,10 @@ class NewServer(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    provider: str = Field(max_length=50)
+    provider: str = Field(
+        max_length=50,
+        description="`local`, `hetzner`, `byo`, or `hostwinds`, which is documented, not verified live.",
+    )
     size: str = Field(max_length=50)
     region: str | None = Field(None, max_length=100, description="The provider's first region when left out.")
 

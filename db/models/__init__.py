@@ -4,7 +4,7 @@ from db.models.messages import IdempotencyKey, InboxDailySends, Message, Message
 from db.models.operators import OperatorAct, PlatformKey
 from db.models.pipelines import PipelineRun, PipelineStep
 from db.models.preflight import PreflightResult, RefusedAddress
-from db.models.providers import ProviderLook, ProviderRateLimit, StrayServer
+from db.models.providers import ProviderLook, ProviderOrder, ProviderRateLimit, StrayServer
 from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
 from db.models.tenancy import ApiKeyRow, Tenant, Workspace
@@ -32,6 +32,7 @@ __all__ = [
     "PlatformKey",
     "PreflightResult",
     "ProviderLook",
+    "ProviderOrder",
     "ProviderRateLimit",
     "RefusedAddress",
     "StrayServer",

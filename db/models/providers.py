@@ -1,12 +1,36 @@
 """What is known of accounts at providers of servers."""
 
 import datetime as dt
+import decimal
 import uuid
 
-from sqlalchemy import Text, text
+from sqlalchemy import Index, Numeric, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base
+
+
+class ProviderOrder(Base):
+    """An order at a provider that charges at once and answers without an id; no tenant's data."""
+
+    __tablename__ = "provider_orders"
+    __table_args__ = (
+        Index(
+            "idx_provider_orders_unresolved",
+            "account",
+            unique=True,
+            postgresql_where=text("found_at IS NULL AND ended_at IS NULL"),
+        ),
+    )
+
+    account: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    attempt: Mapped[uuid.UUID]
+    monthly: Mapped[decimal.Decimal] = mapped_column(Numeric(10, 2))
+    placed_at: Mapped[dt.datetime] = mapped_column(server_default=text("now()"))
+    found_at: Mapped[dt.datetime | None]
+    ended_at: Mapped[dt.datetime | None]
+    generation: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class ProviderRateLimit(Base):

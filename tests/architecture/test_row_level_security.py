@@ -15,6 +15,7 @@ WITHOUT_TENANT = {
     "operator_acts",
     "platform_keys",
     "provider_looks",
+    "provider_orders",
     "provider_rate_limits",
     "refused_addresses",
     "stray_servers",

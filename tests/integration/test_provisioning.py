@@ -269,6 +269,7 @@ async def test_a_server_becomes_ready(world: World) -> None:
     steps = await world.rows("SELECT name, state, started_at, finished_at FROM pipeline_steps ORDER BY position")
     assert [step.name for step in steps] == [
         "create_server",
+        "start_joining",
         "await_agent",
         "publish_dns",
         "preflight",

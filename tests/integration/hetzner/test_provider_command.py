@@ -30,7 +30,7 @@ def run(*words: str) -> str:
 
 
 def test_what_is_configured_is_listed_with_what_it_offers(fake: FakeHetzner) -> None:
-    (row,) = json.loads(run("list", "--json"))
+    (row, _own) = json.loads(run("list", "--json"))
     assert row["provider"] == "hetzner"
     assert row["sizes"] == ["starter", "professional", "business", "enterprise"]
     assert row["regions"][:3] == ["eu", "us", "asia"]

@@ -1,6 +1,8 @@
 """What the bootstrap decides before it touches the server."""
 
 import json
+import os
+import platform
 import shutil
 import tomllib
 import zipfile
@@ -170,11 +172,11 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "AGENT_STATE_DIR": tmp_path / "var",
         "OS_RELEASE": tmp_path / "os-release",
         "SYSTEMD": tmp_path,
-        "MACHINE": bootstrap.platform.machine(),
+        "MACHINE": platform.machine(),
     }
     for name, value in places.items():
         monkeypatch.setattr(bootstrap, name, value)
-    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     return tmp_path
 
 
