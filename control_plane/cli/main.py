@@ -14,6 +14,7 @@ from control_plane.cli.demo import run_demo
 from control_plane.cli.doctor import doctor
 from control_plane.cli.fleet import fleet
 from control_plane.cli.installation import NoInstallation
+from control_plane.cli.ip_pools import pool_commands
 from control_plane.cli.lock import lock
 from control_plane.cli.node import node_commands
 from control_plane.cli.operator_keys import operator_key_commands
@@ -48,6 +49,7 @@ vps_commands.command()(preflight)
 app.add_typer(vps_commands, name="vps")
 app.add_typer(provider_commands, name="provider")
 app.add_typer(node_commands, name="node")
+app.add_typer(pool_commands, name="pool")
 app.add_typer(tenant_commands, name="tenant")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")

@@ -21,6 +21,14 @@ _INBOXES = text(
     " FROM inboxes i JOIN domains d ON d.id = i.domain_id JOIN vps_servers v ON v.id = i.vps_id"
     " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND v.ip_address IS NOT NULL ORDER BY i.id"
 )
+# By which else its inboxes may send: those of their pools, and those that they are bound to still.
+_POOL_ADDRESSES = text(
+    "SELECT host(address) FROM inbox_pool_addresses WHERE domain_id = :domain AND state IN ('ready', 'draining')"
+    " UNION SELECT host(a.address) FROM inboxes i"
+    " JOIN sender_bindings b ON b.tenant_id = i.tenant_id AND b.inbox_id = i.id AND b.until IS NULL"
+    " JOIN server_addresses a ON a.tenant_id = b.tenant_id AND a.id = b.address_id"
+    " WHERE i.domain_id = :domain AND i.status <> 'deleting'"
+)
 _KEYS = text("SELECT selector, public_key FROM dkim_keys WHERE domain_id = :domain ORDER BY selector")
 _INSERT = text(
     "INSERT INTO dns_records (tenant_id, inbox_id, domain, record_type, record_name, record_value, ttl)"
@@ -62,6 +70,7 @@ async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping
     inboxes = (await session.execute(_INBOXES, {"domain": domain_id})).all()
     keys = [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
     addresses = [inbox.ipv4_address for inbox in inboxes]
+    addresses += await session.scalars(_POOL_ADDRESSES, {"domain": domain_id})
     return {
         inbox.id: frozenset(records_for_inbox(inbox.domain, inbox.hostname, inbox.ipv4_address, addresses, keys))
         for inbox in inboxes

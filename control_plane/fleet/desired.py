@@ -26,6 +26,7 @@ from protos.agent.v1.configuration_pb2 import (
     MailDomain,
     MailServer,
     ProbeMailbox,
+    SendingAddress,
 )
 
 #: Local part of the mailbox that verification uses; its domain is the server's host name.
@@ -42,6 +43,15 @@ _SERVER = text(
 _MAILBOXES = text(
     "SELECT email_address, password_hash FROM inboxes WHERE vps_id = :vps AND status <> 'deleting'"
     " ORDER BY email_address"
+)
+# Those that are being got are taken up before anybody sends by them; an inbox may have gone to another server.
+_ADDRESSES = text(
+    "SELECT host(a.address) AS address, a.hostname, ARRAY(SELECT i.email_address FROM sender_bindings b"
+    "  JOIN inboxes i ON i.tenant_id = b.tenant_id AND i.id = b.inbox_id AND i.vps_id = a.vps_id"
+    "  WHERE b.tenant_id = a.tenant_id AND b.address_id = a.id AND b.until IS NULL AND i.status <> 'deleting'"
+    "  ORDER BY i.email_address) AS senders"
+    " FROM server_addresses a WHERE a.vps_id = :vps AND a.address IS NOT NULL"
+    " AND a.state IN ('requested', 'ready', 'draining') ORDER BY a.address"
 )
 _DKIM_KEYS = text(
     "SELECT d.name AS domain, k.id, k.selector, k.private_key_sealed, k.active"
@@ -90,6 +100,7 @@ async def load_desired_state(
     if server["ipv4_address"] is None:
         raise Conflict("the server has no address yet")
     mailboxes = (await session.execute(_MAILBOXES, {"vps": vps_id})).all()
+    addresses = (await session.execute(_ADDRESSES, {"vps": vps_id})).all()
     keys = (await session.execute(_DKIM_KEYS, {"vps": vps_id})).mappings().all()
     return DesiredState(
         version=server["desired_version"],
@@ -101,6 +112,10 @@ async def load_desired_state(
             domains=_domains(keys, sealer),
             mailboxes=[Mailbox(address=address, password_hash=hashed) for address, hashed in mailboxes],
             probe=_probe(vps_id, server, sealer),
+            sending_addresses=[
+                SendingAddress(ipv4_address=address, hostname=hostname, senders=senders)
+                for address, hostname, senders in addresses
+            ],
         ),
     )
 

@@ -202,6 +202,7 @@ class ReadsReverseDns(Protocol):
         """Return the PTR that was set, or None when it is the provider's own or none."""
 
 
+@runtime_checkable
 class AddsAddresses(Protocol):
     """More IPv4 addresses for one server; its operating system has to take them up itself."""
 

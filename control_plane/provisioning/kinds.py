@@ -9,6 +9,7 @@ from control_plane.pipelines.step import Cause, Pipeline, Resolution, Run, Step
 from control_plane.provisioning.draining import HOLD_KIND
 from control_plane.provisioning.environment import Environment, StepContext
 from control_plane.provisioning.power import PowerAction
+from control_plane.provisioning.sending_kinds import sending_pipelines
 from control_plane.provisioning.states import (
     InboxStatus,
     ServerStatus,
@@ -120,7 +121,7 @@ _INBOXES_OF: Mapping[str, frozenset[InboxStatus]] = {
 
 def pipelines(environment: Environment) -> Mapping[str, Pipeline[StepContext]]:
     """Return all kinds of run, ready to be worked on."""
-    return {
+    return dict(sending_pipelines(environment)) | {
         kind: Pipeline(
             kind=kind,
             steps=steps,

@@ -7,6 +7,7 @@ from control_plane.dns.pending import generate_missing, verify_due
 from control_plane.fleet.commands import settle_commands
 from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
+from control_plane.pools.reputation import count_reputation
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.strays import look_after_strays
 
@@ -37,6 +38,12 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     @app.task(name="messages.forget_old_keys", queue=UPKEEP_QUEUE, queueing_lock="messages.forget_old_keys")
     async def keys_forgotten(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await forget_old_keys(environment.database)
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="pools.count_reputation", queue=UPKEEP_QUEUE, queueing_lock="pools.count_reputation")
+    async def reputation_counted(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        async with environment.database.system() as session:
+            await count_reputation(session)
 
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="dns.generate", queue=DNS_QUEUE, queueing_lock="dns.generate")

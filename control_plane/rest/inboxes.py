@@ -17,6 +17,8 @@ from control_plane.inboxes.header_text import check_header_text
 from control_plane.inboxes.load import list_inboxes, load_inbox
 from control_plane.inboxes.placement import ServerWish, newest_server, require_server
 from control_plane.messages.cancel import cancel_waiting_sends
+from control_plane.pools.pools import assign_pool
+from control_plane.pools.senders import load_sending, start_bindings
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
@@ -57,6 +59,8 @@ class InboxChanges(BaseModel):
     display_name: _DisplayName | None = None
     daily_send_limit: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
     warmup_enabled: StrictBool = False
+    #: With null the workspace's default pool, if it has one.
+    ip_pool_id: uuid.UUID | None = None
 
 
 class InboxView(BaseModel):
@@ -87,10 +91,21 @@ class InboxCreated(InboxView):
     password: str
 
 
+class SendingView(BaseModel):
+    """By which pool and address the inbox sends; no address means its server's own. `warning` says what is amiss."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    pool: str | None
+    address: str | None
+    warning: str | None
+
+
 class InboxDetail(InboxView):
-    """An inbox with the run that sets it up or removes it."""
+    """An inbox with the run that sets it up or removes it, and how it sends."""
 
     setup: RunView | None
+    sending: SendingView
 
 
 class InboxList(BaseModel):
@@ -112,6 +127,7 @@ async def create(
     vps_id = await _place(access, parts, workspace_id, address.domain, body)
     new = NewInbox(workspace_id, vps_id, address, display_name)
     created = await create_inbox(access.session, access.scope, new, parts.sealer)
+    await start_bindings(access.session, access.scope.tenant_id, [created.id])
     inbox = await load_inbox(access.session, access.scope, created.id)
     response.headers["Location"] = f"/api/v1/inboxes/{created.id}"
     return InboxCreated(**InboxView.model_validate(inbox).model_dump(), password=created.password)
@@ -137,16 +153,20 @@ async def show(inbox_id: uuid.UUID, access: _Reading) -> InboxDetail:
     return InboxDetail(
         **InboxView.model_validate(inbox).model_dump(),
         setup=await load_last_run(access.session, access.scope, inbox_id),
+        sending=SendingView.model_validate(await load_sending(access.session, access.scope.tenant_id, inbox_id)),
     )
 
 
 @router.patch("/inboxes/{inbox_id}")
 async def change(inbox_id: uuid.UUID, body: InboxChanges, access: _Managing) -> InboxView:
-    """Change an inbox's name or limits."""
-    changes = body.model_dump(exclude_unset=True)
+    """Change an inbox's name, limits or IP pool."""
+    changes = body.model_dump(exclude_unset=True, exclude={"ip_pool_id"})
     if body.display_name:
         changes["display_name"] = check_header_text(body.display_name, "/display_name")
-    return InboxView.model_validate(await change_inbox(access.session, access.scope, inbox_id, changes))
+    inbox = await change_inbox(access.session, access.scope, inbox_id, changes)
+    if "ip_pool_id" in body.model_fields_set:
+        await assign_pool(access.session, access.scope, inbox.workspace_id, inbox_id, body.ip_pool_id)
+    return InboxView.model_validate(inbox)
 
 
 @router.delete("/inboxes/{inbox_id}", status_code=status.HTTP_202_ACCEPTED)

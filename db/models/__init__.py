@@ -3,6 +3,7 @@ from db.models.inboxes import DkimKeyRow, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
 from db.models.operators import OperatorAct, PlatformKey
 from db.models.pipelines import PipelineRun, PipelineStep
+from db.models.pools import AddressReputation, InboxSender, IpPool, IpPoolAddress, SenderBinding, ServerAddress
 from db.models.preflight import PreflightResult, RefusedAddress
 from db.models.providers import ProviderLook, ProviderOrder, ProviderRateLimit, StrayServer
 from db.models.queue import Pause
@@ -13,6 +14,7 @@ from db.models.tenancy import ApiKeyRow, Tenant, Workspace
 metadata = Base.metadata
 
 __all__ = [
+    "AddressReputation",
     "AgentCertificate",
     "ApiKeyRow",
     "CertificateAuthority",
@@ -22,6 +24,9 @@ __all__ = [
     "IdempotencyKey",
     "Inbox",
     "InboxDailySends",
+    "InboxSender",
+    "IpPool",
+    "IpPoolAddress",
     "JoinToken",
     "Message",
     "MessageEvent",
@@ -35,6 +40,8 @@ __all__ = [
     "ProviderOrder",
     "ProviderRateLimit",
     "RefusedAddress",
+    "SenderBinding",
+    "ServerAddress",
     "StrayServer",
     "Suppression",
     "Tenant",

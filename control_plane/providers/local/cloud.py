@@ -36,6 +36,7 @@ def methods_of(inventory: Inventory) -> dict[str, Method]:
         *(inventory.create, inventory.find, inventory.list, inventory.delete),
         *(inventory.power_off, inventory.power_on, inventory.reboot),
         *(inventory.cut_network, inventory.restore_network, inventory.set_reverse_dns, inventory.console),
+        *(inventory.add_address, inventory.remove_address),
     )
     return {each.__name__: validate_call(each) for each in callables}
 

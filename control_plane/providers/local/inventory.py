@@ -7,7 +7,7 @@ import re
 import uuid
 from pathlib import Path
 
-from control_plane.providers.base import PowerState, ProviderError, ProviderServer, ServerOrder
+from control_plane.providers.base import ExtraAddress, PowerState, ProviderError, ProviderServer, ServerOrder
 from control_plane.providers.local.catalogue import check_region, size_of
 from control_plane.providers.local.disk import remove_disk
 from control_plane.providers.local.machine import Machine
@@ -99,7 +99,8 @@ class Inventory:
             return
         async with machine.lock:
             if self._machines.get(name) is machine:
-                await self._nameserver.zones.set_reverse(str(machine.record.address), None)
+                for address in machine.record.addresses:
+                    await self._nameserver.zones.set_reverse(str(address), None)
                 await machine.destroy()
                 del self._machines[name]
 
@@ -128,10 +129,33 @@ class Inventory:
         self._machine(name).set_network(connected=True)
 
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
-        """Set or (with None) remove the PTR of the server's address."""
-        if str(self._machine(name).record.address) != ipv4_address:
+        """Set or (with None) remove the PTR of one of the server's addresses."""
+        if ipv4_address not in map(str, self._machine(name).record.addresses):
             raise ProviderError(f"{ipv4_address} is not an address of server {name!r}")
         await self._nameserver.zones.set_reverse(ipv4_address, hostname)
+
+    async def add_address(self, name: str, label: str) -> ExtraAddress:
+        """Return the server's address of that label, giving it one when there is none."""
+        if not _NAME.fullmatch(label):
+            raise ProviderError(f"invalid label {label!r}: lower-case letters, digits and hyphens, at most 63")
+        machine = self._machine(name)
+        async with machine.lock:
+            extra = dict(machine.record.extra)
+            if label not in extra:
+                extra[label] = lowest_free(self._taken())
+                machine.set_extra(tuple(extra.items()))
+        return ExtraAddress(label, str(extra[label]))
+
+    async def remove_address(self, name: str, label: str) -> None:
+        """Take the address of that label back with its PTR; no error when it is gone already."""
+        machine = self._machines.get(name)
+        if machine is None:
+            return
+        async with machine.lock:
+            extra = dict(machine.record.extra)
+            if (address := extra.pop(label, None)) is not None:
+                await self._nameserver.zones.set_reverse(str(address), None)
+                machine.set_extra(tuple(extra.items()))
 
     async def console(self, name: str, lines: int) -> str:
         """Return the last lines of the server's console."""
@@ -142,13 +166,15 @@ class Inventory:
             raise ProviderError(f"there is no server named {name!r}")
         return self._machines[name]
 
+    def _taken(self) -> set[ipaddress.IPv4Address]:
+        return {address for each in self._machines.values() for address in each.record.addresses}
+
     def _record_of(self, order: ServerOrder) -> ServerRecord:
-        taken: set[ipaddress.IPv4Address] = {each.record.address for each in self._machines.values()}
         return ServerRecord(
             provider_id=str(uuid.uuid4()),
             name=order.name,
             hostname=order.hostname,
-            address=lowest_free(taken),
+            address=lowest_free(self._taken()),
             size=order.size,
             region=order.region,
             labels=order.labels,

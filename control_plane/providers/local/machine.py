@@ -7,6 +7,7 @@ is started again on the same disk, as a cloud does.
 
 import asyncio
 import dataclasses
+import ipaddress
 import logging
 import signal
 from pathlib import Path
@@ -96,6 +97,11 @@ class Machine:
     def set_network(self, *, connected: bool) -> None:
         """Pull or plug its network cable; a restarted daemon plugs it in again."""
         network.set_cable(self._world.name, self.record.address, connected=connected)
+
+    def set_extra(self, extra: tuple[tuple[str, ipaddress.IPv4Address], ...]) -> None:
+        """Let it have these further addresses and no others; its operating system takes them up itself."""
+        self.record = dataclasses.replace(self.record, extra=extra)
+        save_record(self.folder, self.record)
 
     def console(self, count: int) -> str:
         """Return the last lines of its console."""

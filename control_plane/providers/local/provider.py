@@ -4,11 +4,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from control_plane.providers.base import SIZES, Capability, ProviderServer, ServerOrder
+from control_plane.providers.base import SIZES, Capability, ExtraAddress, ProviderServer, ServerOrder
 from control_plane.providers.local.catalogue import REGIONS
 from control_plane.providers.local.rpc import call
 
 _SERVER = TypeAdapter(ProviderServer)
+_EXTRA = TypeAdapter(ExtraAddress)
 _SERVERS = TypeAdapter(list[ProviderServer])
 
 
@@ -21,7 +22,12 @@ class LocalProvider:
     key = "local"
     sizes = tuple(SIZES)
     regions = REGIONS
-    capabilities = frozenset({Capability.POWER, Capability.REVERSE_DNS, Capability.USER_DATA, Capability.LIST})
+    capabilities = frozenset(
+        {
+            *(Capability.POWER, Capability.REVERSE_DNS, Capability.USER_DATA, Capability.LIST),
+            Capability.EXTRA_ADDRESSES,
+        }
+    )
 
     def __init__(self, socket_path: Path) -> None:
         self._socket = socket_path
@@ -58,6 +64,14 @@ class LocalProvider:
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
         """Set or (with None) remove the PTR of the server's address."""
         await call(self._socket, "set_reverse_dns", name=name, ipv4_address=ipv4_address, hostname=hostname)
+
+    async def add_address(self, name: str, label: str) -> ExtraAddress:
+        """Return the server's address of that label, getting it when there is none."""
+        return _EXTRA.validate_python(await call(self._socket, "add_address", name=name, label=label))
+
+    async def remove_address(self, name: str, label: str) -> None:
+        """Give the address of that label back; no error when it is gone already."""
+        await call(self._socket, "remove_address", name=name, label=label)
 
     async def cut_network(self, name: str) -> None:
         """Pull the server's network cable."""

@@ -31,6 +31,13 @@ class ServerRecord:
     region: str
     labels: tuple[tuple[str, str], ...]
     wanted: PowerState
+    #: Further addresses, by the label they were asked for with.
+    extra: tuple[tuple[str, ipaddress.IPv4Address], ...] = ()
+
+    @property
+    def addresses(self) -> tuple[ipaddress.IPv4Address, ...]:
+        """All its addresses, its own first."""
+        return (self.address, *(address for _, address in self.extra))
 
     def as_server(self, power: PowerState) -> ProviderServer:
         """Return it as callers of the provider know it."""
