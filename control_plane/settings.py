@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     hostwinds_most_in_all: Decimal = Field(default=Decimal(100), gt=0)
     #: Authoritative servers that verification asks, and resolvers that servers get.
     nameservers: tuple[str, ...] = ("10.77.0.53",)
+    #: Days that a DKIM key signs before the next takes its place.
+    dkim_rotation_days: int = Field(default=180, gt=0)
     #: PowerDNS HTTP API for publishing.
     powerdns_url: str = "http://10.77.0.53:8081"
     powerdns_api_key: SecretStr = SecretStr("")

@@ -29,7 +29,9 @@ _POOL_ADDRESSES = text(
     " JOIN server_addresses a ON a.tenant_id = b.tenant_id AND a.id = b.address_id"
     " WHERE i.domain_id = :domain AND i.status <> 'deleting'"
 )
-_KEYS = text("SELECT selector, public_key FROM dkim_keys WHERE domain_id = :domain ORDER BY selector")
+_KEYS = text(
+    "SELECT selector, public_key FROM dkim_keys WHERE domain_id = :domain AND state <> 'withdrawn' ORDER BY selector"
+)
 _INSERT = text(
     "INSERT INTO dns_records (tenant_id, inbox_id, domain, record_type, record_name, record_value, ttl)"
     " VALUES (:tenant, :inbox, :zone, :type, :name, :value, :ttl) ON CONFLICT DO NOTHING"

@@ -63,12 +63,14 @@ def records_for_domain(
     return (
         DnsRecord(domain, "MX", "@", f"10 {hostname}"),
         DnsRecord(domain, "TXT", "@", f"v=spf1 {senders} ~all"),
-        *(
-            DnsRecord(domain, "TXT", f"{key.selector}._domainkey", f"v=DKIM1; k=rsa; p={key.public_key}")
-            for key in dkim_keys
-        ),
+        *(dkim_record(domain, key.selector, key.public_key) for key in dkim_keys),
         DnsRecord(domain, "TXT", "_dmarc", f"v=DMARC1; p=none; rua=mailto:dmarc@{domain}"),
     )
+
+
+def dkim_record(domain: str, selector: str, public_key: str) -> DnsRecord:
+    """Return the record of one key (RFC 6376, section 3.6.1)."""
+    return DnsRecord(domain, "TXT", f"{selector}._domainkey", f"v=DKIM1; k=rsa; p={public_key}")
 
 
 def records_for_inbox(

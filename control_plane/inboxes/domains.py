@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import uuid
+from dataclasses import dataclass
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -81,16 +82,33 @@ async def server_of_domain(session: AsyncSession, scope: TenantScope, name: str)
     return vps_id
 
 
-async def _create_dkim_key(session: AsyncSession, scope: TenantScope, domain_id: uuid.UUID, sealer: Sealer) -> None:
+@dataclass(frozen=True, slots=True)
+class NewDkimKey:
+    """A key that is in no row yet; its private half is sealed for the row with this id."""
+
+    id: uuid.UUID
+    selector: str
+    private_key_sealed: bytes
+    public_key: str
+
+
+def generate_dkim_key(selector: str, sealer: Sealer) -> NewDkimKey:
+    """Return a new key; it takes some 100 ms of CPU."""
     key_id = uuid.uuid4()
-    private_der, public_der = await asyncio.to_thread(_generate)
+    private_der, public_der = _generate()
+    sealed = sealer.seal(private_der, f"dkim_keys.private_key:{key_id}")
+    return NewDkimKey(key_id, selector, sealed, base64.b64encode(public_der).decode())
+
+
+async def _create_dkim_key(session: AsyncSession, scope: TenantScope, domain_id: uuid.UUID, sealer: Sealer) -> None:
+    key = await asyncio.to_thread(generate_dkim_key, FIRST_SELECTOR, sealer)
     row = {
-        "id": key_id,
+        "id": key.id,
         "tenant_id": scope.tenant_id,
         "domain_id": domain_id,
-        "selector": FIRST_SELECTOR,
-        "private_key_sealed": sealer.seal(private_der, f"dkim_keys.private_key:{key_id}"),
-        "public_key": base64.b64encode(public_der).decode(),
+        "selector": key.selector,
+        "private_key_sealed": key.private_key_sealed,
+        "public_key": key.public_key,
     }
     await session.execute(_INSERT_KEY, row)
 

@@ -28,6 +28,16 @@ async def load_domain(session: AsyncSession, scope: TenantScope, domain_id: uuid
     return domain
 
 
+async def list_domains(
+    session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
+) -> Sequence[Domain]:
+    """Return the tenant's domains in the order of their ids, from the one after `after`."""
+    query = select(Domain).where(Domain.tenant_id == scope.tenant_id)
+    if after is not None:
+        query = query.where(Domain.id > after)
+    return (await session.scalars(query.order_by(Domain.id).limit(limit))).all()
+
+
 async def list_inboxes(
     session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID, after: uuid.UUID | None, limit: int
 ) -> Sequence[Inbox]:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from control_plane.clock import Clock, utc_now
 from control_plane.dns.publish import Publisher
 from control_plane.pipelines.step import Run
 from control_plane.preflight.inspection import Inspector
@@ -23,6 +24,7 @@ class Environment:
     publisher: Publisher
     settings: Settings
     sealer: Sealer
+    clock: Clock = utc_now
     #: As the settings say.
     inspector: Inspector = field(init=False)
 

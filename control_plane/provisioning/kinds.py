@@ -33,6 +33,15 @@ from control_plane.provisioning.steps.preflight import InspectServer, Preflight
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
 from control_plane.provisioning.steps.publish_server_dns import PublishServerDns, WithdrawServerDns
 from control_plane.provisioning.steps.revoke_agent import RevokeAgent
+from control_plane.provisioning.steps.rotate_dkim import (
+    AwaitQueueLife,
+    AwaitSwitch,
+    ForgetKey,
+    MakeKey,
+    PublishKeys,
+    SwitchKey,
+    VerifyKey,
+)
 from control_plane.provisioning.steps.start_joining import StartJoining
 from control_plane.provisioning.steps.switch_power import SwitchPower
 from control_plane.provisioning.steps.verify_mail_flow import VerifyMailFlow
@@ -72,6 +81,16 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         VerifyRecords(),
     ),
     "inbox.repair_dns": (GenerateRecords(), PublishDomainDns(), VerifyRecords()),
+    "domain.rotate_dkim": (
+        MakeKey(),
+        PublishKeys("publish_key"),
+        VerifyKey(),
+        SwitchKey(),
+        AwaitSwitch(),
+        AwaitQueueLife(),
+        PublishKeys("withdraw_key"),
+        ForgetKey(),
+    ),
     "inbox.remove": (PublishDomainDns(name="withdraw_dns"), ForgetInbox()),
 }
 
@@ -91,6 +110,12 @@ _RESOLUTIONS: Mapping[str, Mapping[Cause, Resolution]] = {
     **{action.run_kind: dict.fromkeys(Cause, Resolution.STOP) for action in PowerAction},
     HOLD_KIND: dict.fromkeys(Cause, Resolution.ASK_PERSON),
     "inbox.setup": {
+        Cause.REFUSED: Resolution.ASK_PERSON,
+        Cause.GIVEN_UP: Resolution.ASK_PERSON,
+        Cause.GONE: Resolution.STOP,
+    },
+    # Mail goes on being signed with the key that the zone has.
+    "domain.rotate_dkim": {
         Cause.REFUSED: Resolution.ASK_PERSON,
         Cause.GIVEN_UP: Resolution.ASK_PERSON,
         Cause.GONE: Resolution.STOP,
@@ -115,6 +140,8 @@ _SERVERS_OF: Mapping[str, frozenset[ServerStatus]] = {
 _INBOXES_OF: Mapping[str, frozenset[InboxStatus]] = {
     "inbox.setup": frozenset({InboxStatus.PENDING_SETUP, InboxStatus.PENDING_DNS}),
     "inbox.repair_dns": frozenset[InboxStatus](),
+    # A domain has no status: what is the matter stands on its run.
+    "domain.rotate_dkim": frozenset[InboxStatus](),
     "inbox.remove": frozenset({InboxStatus.DELETING}),
 }
 

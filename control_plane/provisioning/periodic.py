@@ -1,10 +1,12 @@
 """Jobs that run by the clock, one of each at a time over all workers."""
 
+from datetime import timedelta
+
 from procrastinate import App
 
-from control_plane.clock import utc_now
 from control_plane.dns.pending import generate_missing, verify_due
 from control_plane.fleet.commands import settle_commands
+from control_plane.inboxes.dkim_rotation import domains_due, request_rotation
 from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
 from control_plane.pools.reputation import count_reputation
@@ -18,7 +20,7 @@ STRAYS_QUEUE = "strays"
 
 
 def add_periodic_jobs(app: App, environment: Environment) -> None:
-    """Add `dns.generate` and `dns.verify`, every five minutes, and the upkeep.
+    """Add `dns.generate` and `dns.verify`, every five minutes, `dkim.rotate`, every hour, and the upkeep.
 
     That is what ends overdue commands, every minute, and what forgets old idempotency keys, every five.
     """
@@ -50,7 +52,15 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     async def dns_generate(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await generate_missing(environment.database)
 
+    @app.periodic(cron="17 * * * *")
+    @app.task(name="dkim.rotate", queue=DNS_QUEUE, queueing_lock="dkim.rotate")
+    async def dkim_rotate(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        before = environment.clock() - timedelta(days=environment.settings.dkim_rotation_days)
+        async with environment.database.system() as session:
+            for tenant_id, domain_id in await domains_due(session, before):
+                await request_rotation(session, tenant_id, domain_id)
+
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="dns.verify", queue=DNS_QUEUE, queueing_lock="dns.verify")
     async def dns_verify(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
-        await verify_due(environment.database, environment.settings.nameservers, utc_now())
+        await verify_due(environment.database, environment.settings.nameservers, environment.clock())

@@ -12,6 +12,7 @@ from control_plane.messages.together import AcceptsTogether
 from control_plane.providers.registry import build_providers
 from control_plane.rest import (
     dns_records,
+    domains,
     inboxes,
     ip_pools,
     messages,
@@ -49,7 +50,7 @@ def make_app(settings: Settings) -> FastAPI:
         resource.router
         for resource in (
             *(messages, vps, server_runs, server_commands, server_operations, preflight),
-            *(inboxes, dns_records, ip_pools, queue),
+            *(inboxes, dns_records, domains, ip_pools, queue),
         )
     ]
     app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY)

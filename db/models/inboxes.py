@@ -31,6 +31,7 @@ class DkimKeyRow(Base):
         UniqueConstraint("domain_id", "selector"),
         ForeignKeyConstraint(["tenant_id", "domain_id"], ["domains.tenant_id", "domains.id"], ondelete="CASCADE"),
         Index("idx_dkim_keys_one_active", "domain_id", unique=True, postgresql_where=text("active")),
+        Index("idx_dkim_keys_one_next", "domain_id", unique=True, postgresql_where=text("state = 'next'")),
     )
 
     id: Mapped[RowId]
@@ -40,6 +41,9 @@ class DkimKeyRow(Base):
     private_key_sealed: Mapped[bytes] = mapped_column(deferred=True)
     public_key: Mapped[str] = mapped_column(Text)
     active: Mapped[bool] = mapped_column(server_default=text("true"))
+    state: Mapped[str] = mapped_column(String(20), server_default=text("'active'"))
+    activated_at: Mapped[CreatedAt]
+    retired_at: Mapped[dt.datetime | None]
     created_at: Mapped[CreatedAt]
 
 

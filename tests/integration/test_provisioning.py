@@ -6,31 +6,38 @@ The runs are worked on step by step without the job runner, which test_pipelines
 import asyncio
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dkim
 import dns.reversename
 import pytest
 import yaml
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from sqlalchemy import Row, text
 
 from control_plane.dns.pending import verify_due
+from control_plane.dns.problems import REMEDIES, Problem
 from control_plane.dns.publishers.powerdns import PowerDnsPublisher
+from control_plane.dns.records import DnsRecord
 from control_plane.dns.resolve import values_of
 from control_plane.dns.verify import verify_inbox
 from control_plane.enrolment.authority import IssuedCertificate
 from control_plane.enrolment.certificates import record_certificate
 from control_plane.enrolment.identity import AgentIdentity
 from control_plane.errors import Conflict, NotFound
+from control_plane.inboxes.dkim_rotation import domains_due, request_rotation
+from control_plane.inboxes.domains import generate_dkim_key
 from control_plane.pipelines.runs import start_run
 from control_plane.pipelines.worker import Worker
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.kinds import pipelines
 from control_plane.provisioning.mail_flow import MailFlowBroken, ProbeTarget
 from control_plane.provisioning.requests import request_removal, request_server
-from control_plane.provisioning.steps import verify_mail_flow
+from control_plane.provisioning.steps import rotate_dkim, verify_mail_flow
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
@@ -66,6 +73,11 @@ class World:
     provider: FakeProvider
     powerdns: PowerDns
     worker: Worker
+    #: By how much time has been turned on.
+    later: timedelta = timedelta(0)
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) + self.later
 
     async def request(self) -> uuid.UUID:
         async with self.database.tenant(self.tenant.id) as session:
@@ -209,8 +221,10 @@ def world(
     provider = FakeProvider()
     _answer_as_published(provider, powerdns, monkeypatch)
     publisher = PowerDnsPublisher(powerdns.url, powerdns.key, f"ns1.{PLATFORM}")
-    environment = Environment(system_database, {"fake": provider}, publisher, settings, SEALER)
-    return World(system_database, tenant, provider, powerdns, Worker(system_database, pipelines(environment)))
+    world = World(system_database, tenant, provider, powerdns, Worker(system_database, {}))
+    environment = Environment(system_database, {"fake": provider}, publisher, settings, SEALER, world.clock)
+    world.worker = Worker(system_database, pipelines(environment))
+    return world
 
 
 def _ask_at(powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,6 +239,7 @@ def _ask_at(powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("control_plane.dns.verify.values_of", at_the_tests_port)
     monkeypatch.setattr("control_plane.dns.resolve.values_of", at_the_tests_port)
+    monkeypatch.setattr("control_plane.dns.everywhere.values_of", at_the_tests_port)
 
 
 def _answer_as_published(provider: FakeProvider, powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -625,3 +640,183 @@ async def test_removal_ends_a_setup_that_still_waits(world: World) -> None:
     assert await world.rows("SELECT FROM inboxes") == []
     states = await world.rows("SELECT DISTINCT state FROM pipeline_runs WHERE subject_id = :id", id=inbox_id)
     assert {row.state for row in states} == {"failed", "done"}
+
+
+# ------------------------------------------------------------------ DKIM keys
+
+
+@dataclass
+class Mail:
+    """Mail of the domain, signed by the server with the key that it has applied, and looked at while it travels."""
+
+    world: World
+    selector: str = ""
+    private_key: bytes = b""
+    travelling: list[tuple[datetime, bytes]] = field(default_factory=list)
+
+    async def server_applies(self) -> None:
+        (server,) = await self.world.rows("SELECT id FROM vps_servers")
+        (key,) = await self.world.rows("SELECT * FROM dkim_keys WHERE active")
+        der = SEALER.open(key.private_key_sealed, f"dkim_keys.private_key:{key.id}")
+        self.selector = key.selector
+        self.private_key = load_der_private_key(der, None).private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+        )
+        await self.world.agent_reports(server.id)
+
+    async def flows(self) -> None:
+        """Sign one more, and verify all that receivers may still have to look at."""
+        message = f"From: sales@{DOMAIN}\r\nSubject: Fish\r\n\r\nHerring {len(self.travelling)}.\r\n".encode()
+        signature = dkim.sign(message, self.selector.encode(), DOMAIN.encode(), self.private_key)
+        self.travelling.append((self.world.clock(), signature + message))
+        zone = await asyncio.to_thread(self.world.powerdns.zone, DOMAIN)
+        for signed_at, signed in self.travelling:
+            if self.world.clock() - signed_at <= timedelta(days=2, hours=12):
+                assert dkim.verify(signed, dnsfunc=partial(_txt, zone)), (self.selector, sorted(zone))
+
+
+def _txt(zone: dict[tuple[str, str], set[str]], name: bytes, timeout: int = 5) -> bytes:
+    return next(iter(zone.get(("TXT", name.decode().rstrip(".")), {""}))).encode()
+
+
+@pytest.fixture
+async def mail(world: World) -> Mail:
+    inbox_id = await world.ready_inbox()
+    key = generate_dkim_key("pm1", SEALER)
+    await world.execute(
+        "UPDATE dkim_keys SET id = :id, public_key = :public, private_key_sealed = :sealed",
+        id=key.id,
+        public=key.public_key,
+        sealed=key.private_key_sealed,
+    )
+    await world.start("inbox.repair_dns", inbox_id)
+    await world.work()
+    mail = Mail(world)
+    await mail.server_applies()
+    await mail.flows()
+    return mail
+
+
+async def rotate(world: World) -> uuid.UUID:
+    (domain,) = await world.rows("SELECT id FROM domains")
+    async with world.database.system() as session:
+        return await request_rotation(session, world.tenant.id, domain.id)
+
+
+async def keys(world: World) -> dict[str, str]:
+    return {row.selector: row.state for row in await world.rows("SELECT selector, state FROM dkim_keys")}
+
+
+async def waiting_for(world: World) -> str:
+    (step,) = await world.rows(
+        "SELECT s.name FROM pipeline_steps s JOIN pipeline_runs r ON r.id = s.run_id"
+        " WHERE r.kind = 'domain.rotate_dkim' AND s.state = 'waiting' ORDER BY s.position LIMIT 1"
+    )
+    name: str = step.name
+    return name
+
+
+async def test_a_dkim_key_is_changed_without_a_message_that_cannot_be_verified(world: World, mail: Mail) -> None:
+    assert await rotate(world) == await rotate(world)
+    for _ in range(2):
+        await world.work()
+        await mail.flows()
+    assert (await keys(world), await waiting_for(world)) == ({"pm1": "retiring", "pm2": "active"}, "await_switch")
+    assert mail.selector == "pm1"
+
+    world.later = timedelta(days=9)
+    await world.work()
+    await mail.flows()
+    assert await waiting_for(world) == "await_switch"
+
+    await mail.server_applies()
+    assert mail.selector == "pm2"
+    for hours in (0, 24, 59, 71):
+        world.later = timedelta(days=9, hours=hours)
+        await world.work()
+        await mail.flows()
+        assert (await keys(world), await waiting_for(world)) == ({"pm1": "retiring", "pm2": "active"}, "retire_key")
+
+    (before,) = await world.rows("SELECT desired_version FROM vps_servers")
+    world.later = timedelta(days=12, hours=1)
+    await world.work()
+    await mail.flows()
+
+    assert await keys(world) == {"pm2": "active"}
+    zone = world.powerdns.zone(DOMAIN)
+    assert [name for _, name in zone if "_domainkey" in name] == [f"pm2._domainkey.{DOMAIN}"]
+    records = await world.rows("SELECT record_name FROM dns_records WHERE record_name LIKE '%domainkey'")
+    assert [row.record_name for row in records] == ["pm2._domainkey"]
+    (run,) = await world.rows("SELECT state FROM pipeline_runs WHERE kind = 'domain.rotate_dkim'")
+    assert run.state == "done"
+    (after,) = await world.rows("SELECT desired_version FROM vps_servers")
+    assert after.desired_version > before.desired_version
+
+
+async def test_nothing_is_signed_with_a_key_that_one_name_server_does_not_have(
+    world: World, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def one_is_behind(record: DnsRecord, nameservers: Sequence[str]) -> list[str]:
+        return ["192.0.2.53"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rotate_dkim, "servers_without", one_is_behind)
+        await rotate(world)
+        for _ in range(2):
+            await world.work()
+            await mail.server_applies()
+            await mail.flows()
+        assert (await keys(world), mail.selector) == ({"pm1": "active", "pm2": "next"}, "pm1")
+        (step,) = await world.rows("SELECT error FROM pipeline_steps WHERE name = 'verify_key'")
+        assert "192.0.2.53" in step.error
+
+    await world.work()
+    await mail.server_applies()
+    await mail.flows()
+    assert (await keys(world), mail.selector) == ({"pm1": "retiring", "pm2": "active"}, "pm2")
+
+
+async def test_what_stands_at_the_new_keys_name_is_told_to_a_person(world: World, mail: Mail) -> None:
+    rrset = {
+        "name": f"pm2._domainkey.{DOMAIN}.",
+        "type": "TXT",
+        "ttl": 300,
+        "changetype": "REPLACE",
+        "records": [{"content": '"v=DKIM1; p=theirs"', "disabled": False}],
+    }
+    with world.powerdns.client() as client:
+        client.patch(f"/zones/{DOMAIN}.", json={"rrsets": [rrset]}).raise_for_status()
+
+    await rotate(world)
+    await world.work()
+    await mail.flows()
+
+    (run,) = await world.rows("SELECT * FROM pipeline_runs WHERE kind = 'domain.rotate_dkim'")
+    assert run.state == "needs_person"
+    assert "pm2._domainkey.acme.example has v=DKIM1; p=theirs" in run.error
+    assert run.remedy == REMEDIES[Problem.DKIM_OTHER_KEY]
+    assert await keys(world) == {"pm1": "active", "pm2": "next"}
+
+
+async def test_a_domain_that_goes_ends_the_change_of_its_key(world: World, mail: Mail) -> None:
+    await rotate(world)
+    await world.work()
+    (inbox,) = await world.rows("SELECT id FROM inboxes")
+    await world.remove_inbox(inbox.id)
+    for _ in range(2):
+        await world.work()
+
+    assert await keys(world) == {}
+    (run,) = await world.rows("SELECT state, error FROM pipeline_runs WHERE kind = 'domain.rotate_dkim'")
+    assert (run.state, run.error) == ("failed", "the domain is gone, and its keys with it")
+
+
+async def test_keys_are_due_by_the_time_they_have_signed(world: World, mail: Mail) -> None:
+    async def due(before: datetime) -> int:
+        async with world.database.system() as session:
+            return len(await domains_due(session, before))
+
+    assert await due(datetime.now(UTC) - timedelta(days=1)) == 0
+    assert await due(datetime.now(UTC)) == 1
+    await rotate(world)
+    assert await due(datetime.now(UTC)) == 0

@@ -1,5 +1,6 @@
 """Publish what a domain's inboxes need in the domain's zone, and withdraw what they do not need any more."""
 
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -12,7 +13,7 @@ from control_plane.dns.publish import publish
 from control_plane.dns.resolve import ask
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
-from control_plane.provisioning.inboxes import Inbox, load_inbox
+from control_plane.provisioning.inboxes import load_inbox
 from control_plane.provisioning.refusals import WORLD_ERRORS, outcome_of
 
 
@@ -30,7 +31,7 @@ class PublishDomainDns(NothingToUndo):
         """Plan, remember what will be ours, apply."""
         inbox = await load_inbox(context)
         try:
-            plan = await _publish(context, inbox)
+            plan = await publish_domain(context, inbox.domain_id, inbox.domain)
         except WORLD_ERRORS as error:
             return outcome_of(error, "DNS was not published")
 
@@ -42,20 +43,21 @@ class PublishDomainDns(NothingToUndo):
         return Done({"changes": [str(c) for c in plan.changes], "conflicts": conflicts}, note)
 
 
-async def _publish(context: StepContext, inbox: Inbox) -> ZonePlan:
+async def publish_domain(context: StepContext, domain_id: uuid.UUID, domain: str) -> ZonePlan:
+    """Bring our part of the domain's zone up to date; raises what publishing does (`WORLD_ERRORS`)."""
     database = context.environment.database
 
     async def remember(plan: ZonePlan) -> None:
         async with database.system() as session:
-            await mark_published(session, inbox.domain_id, plan)
+            await mark_published(session, domain_id, plan)
         await context.fence()
 
     async with database.system() as session:
-        share = await zone_share(session, inbox.domain_id, inbox.domain)
+        share = await zone_share(session, domain_id, domain)
     environment = context.environment
     return await publish(
         environment.publisher,
-        inbox.domain,
+        domain,
         share.wanted,
         share.written,
         remember,

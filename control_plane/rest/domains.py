@@ -1,0 +1,96 @@
+"""Sending domains and their DKIM keys. A domain comes with its first inbox and goes with its last."""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, status
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
+
+from control_plane.errors import NotFound
+from control_plane.inboxes.dkim_rotation import request_rotation
+from control_plane.inboxes.load import list_domains, load_domain
+from control_plane.rest.access import Access, transaction
+from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.runs import RunView, load_last_run
+from control_plane.tenancy.permissions import Permission
+from db.models import DkimKeyRow, Domain
+
+router = APIRouter(prefix="/domains", tags=["domains"])
+
+_Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
+_Managing = Annotated[Access, transaction(Permission.MANAGE_INBOXES)]
+
+
+class DkimKeyView(BaseModel):
+    """A key: `next` is being published, `active` signs, `retiring` still verifies, `withdrawn` leaves the zone."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    selector: str
+    state: str
+    created_at: dt.datetime
+    activated_at: dt.datetime
+    retired_at: dt.datetime | None
+
+
+class DomainView(BaseModel):
+    """A sending domain."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    name: str
+    created_at: dt.datetime
+
+
+class DomainDetail(DomainView):
+    """A domain with its keys, and the last run that changed them."""
+
+    dkim_keys: list[DkimKeyView]
+    rotation: RunView | None
+
+
+class DomainList(BaseModel):
+    """A page of domains; `next` is what to send as `after` for the page that follows."""
+
+    items: list[DomainView]
+    next: uuid.UUID | None
+
+
+@router.get("")
+async def list_of_tenant(access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE) -> DomainList:
+    """List the tenant's domains."""
+    domains = await list_domains(access.session, access.scope, after, limit)
+    return DomainList(
+        items=[DomainView.model_validate(domain) for domain in domains],
+        next=next_after([domain.id for domain in domains], limit),
+    )
+
+
+@router.get("/{domain_id}")
+async def show(domain_id: uuid.UUID, access: _Reading) -> DomainDetail:
+    """Show a domain, what each of its DKIM keys is doing, and how far a change of keys has come."""
+    domain = await load_domain(access.session, access.scope, domain_id)
+    return DomainDetail(
+        **DomainView.model_validate(domain).model_dump(),
+        dkim_keys=[DkimKeyView.model_validate(key) for key in await _keys(access, domain)],
+        rotation=await load_last_run(access.session, access.scope, domain_id),
+    )
+
+
+@router.post("/{domain_id}/dkim:rotate", status_code=status.HTTP_202_ACCEPTED)
+async def rotate(domain_id: uuid.UUID, access: _Managing) -> RunView:
+    """Change the domain's DKIM key in the background, without a gap; asked for again meanwhile, it is the same run."""
+    await request_rotation(access.session, access.scope.tenant_id, domain_id)
+    run = await load_last_run(access.session, access.scope, domain_id)
+    if run is None:
+        raise NotFound("There is no such run.")
+    return run
+
+
+async def _keys(access: Access, domain: Domain) -> Sequence[DkimKeyRow]:
+    keys = select(DkimKeyRow).where(DkimKeyRow.tenant_id == access.scope.tenant_id, DkimKeyRow.domain_id == domain.id)
+    return (await access.session.scalars(keys.order_by(DkimKeyRow.created_at, DkimKeyRow.selector))).all()
