@@ -5,7 +5,7 @@ by its own time-out.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -19,6 +19,7 @@ from control_plane.providers.base import (
     ServerOrder,
 )
 from control_plane.providers.hetzner import acme_port, extra_addresses, removal, reverse_dns, servers
+from control_plane.providers.hetzner import replace_address as replacement
 from control_plane.providers.hetzner.catalogue import REGIONS
 from control_plane.providers.hetzner.client import BUDGET, TIMEOUT, Account, Operation, our_errors
 from control_plane.providers.hetzner.pace import Pace
@@ -30,6 +31,7 @@ _Result = TypeVar("_Result")
 #: The most requests that a call sends: a few for most, and for a create a few for each choice that it tries.
 _FEW = 12
 _CREATE = 80
+_ADDRESS = 30
 _THREADS = 8
 
 
@@ -108,6 +110,10 @@ class HetznerProvider:
     async def remove_address(self, name: str, label: str) -> None:
         """Give the extra address of that label back."""
         await self._perform(_FEW, extra_addresses.remove_address, name, label)
+
+    async def replace_address(self, name: str, refused: Collection[str]) -> ProviderServer:
+        """Return the server with another address; it is switched off for that. Raises `ProviderBusy` until done."""
+        return await self._perform(_ADDRESS, replacement.replace_address, name, refused)
 
     async def open_acme(self, name: str) -> None:
         """Let port 80 in to the server, for as long as a certificate is being got."""

@@ -93,7 +93,7 @@ def power_off(operation: Operation, name: str) -> None:
     if server.status == Server.STATUS_STOPPING:
         raise ProviderBusy(f"{name} is stopping")
     if server.status != Server.STATUS_OFF:
-        _settle(server.power_off(), f"Hetzner is switching {name} off")
+        settle(server.power_off(), f"Hetzner is switching {name} off")
 
 
 def power_on(operation: Operation, name: str) -> None:
@@ -102,7 +102,7 @@ def power_on(operation: Operation, name: str) -> None:
     if server.status == Server.STATUS_STARTING:
         raise ProviderBusy(f"{name} is starting")
     if server.status == Server.STATUS_OFF:
-        _settle(server.power_on(), f"Hetzner is switching {name} on")
+        settle(server.power_on(), f"Hetzner is switching {name} on")
 
 
 def reboot(operation: Operation, name: str) -> None:
@@ -128,14 +128,14 @@ def rebuild(operation: Operation, name: str, user_data: str, generation: int) ->
     labels = dict(server.labels or {})
     if int(labels.get(GENERATION, "0")) >= generation:
         for action in [each for each in server.get_actions(sort=["id:asc"]) if each.command == "rebuild_server"][-1:]:
-            _settle(action, under_way)
+            settle(action, under_way)
         return
     action = server.rebuild(Image(name=operation.account.image), user_data=user_data).action
     server.update(labels={**labels, GENERATION: str(generation)})
-    _settle(action, under_way)
+    settle(action, under_way)
 
 
-def _settle(action: BoundAction, under_way: str) -> None:
+def settle(action: BoundAction, under_way: str) -> None:
     """Raise `ProviderBusy` while the action runs and `ProviderError` when it failed."""
     if action.status == "running":
         raise ProviderBusy(f"{under_way} ({action.progress or 0} %)")

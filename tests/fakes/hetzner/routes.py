@@ -163,6 +163,56 @@ def _delete_primary_ip(call: Call) -> Answer:
     return 204, {}
 
 
+def _primary_ip(call: Call) -> Json:
+    if call.numbers[0] not in call.project.primary_ips:
+        raise not_found("primary_ip", call.numbers[0])
+    return call.project.primary_ips[call.numbers[0]]
+
+
+def _get_primary_ip(call: Call) -> Answer:
+    return 200, {"primary_ip": copy.deepcopy(_primary_ip(call))}
+
+
+def _update_primary_ip(call: Call) -> Answer:
+    found, name = _primary_ip(call), call.body.get("name")
+    if any(each["name"] == name and each is not found for each in call.project.primary_ips.values()):
+        raise not_unique("primary_ip")
+    found["name"] = name or found["name"]
+    return _get_primary_ip(call)
+
+
+def _assign_primary_ip(call: Call) -> Answer:
+    found, server = _primary_ip(call), call.project.server(call.body["assignee_id"])
+    if found["assignee_id"] is not None:
+        raise ApiError("primary_ip_already_assigned", "primary IP is already assigned")
+    return 201, _move_primary_ip(call, "assign_primary_ip", found, server, there=True)
+
+
+def _unassign_primary_ip(call: Call) -> Answer:
+    found = _primary_ip(call)
+    if found["assignee_id"] is None:
+        raise ApiError("primary_ip_not_assigned", "primary IP is not assigned")
+    server = call.project.server(found["assignee_id"])
+    return 201, _move_primary_ip(call, "unassign_primary_ip", found, server, there=False)
+
+
+def _move_primary_ip(call: Call, command: str, address: Json, server: Json, *, there: bool) -> Json:
+    """Begin to put an address of a server that is off into its place, or to take it out of there."""
+    if server["status"] != "off":
+        raise ApiError("server_not_stopped", "server must be stopped to change its primary IPs")
+    if server["locked"]:
+        raise ApiError("locked", "server is locked")
+    place = 0 if address["type"] == "ipv4" else 1
+
+    def move() -> None:
+        server["_addresses"][place] = address["id"] if there else 0
+        assignee = (server["id"], "server") if there else (None, "unassigned")
+        address["assignee_id"], address["assignee_type"] = assignee
+
+    resources = [{"id": address["id"], "type": "primary_ip"}, {"id": server["id"], "type": "server"}]
+    return {"action": call.project.show_action(call.project.act(command, resources, move, call.failing))}
+
+
 def _list_floating_ips(call: Call) -> Answer:
     return _page(call, "floating_ips", copy.deepcopy(list(call.project.floating_ips.values())))
 
@@ -306,7 +356,11 @@ ROUTES: Sequence[tuple[str, str, Callable[[Call], Answer]]] = (
     ("POST", f"/servers/{_N}/actions/change_dns_ptr", _point_server),
     ("GET", "/primary_ips", _list_primary_ips),
     ("POST", "/primary_ips", _create_primary_ip),
+    ("GET", f"/primary_ips/{_N}", _get_primary_ip),
+    ("PUT", f"/primary_ips/{_N}", _update_primary_ip),
     ("DELETE", f"/primary_ips/{_N}", _delete_primary_ip),
+    ("POST", f"/primary_ips/{_N}/actions/assign", _assign_primary_ip),
+    ("POST", f"/primary_ips/{_N}/actions/unassign", _unassign_primary_ip),
     ("GET", "/floating_ips", _list_floating_ips),
     ("POST", "/floating_ips", _create_floating_ip),
     ("DELETE", f"/floating_ips/{_N}", _delete_floating_ip),
