@@ -19,7 +19,7 @@ from control_plane.rest.access import Access, transaction
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
 from control_plane.tenancy.workspaces import require_workspace
-from db.models import IpPool, ServerAddress
+from db.models import IpPool, ServerAddress, VpsServer
 
 router = APIRouter(tags=["ip-pools"])
 
@@ -156,6 +156,9 @@ async def remove(workspace_id: uuid.UUID, pool_id: uuid.UUID, access: _Managing)
 @router.get("/vps/{vps_id}/addresses")
 async def list_addresses(vps_id: uuid.UUID, access: _Reading) -> AddressList:
     """List a server's further addresses."""
+    server = select(VpsServer.id).where(VpsServer.tenant_id == access.scope.tenant_id, VpsServer.id == vps_id)
+    if await access.session.scalar(server) is None:
+        raise NotFound("There is no such server.")
     query = select(ServerAddress).where(
         ServerAddress.tenant_id == access.scope.tenant_id,
         ServerAddress.vps_id == vps_id,
