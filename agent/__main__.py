@@ -29,6 +29,7 @@ from agent.commands.mail_log import ReadMailLog
 from agent.commands.probe_port import ProbePort
 from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
 from agent.configuration.configurator import Configurator
+from agent.configuration.drift import DriftWatch
 from agent.health import problems
 from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog
@@ -84,17 +85,20 @@ async def run(settings: Settings, version: str) -> None:
     deeds["probe_port"] = ProbePort()
     commands = Commands(uplink.commands, uplink.send, deeds)
     certificates = CertificateWatch()
+    drift = DriftWatch(configurator, settings.configure_socket)
     reporter = Reporter(
         partial(_publish, uplink),
         interval=lambda: uplink.report_interval,
         relay=partial(_relay_health, journal, relay),
         certificates=certificates,
         certificate_issue=CertificateIssueFile(settings.certificate_status),
+        drift=lambda: drift.seen,
         agent_version=version,
     )
     supervisor.add("watchdog", partial(keep_watchdog, uplink.first_tried))
     supervisor.add("uplink", partial(uplink.run, lambda: configurator.applied_version))
     supervisor.add("configuration", configurator.run)
+    supervisor.add("drift", drift.run)
     supervisor.add("commands", commands.run)
     supervisor.add("maillog", MailLog(journal, settings.mail_log).run)
     supervisor.add("relay", relay.run)

@@ -10,6 +10,7 @@ _ANSWERS = {
     "desired_state": "configuration_result",
     "command": "command_result",
     "certificate_pair": "configuration_result",
+    "look_for_drift": "drift",
     None: None,
 }
 

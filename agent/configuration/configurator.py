@@ -46,6 +46,8 @@ class Configurator:
         self._kept_state = state_dir / _KEPT_STATE
         self._socket = socket
         self._retry_seconds = retry_seconds
+        #: So that nothing older is applied after what is newer.
+        self._turn = asyncio.Lock()
         self._load()
 
     @property
@@ -69,7 +71,24 @@ class Configurator:
                 _log.warning("the root half did not answer: %r", error)
                 await self._pause_or_change()
 
+    async def reapply(self) -> bool:
+        """Apply the last state once more and tell what came of it; say whether it was applied.
+
+        Raises what `ask_root_half` raises.
+        """
+        async with self._turn:
+            applied = self.applied.get()
+            if applied is None:
+                return False
+            result = await self._ask_root_half(applied)
+        self._report(result)
+        return result.outcome == ConfigurationResult.OUTCOME_APPLIED
+
     async def _settle(self, wanted: DesiredState) -> ConfigurationResult:
+        async with self._turn:
+            return await self._settle_alone(wanted)
+
+    async def _settle_alone(self, wanted: DesiredState) -> ConfigurationResult:
         if wanted.version <= self.applied_version:
             return ConfigurationResult(
                 version=self.applied_version, outcome=ConfigurationResult.OUTCOME_APPLIED, detail="applied before"

@@ -1,9 +1,9 @@
 """penguin-configure: makes the server what a desired state says.
 
 systemd starts it when the network half connects to /run/penguin/configure.sock, and hands the listening socket over as
-descriptor 3 (sd_listen_fds(3)). One connection is one request (a desired state, a command or an issued certificate) and
-one answer (`wire.py`). Requests are served one after the other. Without one for `IDLE_SECONDS` it exits: root's memory
-is not held for what happens once a day.
+descriptor 3 (sd_listen_fds(3)). One connection is one request (a desired state, a command, an issued certificate or a
+look for drift) and one answer (`wire.py`). Requests are served one after the other. Without one for `IDLE_SECONDS` it
+exits: root's memory is not held for what happens once a day.
 
 SECURITY: runs as root. Only root and the user penguin-agent are heard (SO_PEERCRED, beside the socket's mode). The
 request is untrusted: its values are refused unless they fit `mailstack/syntax.py`, and paths and commands are never
@@ -29,11 +29,12 @@ from agent.configuration.deeds import perform
 from agent.configuration.translate import to_spec
 from mailstack.apply.certificate import install
 from mailstack.apply.converge import ConvergeOutcome, Outcome, converge, recover
+from mailstack.apply.desired import drifted_paths
 from mailstack.apply.host import Host, LinuxHost
 from mailstack.certificates.pair import Pair
 from mailstack.syntax import InvalidSpec
 from protos.agent.v1.configuration_pb2 import CertificatePair, ConfigurationResult, DesiredState
-from protos.agent.v1.root_half_pb2 import RootAnswer, RootRequest
+from protos.agent.v1.root_half_pb2 import Drift, RootAnswer, RootRequest
 
 IDLE_SECONDS = 30.0
 #: Seconds for a peer to send its request or take the answer.
@@ -80,6 +81,8 @@ def answer(request: RootRequest, host: Host) -> RootAnswer:
             return RootAnswer(command_result=perform(request.command, host))
         case "certificate_pair":
             return RootAnswer(configuration_result=serve_certificate(request.certificate_pair, host))
+        case "look_for_drift":
+            return RootAnswer(drift=Drift(paths=drifted_paths(host)))
         case _:
             raise wire.BadFrame("the request asks nothing that is known here")
 

@@ -12,6 +12,7 @@ from agent.metrics.host import read_host
 from agent.metrics.postfix_queue import read_postfix_queue
 from agent.metrics.unit_changes import UnitChanges
 from agent.metrics.units import is_postfix_running, read_units
+from protos.agent.v1.configuration_pb2 import ConfigurationDrift
 from protos.agent.v1.telemetry_pb2 import HealthReport, PostfixQueue, Relay
 
 #: A listing of the queue is followed by a rest of so many times its own duration: a long queue is costly to list.
@@ -31,6 +32,7 @@ class Reporter:
         relay: Callable[[], Awaitable[Relay]],
         certificates: CertificateWatch,
         certificate_issue: CertificateIssueFile,
+        drift: Callable[[], ConfigurationDrift | None],
         agent_version: str,
     ) -> None:
         self._publish = publish
@@ -38,6 +40,7 @@ class Reporter:
         self._relay = relay
         self._certificates = certificates
         self._certificate_issue = certificate_issue
+        self._drift = drift
         self._agent_version = agent_version
         self._queue: PostfixQueue | None = None
         self._queue_due = 0.0
@@ -70,6 +73,7 @@ class Reporter:
             certificates=self._certificates.served,
             relay=await self._relay(),
             certificate_issue=self._certificate_issue.issue,
+            configuration_drift=self._drift(),
         )
 
     async def _look_at_queue(self, *, running: bool) -> None:

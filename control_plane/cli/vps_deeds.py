@@ -1,4 +1,4 @@
-"""`vps power|drain|undrain|remove`: what an operator does to one server, recorded as an act."""
+"""`vps power|drain|undrain|remove|drift-policy`: what an operator does to one server, recorded as an act."""
 
 import asyncio
 import uuid
@@ -13,6 +13,7 @@ from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json
 from control_plane.errors import NotFound
+from control_plane.fleet.drift import DriftPolicy, set_drift_policy
 from control_plane.operators.acts import Act, record
 from control_plane.provisioning.draining import request_drain, request_undrain
 from control_plane.provisioning.power import PowerAction, request_power
@@ -81,6 +82,23 @@ def remove(
 
     asyncio.run(_do(instance, server, Act.REMOVE, deed, reason))
     _say("the server is being removed", server, None, as_json=as_json)
+
+
+@vps_deed_commands.command()
+def drift_policy(
+    server: Server,
+    policy: Annotated[DriftPolicy, typer.Argument(help="What to do about files that somebody changed.")],
+    reason: Reason = None,
+    as_json: Json = False,
+    instance: Instance = "main",
+) -> None:
+    """Have files that somebody edits on the server put right, or only shown."""
+
+    async def deed(session: AsyncSession, tenant_id: uuid.UUID) -> None:
+        await set_drift_policy(session, tenant_id, server, policy)
+
+    asyncio.run(_do(instance, server, Act.DRIFT_POLICY, deed, reason))
+    _say(f"from now on: {policy}", server, None, as_json=as_json)
 
 
 async def _do(instance: str, vps_id: uuid.UUID, act: Act, deed: _Deed, reason: str | None) -> uuid.UUID | None:

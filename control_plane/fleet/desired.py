@@ -37,7 +37,7 @@ _VERSION = text("SELECT desired_version FROM vps_servers WHERE id = :vps")
 _NOTIFY = text("SELECT pg_notify('desired_state', :vps)")
 # Read before the rows that it stands for: what is committed in between is sent once more, under a newer version.
 _SERVER = text(
-    "SELECT desired_version, hostname, host(ip_address) AS ipv4_address, probe_password_sealed"
+    "SELECT desired_version, hostname, host(ip_address) AS ipv4_address, probe_password_sealed, drift_policy"
     " FROM vps_servers WHERE id = :vps"
 )
 _MAILBOXES = text(
@@ -104,6 +104,7 @@ async def load_desired_state(
     keys = (await session.execute(_DKIM_KEYS, {"vps": vps_id})).mappings().all()
     return DesiredState(
         version=server["desired_version"],
+        only_show_drift=server["drift_policy"] == "show",
         server=MailServer(
             hostname=server["hostname"],
             ipv4_address=server["ipv4_address"],

@@ -34,6 +34,7 @@ class Act(enum.StrEnum):
     DRAIN = "vps.drain"
     UNDRAIN = "vps.undrain"
     REMOVE = "vps.remove"
+    DRIFT_POLICY = "vps.drift-policy"
     REVOKE_KEY = "operator-key.revoke"
     REAP = "vps.reap"
     RESUME_RUN = "vps.resume"

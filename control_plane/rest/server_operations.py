@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.fleet.drift import DriftPolicy, set_drift_policy
 from control_plane.providers.base import Capability
 from control_plane.provisioning.draining import request_drain, request_undrain
 from control_plane.provisioning.power import PowerAction, request_power
@@ -45,6 +46,21 @@ async def switch_power(
     )
     response.headers["Location"] = f"/api/v1/vps/{vps_id}"
     return await load_run(access.session, access.scope, run_id)
+
+
+class ServerChanges(BaseModel):
+    """What may be changed of a server."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    drift_policy: DriftPolicy = Field(description="Whether files that somebody changed are put right or only shown.")
+
+
+@router.patch("/vps/{vps_id}")
+async def change_server(vps_id: uuid.UUID, changes: ServerChanges, access: _Managing) -> ServerView:
+    """Change what is done about configuration that somebody edits on the server."""
+    await set_drift_policy(access.session, access.scope.tenant_id, vps_id, changes.drift_policy)
+    return ServerView.model_validate(await load_server(access.session, access.scope, vps_id))
 
 
 @router.post("/vps/{vps_id}/drain", status_code=status.HTTP_202_ACCEPTED)

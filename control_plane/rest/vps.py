@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
+from control_plane.fleet.drift import DriftPolicy
 from control_plane.fleet.reports import moment
 from control_plane.fleet.servers import ServerHealth, server_health
 from control_plane.provisioning.draining import HOLD_KIND, drain_progress
@@ -76,6 +77,7 @@ class ServerView(BaseModel):
     last_seen_at: dt.datetime | None
     draining_since: dt.datetime | None
     removal_requested_at: dt.datetime | None
+    drift_policy: DriftPolicy
     created_at: dt.datetime
 
 
@@ -126,6 +128,18 @@ class CertificateView(BaseModel):
     failures: int
 
 
+class DriftView(BaseModel):
+    """Files on the server that are not as they were applied, by their paths, and those that were put right last.
+
+    The times are by the server's clock; it looks every five minutes.
+    """
+
+    looked_at: dt.datetime
+    paths: list[str]
+    mended_at: dt.datetime | None
+    mended_paths: list[str]
+
+
 class ServerDetail(ServerView):
     """A server with its health, the run that made or removes it, and the last thing that was done to it otherwise."""
 
@@ -136,6 +150,7 @@ class ServerDetail(ServerView):
     provisioning: RunView | None
     operation: RunView | None
     drain: DrainView | None
+    drift: DriftView | None
 
 
 class ServerList(BaseModel):
@@ -191,6 +206,7 @@ async def get_server(vps_id: uuid.UUID, request: Request, access: _Reading) -> S
         provisioning=await load_last_run(access.session, access.scope, vps_id, LIFE_KINDS),
         operation=await load_last_run(access.session, access.scope, vps_id, OPERATION_KINDS),
         drain=await _drain(access.session, server),
+        drift=_drift(health),
     )
 
 
@@ -218,6 +234,18 @@ async def _drain(session: AsyncSession, server: VpsServer) -> DrainView | None:
     if server.draining_since is None:
         return None
     return DrainView.model_validate(await drain_progress(session, server.id))
+
+
+def _drift(health: ServerHealth | None) -> DriftView | None:
+    if health is None or health.report is None or not health.report.HasField("configuration_drift"):
+        return None
+    seen = health.report.configuration_drift
+    return DriftView(
+        looked_at=moment(seen.looked_at_ms),
+        paths=list(seen.paths),
+        mended_at=moment(seen.mended_at_ms) if seen.mended_at_ms else None,
+        mended_paths=list(seen.mended_paths),
+    )
 
 
 def _clock(health: ServerHealth | None, tolerance_seconds: int) -> ClockView | None:

@@ -59,6 +59,7 @@ class VpsServer(Base):
     draining_since: Mapped[dt.datetime | None]
     removal_requested_at: Mapped[dt.datetime | None]
     removal_forced: Mapped[bool] = mapped_column(server_default=text("false"))
+    drift_policy: Mapped[str] = mapped_column(Text, server_default=text("'mend'"))
     created_at: Mapped[CreatedAt]
 
 

@@ -42,7 +42,7 @@ def desired_files(spec: MailServerSpec, host: Host) -> tuple[RenderedFile, ...]:
         *render_order(spec),
         *(file for render in _RENDERERS for file in render(spec, platform)),
     ]
-    record = json.dumps(sorted(file.path for file in files), indent=1).encode()
+    record = json.dumps({file.path: digest([file]) for file in files}, indent=1, sort_keys=True).encode()
     return (*files, RenderedFile(RECORD, record, (), mode=0o600))
 
 
@@ -52,6 +52,19 @@ def recorded_paths(host: Host) -> frozenset[str] | None:
     return frozenset(json.loads(record.content)) if record else None
 
 
+def drifted_paths(host: Host) -> tuple[str, ...]:
+    """Return the files that are not as they were applied last: changed in content, owner or mode, or missing.
+
+    It reads the files and nothing else. The certificate that is served is renewed in its own time, so it can only be
+    missing. A record of before hashes were kept in it tells of no drift.
+    """
+    record = host.read(RECORD)
+    applied = json.loads(record.content) if record else {}
+    if not isinstance(applied, dict):
+        return ()
+    return tuple(path for path, sha256 in sorted(applied.items()) if _is_drifted(host, path, sha256))
+
+
 def digest(files: Collection[RenderedFile]) -> str:
     """Return SHA-256 over path, owner, mode and content of every file, in hex."""
     total = hashlib.sha256()
@@ -59,6 +72,15 @@ def digest(files: Collection[RenderedFile]) -> str:
         total.update(f"{file.path}\0{file.owner}:{file.group}\0{file.mode:o}\0{len(file.content)}\0".encode())
         total.update(file.content)
     return total.hexdigest()
+
+
+def _is_drifted(host: Host, path: str, sha256: str) -> bool:
+    found = host.read(path)
+    if found is None or path == layout.TLS_PAIR:
+        return found is None
+    return (
+        digest([RenderedFile(path, found.content, (), owner=found.owner, group=found.group, mode=found.mode)]) != sha256
+    )
 
 
 def _served(spec: MailServerSpec, host: Host) -> Pair:

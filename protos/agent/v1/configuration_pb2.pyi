@@ -29,8 +29,11 @@ class DesiredState(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
+    ONLY_SHOW_DRIFT_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Grows by one with each change of the rows behind it. The agent applies only a version newer than its own."""
+    only_show_drift: _builtins.bool
+    """Files that somebody changed on the server are only told of, and not put right."""
     @_builtins.property
     def server(self) -> Global___MailServer: ...
     def __init__(
@@ -38,14 +41,51 @@ class DesiredState(_message.Message):
         *,
         version: _builtins.int = ...,
         server: Global___MailServer | None = ...,
+        only_show_drift: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["server", b"server"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["server", b"server", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_show_drift", b"only_show_drift", "server", b"server", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
+
+@_typing.final
+class ConfigurationDrift(_message.Message):
+    """How the files on the server differ from those that were applied last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOKED_AT_MS_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    MENDED_AT_MS_FIELD_NUMBER: _builtins.int
+    MENDED_PATHS_FIELD_NUMBER: _builtins.int
+    looked_at_ms: _builtins.int
+    """Milliseconds since the Unix epoch, by the server's clock, when they were looked at last."""
+    mended_at_ms: _builtins.int
+    """When files were last put right, and which."""
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files that were changed or are missing. Paths alone, never what is in them."""
+
+    @_builtins.property
+    def mended_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        looked_at_ms: _builtins.int = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+        mended_at_ms: _builtins.int = ...,
+        mended_paths: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["looked_at_ms", b"looked_at_ms", "mended_at_ms", b"mended_at_ms", "mended_paths", b"mended_paths", "paths", b"paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigurationDrift: _TypeAlias = ConfigurationDrift  # noqa: Y015
 
 @_typing.final
 class MailServer(_message.Message):

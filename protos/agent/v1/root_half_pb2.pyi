@@ -3,18 +3,20 @@
 isort:skip_file
 RootHalf: what the agent's network half asks of its root half over their Unix socket, one request a connection."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from protos.agent.v1 import commands_pb2 as _commands_pb2
 from protos.agent.v1 import configuration_pb2 as _configuration_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -25,6 +27,7 @@ class RootRequest(_message.Message):
     DESIRED_STATE_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
     CERTIFICATE_PAIR_FIELD_NUMBER: _builtins.int
+    LOOK_FOR_DRIFT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def desired_state(self) -> _configuration_pb2.DesiredState: ...
     @_builtins.property
@@ -33,18 +36,21 @@ class RootRequest(_message.Message):
     def certificate_pair(self) -> _configuration_pb2.CertificatePair:
         """Answered with a configuration result: applied, refused or rolled back."""
 
+    @_builtins.property
+    def look_for_drift(self) -> Global___LookForDrift: ...
     def __init__(
         self,
         *,
         desired_state: _configuration_pb2.DesiredState | None = ...,
         command: _commands_pb2.Command | None = ...,
         certificate_pair: _configuration_pb2.CertificatePair | None = ...,
+        look_for_drift: Global___LookForDrift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_for_drift", b"look_for_drift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_for_drift", b"look_for_drift"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["desired_state", "command", "certificate_pair"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["desired_state", "command", "certificate_pair", "look_for_drift"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -56,22 +62,65 @@ class RootAnswer(_message.Message):
 
     CONFIGURATION_RESULT_FIELD_NUMBER: _builtins.int
     COMMAND_RESULT_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def configuration_result(self) -> _configuration_pb2.ConfigurationResult: ...
     @_builtins.property
     def command_result(self) -> _commands_pb2.CommandResult: ...
+    @_builtins.property
+    def drift(self) -> Global___Drift: ...
     def __init__(
         self,
         *,
         configuration_result: _configuration_pb2.ConfigurationResult | None = ...,
         command_result: _commands_pb2.CommandResult | None = ...,
+        drift: Global___Drift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["configuration_result", "command_result"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["configuration_result", "command_result", "drift"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___RootAnswer: _TypeAlias = RootAnswer  # noqa: Y015
+
+@_typing.final
+class LookForDrift(_message.Message):
+    """Compare the files on disk with what was applied last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookForDrift: _TypeAlias = LookForDrift  # noqa: Y015
+
+@_typing.final
+class Drift(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files that were changed or are missing."""
+
+    def __init__(
+        self,
+        *,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paths", b"paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drift: _TypeAlias = Drift  # noqa: Y015

@@ -22,29 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from protos.agent.v1 import configuration_pb2 as protos_dot_agent_dot_v1_dot_configuration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/agent/v1/telemetry.proto\x12\x15penguinmails.agent.v1\"\xa4\x03\n\x0cHealthReport\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12)\n\x04host\x18\x03 \x01(\x0b\x32\x1b.penguinmails.agent.v1.Host\x12*\n\x05\x64isks\x18\x04 \x03(\x0b\x32\x1b.penguinmails.agent.v1.Disk\x12:\n\rpostfix_queue\x18\x05 \x01(\x0b\x32#.penguinmails.agent.v1.PostfixQueue\x12*\n\x05units\x18\x06 \x03(\x0b\x32\x1b.penguinmails.agent.v1.Unit\x12>\n\x0c\x63\x65rtificates\x18\x07 \x03(\x0b\x32(.penguinmails.agent.v1.ServedCertificate\x12+\n\x05relay\x18\x08 \x01(\x0b\x32\x1c.penguinmails.agent.v1.Relay\x12\x42\n\x11\x63\x65rtificate_issue\x18\t \x01(\x0b\x32\'.penguinmails.agent.v1.CertificateIssue\"~\n\x04Host\x12\x0f\n\x07load_1m\x18\x01 \x01(\x01\x12\x11\n\tcpu_count\x18\x02 \x01(\r\x12\x1a\n\x12memory_total_bytes\x18\x03 \x01(\x04\x12\x1e\n\x16memory_available_bytes\x18\x04 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x05 \x01(\x01\"i\n\x04\x44isk\x12\r\n\x05mount\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x12\n\nfree_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cinodes_total\x18\x04 \x01(\x04\x12\x13\n\x0binodes_free\x18\x05 \x01(\x04\"h\n\x0cPostfixQueue\x12\x10\n\x08incoming\x18\x01 \x01(\r\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\r\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x03 \x01(\r\x12\x0c\n\x04hold\x18\x04 \x01(\r\x12\x16\n\x0eoldest_seconds\x18\x05 \x01(\x01\"O\n\x04Unit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63tive_state\x18\x02 \x01(\t\x12\x11\n\tsub_state\x18\x03 \x01(\t\x12\x10\n\x08restarts\x18\x04 \x01(\r\"g\n\x11ServedCertificate\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06issuer\x18\x03 \x01(\t\x12\x14\n\x0cnot_after_ms\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\"\xae\x01\n\x05Relay\x12\x0f\n\x07in_hand\x18\x01 \x01(\r\x12\x12\n\nin_postfix\x18\x02 \x01(\r\x12\x16\n\x0espooled_events\x18\x03 \x01(\r\x12\x1b\n\x13malformed_envelopes\x18\x04 \x01(\x04\x12\x1b\n\x13malformed_log_lines\x18\x05 \x01(\x04\x12\x17\n\x0fredis_connected\x18\x06 \x01(\x08\x12\x15\n\rjournal_fault\x18\x07 \x01(\t\"\x8d\x01\n\x10\x43\x65rtificateIssue\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x17\n\x0flast_attempt_ms\x18\x03 \x01(\x03\x12\x17\n\x0fnext_attempt_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x61ttempts_today\x18\x05 \x01(\r\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/agent/v1/telemetry.proto\x12\x15penguinmails.agent.v1\x1a#protos/agent/v1/configuration.proto\"\xec\x03\n\x0cHealthReport\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12)\n\x04host\x18\x03 \x01(\x0b\x32\x1b.penguinmails.agent.v1.Host\x12*\n\x05\x64isks\x18\x04 \x03(\x0b\x32\x1b.penguinmails.agent.v1.Disk\x12:\n\rpostfix_queue\x18\x05 \x01(\x0b\x32#.penguinmails.agent.v1.PostfixQueue\x12*\n\x05units\x18\x06 \x03(\x0b\x32\x1b.penguinmails.agent.v1.Unit\x12>\n\x0c\x63\x65rtificates\x18\x07 \x03(\x0b\x32(.penguinmails.agent.v1.ServedCertificate\x12+\n\x05relay\x18\x08 \x01(\x0b\x32\x1c.penguinmails.agent.v1.Relay\x12\x42\n\x11\x63\x65rtificate_issue\x18\t \x01(\x0b\x32\'.penguinmails.agent.v1.CertificateIssue\x12\x46\n\x13\x63onfiguration_drift\x18\n \x01(\x0b\x32).penguinmails.agent.v1.ConfigurationDrift\"~\n\x04Host\x12\x0f\n\x07load_1m\x18\x01 \x01(\x01\x12\x11\n\tcpu_count\x18\x02 \x01(\r\x12\x1a\n\x12memory_total_bytes\x18\x03 \x01(\x04\x12\x1e\n\x16memory_available_bytes\x18\x04 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x05 \x01(\x01\"i\n\x04\x44isk\x12\r\n\x05mount\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x12\n\nfree_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cinodes_total\x18\x04 \x01(\x04\x12\x13\n\x0binodes_free\x18\x05 \x01(\x04\"h\n\x0cPostfixQueue\x12\x10\n\x08incoming\x18\x01 \x01(\r\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\r\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x03 \x01(\r\x12\x0c\n\x04hold\x18\x04 \x01(\r\x12\x16\n\x0eoldest_seconds\x18\x05 \x01(\x01\"O\n\x04Unit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63tive_state\x18\x02 \x01(\t\x12\x11\n\tsub_state\x18\x03 \x01(\t\x12\x10\n\x08restarts\x18\x04 \x01(\r\"g\n\x11ServedCertificate\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06issuer\x18\x03 \x01(\t\x12\x14\n\x0cnot_after_ms\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\"\xae\x01\n\x05Relay\x12\x0f\n\x07in_hand\x18\x01 \x01(\r\x12\x12\n\nin_postfix\x18\x02 \x01(\r\x12\x16\n\x0espooled_events\x18\x03 \x01(\r\x12\x1b\n\x13malformed_envelopes\x18\x04 \x01(\x04\x12\x1b\n\x13malformed_log_lines\x18\x05 \x01(\x04\x12\x17\n\x0fredis_connected\x18\x06 \x01(\x08\x12\x15\n\rjournal_fault\x18\x07 \x01(\t\"\x8d\x01\n\x10\x43\x65rtificateIssue\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x17\n\x0flast_attempt_ms\x18\x03 \x01(\x03\x12\x17\n\x0fnext_attempt_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x61ttempts_today\x18\x05 \x01(\r\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.agent.v1.telemetry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HEALTHREPORT']._serialized_start=59
-  _globals['_HEALTHREPORT']._serialized_end=479
-  _globals['_HOST']._serialized_start=481
-  _globals['_HOST']._serialized_end=607
-  _globals['_DISK']._serialized_start=609
-  _globals['_DISK']._serialized_end=714
-  _globals['_POSTFIXQUEUE']._serialized_start=716
-  _globals['_POSTFIXQUEUE']._serialized_end=820
-  _globals['_UNIT']._serialized_start=822
-  _globals['_UNIT']._serialized_end=901
-  _globals['_SERVEDCERTIFICATE']._serialized_start=903
-  _globals['_SERVEDCERTIFICATE']._serialized_end=1006
-  _globals['_RELAY']._serialized_start=1009
-  _globals['_RELAY']._serialized_end=1183
-  _globals['_CERTIFICATEISSUE']._serialized_start=1186
-  _globals['_CERTIFICATEISSUE']._serialized_end=1327
+  _globals['_HEALTHREPORT']._serialized_start=96
+  _globals['_HEALTHREPORT']._serialized_end=588
+  _globals['_HOST']._serialized_start=590
+  _globals['_HOST']._serialized_end=716
+  _globals['_DISK']._serialized_start=718
+  _globals['_DISK']._serialized_end=823
+  _globals['_POSTFIXQUEUE']._serialized_start=825
+  _globals['_POSTFIXQUEUE']._serialized_end=929
+  _globals['_UNIT']._serialized_start=931
+  _globals['_UNIT']._serialized_end=1010
+  _globals['_SERVEDCERTIFICATE']._serialized_start=1012
+  _globals['_SERVEDCERTIFICATE']._serialized_end=1115
+  _globals['_RELAY']._serialized_start=1118
+  _globals['_RELAY']._serialized_end=1292
+  _globals['_CERTIFICATEISSUE']._serialized_start=1295
+  _globals['_CERTIFICATEISSUE']._serialized_end=1436
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from protos.agent.v1 import configuration_pb2 as _configuration_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,6 +32,7 @@ class HealthReport(_message.Message):
     CERTIFICATES_FIELD_NUMBER: _builtins.int
     RELAY_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ISSUE_FIELD_NUMBER: _builtins.int
+    CONFIGURATION_DRIFT_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
@@ -50,6 +52,10 @@ class HealthReport(_message.Message):
     def certificate_issue(self) -> Global___CertificateIssue:
         """How it stands with the authority's certificate; left out until that is known."""
 
+    @_builtins.property
+    def configuration_drift(self) -> _configuration_pb2.ConfigurationDrift:
+        """Unset until the files were looked at."""
+
     def __init__(
         self,
         *,
@@ -62,10 +68,11 @@ class HealthReport(_message.Message):
         certificates: _abc.Iterable[Global___ServedCertificate] | None = ...,
         relay: Global___Relay | None = ...,
         certificate_issue: Global___CertificateIssue | None = ...,
+        configuration_drift: _configuration_pb2.ConfigurationDrift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_issue", b"certificate_issue", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "at_ms", b"at_ms", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "disks", b"disks", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "at_ms", b"at_ms", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "disks", b"disks", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
