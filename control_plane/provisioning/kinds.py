@@ -20,6 +20,7 @@ from control_plane.provisioning.states import (
 )
 from control_plane.provisioning.steps.apply_configuration import ApplyConfiguration, RequestConfiguration
 from control_plane.provisioning.steps.await_agent import AwaitAgent
+from control_plane.provisioning.steps.await_certificate import AwaitCertificate
 from control_plane.provisioning.steps.await_server import AwaitServer
 from control_plane.provisioning.steps.create_server import CreateServer
 from control_plane.provisioning.steps.delete_server import DeleteServer
@@ -57,6 +58,7 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         Preflight(),
         ApplyConfiguration(raised_by="create_server"),
         VerifyMailFlow(),
+        AwaitCertificate(),
         MarkServer(ServerStatus.READY),
     ),
     "vps.preflight": (InspectServer(),),

@@ -290,6 +290,7 @@ async def test_a_server_becomes_ready(world: World) -> None:
         "preflight",
         "apply_configuration",
         "verify_mail_flow",
+        "await_certificate",
         "ready",
     ]
     assert all(step.state == "done" and step.finished_at >= step.started_at for step in steps)
