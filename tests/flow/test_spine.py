@@ -71,6 +71,15 @@ async def test_01_a_ready_server_tells_of_each_step_and_of_its_health(spine: Spi
     assert server["mail_server_status"] == "running"
 
 
+async def test_01_a_server_was_found_fit_before_it_was_ready(spine: Spine) -> None:
+    server = spine.sender.server
+    report = await call(spine.sender.client, "GET", f"/vps/{server['id']}/preflight")
+    verdicts = {check["kind"]: check["verdict"] for check in report["checks"]}
+    assert (verdicts["port_25"], verdicts["reverse_dns"]) == ("passed", "passed")
+    assert "failed" not in verdicts.values()
+    assert report["address"] == server["ip_address"]
+
+
 async def test_02_an_inbox_is_ready_with_all_its_records_verified(spine: Spine) -> None:
     records = (await call(spine.sender.client, "GET", f"/inboxes/{spine.sender.inbox['id']}/dns-records"))["records"]
     assert {record["type"] for record in records} == {"A", "MX", "TXT", "PTR"}
