@@ -33,8 +33,10 @@ from agent.configuration.drift import DriftWatch
 from agent.health import problems
 from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog
+from agent.metrics.backlog import Backlog
 from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
+from agent.metrics.deliveries import CountingJournal, Deliveries
 from agent.metrics.postfix_queue import queued_among
 from agent.metrics.report import Reporter
 from agent.relay.relay import Relay
@@ -74,7 +76,8 @@ def agent_version() -> str:
 async def run(settings: Settings, version: str) -> None:
     """Wire the parts together and run them until SIGTERM. Raises `StopForGood` or `TaskFailed`."""
     supervisor = Supervisor()
-    journal = Journal.open(settings.state_dir / "journal.sqlite3")
+    journal = CountingJournal.open(settings.state_dir / "journal.sqlite3")
+    journal.deliveries = deliveries = Deliveries()
     uplink = Uplink(settings, journal, version)
     configurator = Configurator(uplink.desired_state, uplink.send, settings.state_dir, settings.configure_socket)
     relay = Relay(
@@ -87,12 +90,13 @@ async def run(settings: Settings, version: str) -> None:
     certificates = CertificateWatch()
     drift = DriftWatch(configurator, settings.configure_socket)
     reporter = Reporter(
-        partial(_publish, uplink),
+        partial(_publish, uplink, Backlog()),
         interval=lambda: uplink.report_interval,
         relay=partial(_relay_health, journal, relay),
         certificates=certificates,
-        certificate_issue=CertificateIssueFile(settings.certificate_status),
         drift=lambda: drift.seen,
+        certificate_issue=CertificateIssueFile(settings.certificate_status),
+        deliveries=deliveries,
         agent_version=version,
     )
     supervisor.add("watchdog", partial(keep_watchdog, uplink.first_tried))
@@ -164,7 +168,8 @@ async def _relay_health(journal: Journal, relay: Relay) -> RelayHealth:
     return health
 
 
-def _publish(uplink: Uplink, report: HealthReport) -> None:
+def _publish(uplink: Uplink, backlog: Backlog, report: HealthReport) -> None:
+    backlog.add_to(report, connected=uplink.connected)
     uplink.send(AgentMessage(health=report))
     link = "link up" if uplink.connected else "link down"
     notify(f"STATUS={link}; {', '.join(problems(report)) or 'all well'}")

@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable
 
 from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
+from agent.metrics.deliveries import Deliveries
 from agent.metrics.disk import read_disks
 from agent.metrics.due import Due
-from agent.metrics.host import read_host
+from agent.metrics.host import Processors, read_host, read_network
 from agent.metrics.postfix_queue import read_postfix_queue
 from agent.metrics.unit_changes import UnitChanges
 from agent.metrics.units import is_postfix_running, read_units
 from protos.agent.v1.configuration_pb2 import ConfigurationDrift
-from protos.agent.v1.telemetry_pb2 import HealthReport, PostfixQueue, Relay
+from protos.agent.v1.telemetry_pb2 import HealthReport, PostfixQueue, QueuedDomain, Relay
 
 #: A listing of the queue is followed by a rest of so many times its own duration: a long queue is costly to list.
 QUEUE_REST = 100.0
@@ -32,6 +33,7 @@ class Reporter:
         relay: Callable[[], Awaitable[Relay]],
         certificates: CertificateWatch,
         certificate_issue: CertificateIssueFile,
+        deliveries: Deliveries,
         drift: Callable[[], ConfigurationDrift | None],
         agent_version: str,
     ) -> None:
@@ -40,9 +42,12 @@ class Reporter:
         self._relay = relay
         self._certificates = certificates
         self._certificate_issue = certificate_issue
+        self._deliveries = deliveries
         self._drift = drift
         self._agent_version = agent_version
+        self._processors = Processors()
         self._queue: PostfixQueue | None = None
+        self._queued_domains: list[QueuedDomain] = []
         self._queue_due = 0.0
 
     async def run(self) -> None:
@@ -66,23 +71,28 @@ class Reporter:
         return HealthReport(
             at_ms=time.time_ns() // 1_000_000,
             agent_version=self._agent_version,
-            host=read_host(),
+            host=read_host(self._processors),
             disks=read_disks(),
             postfix_queue=self._queue,
             units=units,
             certificates=self._certificates.served,
             relay=await self._relay(),
-            certificate_issue=self._certificate_issue.issue,
             configuration_drift=self._drift(),
+            certificate_issue=self._certificate_issue.issue,
+            network=read_network(),
+            destinations=self._deliveries.result(),
+            counting_since_ms=self._deliveries.since_ms,
+            queued_domains=self._queued_domains,
         )
 
     async def _look_at_queue(self, *, running: bool) -> None:
         if not running:
-            self._queue = None
+            self._queue, self._queued_domains = None, []
             return
         started = time.monotonic()
         if started < self._queue_due:
             return
-        self._queue = await read_postfix_queue()
+        listed = await read_postfix_queue()
+        self._queue, self._queued_domains = listed or (None, [])
         ended = time.monotonic()
         self._queue_due = ended + QUEUE_REST * (ended - started)

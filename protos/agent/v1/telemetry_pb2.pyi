@@ -32,10 +32,17 @@ class HealthReport(_message.Message):
     CERTIFICATES_FIELD_NUMBER: _builtins.int
     RELAY_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ISSUE_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    DESTINATIONS_FIELD_NUMBER: _builtins.int
+    COUNTING_SINCE_MS_FIELD_NUMBER: _builtins.int
+    QUEUED_DOMAINS_FIELD_NUMBER: _builtins.int
     CONFIGURATION_DRIFT_FIELD_NUMBER: _builtins.int
+    BACKLOG_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
+    counting_since_ms: _builtins.int
+    """Milliseconds since the Unix epoch: when the agent started, and so these counters."""
     @_builtins.property
     def host(self) -> Global___Host: ...
     @_builtins.property
@@ -53,8 +60,22 @@ class HealthReport(_message.Message):
         """How it stands with the authority's certificate; left out until that is known."""
 
     @_builtins.property
+    def network(self) -> Global___Network: ...
+    @_builtins.property
+    def destinations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Destination]:
+        """What became of attempts to deliver since the agent started, by destination provider."""
+
+    @_builtins.property
+    def queued_domains(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueuedDomain]:
+        """The most waited for domains in Postfix's queue, at most ten."""
+
+    @_builtins.property
     def configuration_drift(self) -> _configuration_pb2.ConfigurationDrift:
         """Unset until the files were looked at."""
+
+    @_builtins.property
+    def backlog(self) -> _containers.RepeatedCompositeFieldContainer[Global___HealthReport]:
+        """Reports of the last hour that could not be sent when they were made, thinned, oldest first. They may come twice."""
 
     def __init__(
         self,
@@ -68,11 +89,16 @@ class HealthReport(_message.Message):
         certificates: _abc.Iterable[Global___ServedCertificate] | None = ...,
         relay: Global___Relay | None = ...,
         certificate_issue: Global___CertificateIssue | None = ...,
+        network: Global___Network | None = ...,
+        destinations: _abc.Iterable[Global___Destination] | None = ...,
+        counting_since_ms: _builtins.int = ...,
+        queued_domains: _abc.Iterable[Global___QueuedDomain] | None = ...,
         configuration_drift: _configuration_pb2.ConfigurationDrift | None = ...,
+        backlog: _abc.Iterable[Global___HealthReport] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "network", b"network", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "at_ms", b"at_ms", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "disks", b"disks", "host", b"host", "postfix_queue", b"postfix_queue", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "network", b"network", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -87,11 +113,18 @@ class Host(_message.Message):
     MEMORY_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     MEMORY_AVAILABLE_BYTES_FIELD_NUMBER: _builtins.int
     UPTIME_SECONDS_FIELD_NUMBER: _builtins.int
+    CPU_PERCENT_FIELD_NUMBER: _builtins.int
+    SWAP_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    SWAP_FREE_BYTES_FIELD_NUMBER: _builtins.int
     load_1m: _builtins.float
     cpu_count: _builtins.int
     memory_total_bytes: _builtins.int
     memory_available_bytes: _builtins.int
     uptime_seconds: _builtins.float
+    cpu_percent: _builtins.float
+    """Share of all processors' time that was used since the report before, 0 to 100; unset in the first."""
+    swap_total_bytes: _builtins.int
+    swap_free_bytes: _builtins.int
     def __init__(
         self,
         *,
@@ -100,14 +133,99 @@ class Host(_message.Message):
         memory_total_bytes: _builtins.int = ...,
         memory_available_bytes: _builtins.int = ...,
         uptime_seconds: _builtins.float = ...,
+        cpu_percent: _builtins.float | None = ...,
+        swap_total_bytes: _builtins.int = ...,
+        swap_free_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_percent", b"_cpu_percent", "cpu_percent", b"cpu_percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_percent", b"_cpu_percent", "cpu_count", b"cpu_count", "cpu_percent", b"cpu_percent", "load_1m", b"load_1m", "memory_available_bytes", b"memory_available_bytes", "memory_total_bytes", b"memory_total_bytes", "swap_free_bytes", b"swap_free_bytes", "swap_total_bytes", b"swap_total_bytes", "uptime_seconds", b"uptime_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_percent: _TypeAlias = _typing.Literal["cpu_percent"]  # noqa: Y015
+    _WhichOneofArgType__cpu_percent: _TypeAlias = _typing.Literal["_cpu_percent", b"_cpu_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_percent) -> _WhichOneofReturnType__cpu_percent | None: ...
+
+Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class Network(_message.Message):
+    """Bytes since the server's start, over all interfaces but loopback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    SENT_BYTES_FIELD_NUMBER: _builtins.int
+    received_bytes: _builtins.int
+    sent_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        received_bytes: _builtins.int = ...,
+        sent_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_count", b"cpu_count", "load_1m", b"load_1m", "memory_available_bytes", b"memory_available_bytes", "memory_total_bytes", b"memory_total_bytes", "uptime_seconds", b"uptime_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["received_bytes", b"received_bytes", "sent_bytes", b"sent_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Host: _TypeAlias = Host  # noqa: Y015
+Global___Network: _TypeAlias = Network  # noqa: Y015
+
+@_typing.final
+class Destination(_message.Message):
+    """Attempts to deliver to one provider's mail servers: google, microsoft, yahoo, apple, or other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    DEFERRED_FIELD_NUMBER: _builtins.int
+    BOUNCED_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    delivered: _builtins.int
+    deferred: _builtins.int
+    bounced: _builtins.int
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        delivered: _builtins.int = ...,
+        deferred: _builtins.int = ...,
+        bounced: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounced", b"bounced", "deferred", b"deferred", "delivered", b"delivered", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Destination: _TypeAlias = Destination  # noqa: Y015
+
+@_typing.final
+class QueuedDomain(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    domain: _builtins.str
+    provider: _builtins.str
+    """As in Destination, as far as the domain's name tells."""
+    messages: _builtins.int
+    def __init__(
+        self,
+        *,
+        domain: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        messages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "messages", b"messages", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueuedDomain: _TypeAlias = QueuedDomain  # noqa: Y015
 
 @_typing.final
 class Disk(_message.Message):

@@ -71,3 +71,28 @@ def test_a_line_that_is_cut_or_strange_tells_none(line: bytes) -> None:
     assert queue_id_of(line) == ""
     assert queue_id_of(LINE[:40]) == ""
     assert queue_id_of(b'{"queue_id": 7}') == ""
+
+
+def to(*addresses: object) -> bytes:
+    recipients = [{"address": address} for address in addresses]
+    return json.dumps({"queue_name": "deferred", "arrival_time": 1, "recipients": recipients}).encode()
+
+
+def test_the_domains_most_waited_for_are_told_with_their_provider() -> None:
+    tally = Tally()
+    for line in (to("a@Gmail.com", "b@gmail.com"), to("c@gmail.com", "d@two.example"), to("e"), to(5, None)):
+        tally.add(line)
+    assert [(each.domain, each.provider, each.messages) for each in tally.top_domains()] == [
+        ("gmail.com", "google", 2),
+        ("e", "other", 1),
+        ("two.example", "other", 1),
+    ]
+
+
+def test_a_queue_for_ever_so_many_domains_needs_no_more_memory() -> None:
+    tally = Tally()
+    for number in range(5000):
+        tally.add(to(f"a@{number}.example"))
+    assert len(tally.domains) == 1000
+    assert len(tally.top_domains()) == 10
+    assert tally.counts["deferred"] == 5000
