@@ -4,11 +4,20 @@
 `SecretStr`, so that they do not appear in a `repr` or a log line.
 """
 
+import ipaddress
 from decimal import Decimal
 from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Settings(BaseSettings):
@@ -67,6 +76,10 @@ class Settings(BaseSettings):
     #: PowerDNS HTTP API for publishing.
     powerdns_url: str = "http://10.77.0.53:8081"
     powerdns_api_key: SecretStr = SecretStr("")
+    #: address:port of a primary that takes updates by RFC 2136 in PowerDNS's place, and the TSIG key (HMAC-SHA256).
+    dns_update_primary: str = ""
+    dns_update_key_name: str = ""
+    dns_update_secret: SecretStr = SecretStr("")
     #: ACME directory (RFC 8555) of the authority that issues servers' certificates; empty: each shows one that it has
     #: signed itself, which other mail servers take (RFC 7435) and mail programs warn of.
     acme_directory: str = ""
@@ -109,6 +122,16 @@ class Settings(BaseSettings):
         for probe in self.port25_probe:
             if not probe.endswith(":25") or not probe[:-3]:
                 raise ValueError(f"port25_probe names hosts as host:25, and not {probe}")
+        return self
+
+    @model_validator(mode="after")
+    def _updates_have_a_primary_and_a_key(self) -> "Settings":
+        if self.dns_update_primary:
+            address, _, port = self.dns_update_primary.rpartition(":")
+            if not (_is_address(address.strip("[]")) and port.isdigit() and 0 < int(port) < 65536):
+                raise ValueError("dns_update_primary must be address:port")
+            if not (self.dns_update_key_name and self.dns_update_secret.get_secret_value()):
+                raise ValueError("dns_update_primary needs dns_update_key_name and dns_update_secret")
         return self
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ async def values_of(fqdn: str, record_type: str, nameservers: Sequence[str], por
     except (dns.exception.DNSException, OSError) as error:
         raise NoAnswer(f"no answer for {fqdn} {record_type}: {error}") from error
     alias = _alias(fqdn, record_type, answer.canonical_name)
-    return alias or tuple(_value_of(rdata) for rdata in answer.rrset or ())
+    return alias or tuple(value_of(rdata) for rdata in answer.rrset or ())
 
 
 async def ask(nameservers: Sequence[str], fqdn: str, record_type: str) -> tuple[str, ...]:
@@ -52,7 +52,8 @@ def _alias(fqdn: str, record_type: str, canonical: dns.name.Name) -> tuple[str, 
     return (f"CNAME {_host(canonical)}",) if record_type == "MX" and canonical != dns.name.from_text(fqdn) else ()
 
 
-def _value_of(rdata: dns.rdata.Rdata) -> str:
+def value_of(rdata: dns.rdata.Rdata) -> str:
+    """Return one value in the form of `DnsRecord.value`."""
     match rdata:
         case TXT():
             return b"".join(rdata.strings).decode(errors="replace")

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import signal
 
-from control_plane.dns.publishers.powerdns import PowerDnsPublisher
+from control_plane.dns.publishers.choice import make_publisher
 from control_plane.pipelines.dispatch import dispatch
 from control_plane.pipelines.jobs import (
     CONCURRENCY,
@@ -43,13 +43,10 @@ class WorkerStopped(Exception):
 
 def make_environment(settings: Settings, database: Database) -> Environment:
     """Return the doors to the world that the settings describe."""
-    publisher = PowerDnsPublisher(
-        settings.powerdns_url, settings.powerdns_api_key.get_secret_value(), f"ns1.{settings.platform_domain}"
-    )
     return Environment(
         database=database,
         providers=build_providers(settings, database),
-        publisher=publisher,
+        publisher=make_publisher(settings),
         settings=settings,
         sealer=Sealer(load_or_create_key(settings.sealing_key_file)),
     )

@@ -19,6 +19,9 @@ _CONFIGURATION = """\
 launch=gsqlite3
 gsqlite3-database={folder}/zones.sqlite3
 gsqlite3-pragma-synchronous=0
+gsqlite3-dnssec=yes
+dnsupdate=yes
+allow-dnsupdate-from=127.0.0.1
 socket-dir={folder}
 local-address=127.0.0.1
 local-port={dns_port}
@@ -61,6 +64,18 @@ class PowerDns:
         }
         with self.client() as client:
             client.post("/zones", json=body).raise_for_status()
+
+    def allow_updates(self, zone: str, key_name: str) -> str:
+        """Let the zone be changed by RFC 2136 with a TSIG key of this name, and return its secret."""
+        with self.client() as client:
+            body = {"name": key_name, "algorithm": "hmac-sha256"}
+            made = client.post("/tsigkeys", json=body).raise_for_status().json()
+            client.put(
+                f"/zones/{zone}./metadata/TSIG-ALLOW-DNSUPDATE",
+                json={"kind": "TSIG-ALLOW-DNSUPDATE", "metadata": [key_name]},
+            ).raise_for_status()
+        secret: str = made["key"]
+        return secret
 
     def zone(self, zone: str) -> dict[tuple[str, str], set[str]]:
         """Return all that the zone holds, as it goes over the wire, but for its SOA."""
