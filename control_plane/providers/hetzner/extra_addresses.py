@@ -27,6 +27,19 @@ def remove_address(operation: Operation, name: str, label: str) -> None:
         _delete(found)
 
 
+def point_extra_address(operation: Operation, name: str, address: str, hostname: str | None) -> bool:
+    """Set the PTR of one of the server's extra addresses; return whether it has such an address."""
+    own = operation.client.floating_ips.get_all(label_selector=selector(operation.account.instance))
+    found = next((each for each in own if each.ip == address and str(each.name).startswith(_full(name, ""))), None)
+    if found is None:
+        return False
+    pointed = next((entry["dns_ptr"] for entry in found.dns_ptr or [] if entry["ip"] == address), None)
+    # hcloud takes no None here: what is to be removed goes with the address.
+    if hostname is not None and pointed != hostname and found.change_dns_ptr(address, hostname).status == "running":
+        raise ProviderBusy(f"Hetzner is setting the PTR of {address}", 1.0)
+    return True
+
+
 def release_extra_addresses(operation: Operation, name: str) -> None:
     """Give back all that a server had, by their names."""
     own = operation.client.floating_ips.get_all(label_selector=selector(operation.account.instance))

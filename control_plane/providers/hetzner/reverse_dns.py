@@ -6,6 +6,7 @@ from hcloud.servers import BoundServer
 
 from control_plane.providers.base import ProviderBusy, ProviderError
 from control_plane.providers.hetzner.client import Operation
+from control_plane.providers.hetzner.extra_addresses import point_extra_address
 from control_plane.providers.hetzner.servers import existing
 from control_plane.providers.hetzner.view import failure
 
@@ -16,6 +17,8 @@ _OWN_SUFFIX = ".clients.your-server.de"
 def set_reverse_dns(operation: Operation, name: str, address: str, hostname: str | None) -> None:
     """Set the PTR of one of the server's addresses, or with None give the provider's own back."""
     server = existing(operation, name)
+    if not _owns(server, address) and point_extra_address(operation, name, address, hostname):
+        return
     if _pointer(server, address) == hostname:
         return
     action = server.change_dns_ptr(str(ipaddress.ip_address(address)), hostname)
@@ -28,6 +31,14 @@ def set_reverse_dns(operation: Operation, name: str, address: str, hostname: str
 def reverse_dns(operation: Operation, name: str, address: str) -> str | None:
     """Return the PTR of one of the server's addresses, or None when nobody has set one."""
     return _pointer(existing(operation, name), address)
+
+
+def _owns(server: BoundServer, address: str) -> bool:
+    public = server.public_net
+    if public is None:
+        return False
+    asked = ipaddress.ip_address(address)
+    return any(asked in ipaddress.ip_network(each.ip) for each in (public.ipv4, public.ipv6) if each is not None)
 
 
 def _pointer(server: BoundServer, address: str) -> str | None:

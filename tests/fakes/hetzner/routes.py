@@ -139,6 +139,18 @@ def _point_server(call: Call) -> Answer:
     return 201, {"action": call.project.show_action(action)}
 
 
+def _point_floating(call: Call) -> Answer:
+    address = call.project.floating_ips.get(call.numbers[0])
+    if address is None:
+        raise not_found("floating_ip", call.numbers[0])
+    resource = [{"id": address["id"], "type": "floating_ip"}]
+    hostname = call.body.get("dns_ptr")
+    action = call.project.act(
+        "change_dns_ptr", resource, lambda: call.project.point([address], call.body["ip"], hostname), call.failing
+    )
+    return 201, {"action": call.project.show_action(action)}
+
+
 def _names(address: Json, ip: str) -> bool:
     return address["ip"] == ip or (address["type"] == "ipv6" and ip.startswith(address["ip"].partition("/")[0]))
 
@@ -365,6 +377,7 @@ ROUTES: Sequence[tuple[str, str, Callable[[Call], Answer]]] = (
     ("POST", "/floating_ips", _create_floating_ip),
     ("DELETE", f"/floating_ips/{_N}", _delete_floating_ip),
     ("POST", f"/floating_ips/{_N}/actions/assign", _assign_floating_ip),
+    ("POST", f"/floating_ips/{_N}/actions/change_dns_ptr", _point_floating),
     ("GET", "/firewalls", _list_firewalls),
     ("POST", "/firewalls", _create_firewall),
     ("POST", f"/firewalls/{_N}/actions/set_rules", _set_rules),

@@ -92,6 +92,17 @@ async def test_an_extra_address_is_got_once_and_given_back(here: Ground) -> None
     assert [each["ip"] for each in here.fake.project.floating_ips.values()] == [second.address]
 
 
+async def test_an_extra_address_has_a_ptr_of_its_own(here: Ground) -> None:
+    await here.made()
+    got = await here.provider.add_address(NAME, "a1")
+    for _ in range(2):
+        await here.until_done(lambda: here.provider.set_reverse_dns(NAME, got.address, "mx1-a1.penguin.example"))
+    (floating,) = here.fake.project.floating_ips.values()
+    assert floating["dns_ptr"] == [{"ip": got.address, "dns_ptr": "mx1-a1.penguin.example"}]
+    with pytest.raises(ProviderError, match="is not an address of"):
+        await here.provider.set_reverse_dns(NAME, "192.0.2.200", "mx1-a1.penguin.example")
+
+
 @pytest.mark.parametrize("loss", [Loss.CLOSED, Loss.GATEWAY_TIMEOUT])
 async def test_an_extra_address_whose_answer_was_lost_is_there_once(here: Ground, loss: Loss) -> None:
     await here.made()
