@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pytest
 from control_plane.identity.api_keys import create_api_key
 from control_plane.processes.all import Installation
 from control_plane.processes.places import HOME, Places, state_dir
+from control_plane.providers.base import ProviderBusy
+from control_plane.providers.hostwinds.ssh import Login, start_joining
 from control_plane.providers.local.machine import machine_shell
 from control_plane.providers.local.provider import LocalProvider
 from control_plane.providers.local.world import World
@@ -35,6 +38,7 @@ class Ground:
     state: Path
     cloud: LocalProvider
     client: httpx.AsyncClient
+    login: Login
 
     async def join_command(self) -> dict[str, Any]:
         command = [sys.executable, "-m", "control_plane.cli.main", "node", "join-command", "--json"]
@@ -51,7 +55,7 @@ class Ground:
 
 
 @pytest.fixture
-async def ground() -> AsyncIterator[Ground]:
+async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
     state = state_dir(INSTANCE)
     World(state).destroy()
     shutil.rmtree(state, ignore_errors=True)
@@ -66,8 +70,12 @@ async def ground() -> AsyncIterator[Ground]:
         base_url, headers = f"{record.rest_url}/api/v1", {"Authorization": f"Bearer {key}"}
         async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
             cloud = LocalProvider(Places(state, World(state).id, HOME / "wheelhouse", HOME / "images").cloud_socket)
-            await cloud.create(order(NAME))
-            yield Ground(state, cloud, client)
+            login = Login(tmp_path / "key", tmp_path / "known-hosts", record.enter)
+            make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(login.key_file)]
+            await asyncio.to_thread(subprocess.run, make, check=True)
+            public = login.key_file.with_suffix(".pub").read_text()
+            await cloud.create(order(NAME, f"#cloud-config\nssh_authorized_keys: [{json.dumps(public.strip())}]\n"))
+            yield Ground(state, cloud, client, login)
     shutil.rmtree(state)
 
 
@@ -107,6 +115,36 @@ async def test_what_cannot_join_is_left_as_it_was(ground: Ground) -> None:
     other = await ground.on_server(made["command"].replace("bootstrap.py", "manifest.json"))
     assert "not the one that this command was made for; nothing was run" in other.stderr
     assert (await ground.on_server("test -e /etc/penguin -o -e /usr/local/lib/penguin")).returncode == 1
+
+
+@pytest.mark.timeout(240)
+async def test_a_server_is_made_to_join_over_ssh_and_one_that_answers_with_another_key_gets_nothing(
+    ground: Ground,
+) -> None:
+    """As at Hostwinds, where there is no user-data."""
+    made = await ground.join_command()
+    program = shlex.split(made["command"])[2]
+    found = await ground.cloud.find(NAME)
+    assert found is not None
+    await until_joining(ground.login, found.ipv4_address, program)
+    await until_reason(ground.client, f"/vps/{made['vps_id']}", "PTR")
+
+    renew = "rm /etc/ssh/ssh_host_*; ssh-keygen -A && systemctl restart ssh"
+    assert (await ground.on_server(renew)).returncode == 0
+    with pytest.raises(ProviderBusy, match="ssh cannot enter"):
+        await start_joining(ground.login, NAME, found.ipv4_address, program)
+
+
+async def until_joining(login: Login, address: str, program: str) -> None:
+    """Begin once the server lets us in."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await start_joining(login, NAME, address, program)
+            except ProviderBusy:
+                await asyncio.sleep(0.2)
+            else:
+                return
 
 
 async def until_reason(client: httpx.AsyncClient, path: str, words: str) -> dict[str, Any]:
