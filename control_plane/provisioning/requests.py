@@ -33,6 +33,11 @@ _REMOVAL = text(
     "SELECT id FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id AND kind = 'vps.decommission'"
     " AND finished_at IS NULL"
 )
+# They are drained and withdrawn from DNS one by one, which needs the server.
+_ADDRESSES = text(
+    "SELECT count(*) FROM server_addresses WHERE tenant_id = :tenant AND vps_id = :id"
+    " AND state NOT IN ('released', 'failed')"
+)
 #: Inboxes that a refusal names.
 _NAMED = 10
 
@@ -93,6 +98,8 @@ async def request_removal(
     if inboxes := (await session.scalars(_INBOXES, key)).all():
         named = ", ".join(inboxes[:_NAMED]) + (", …" if len(inboxes) > _NAMED else "")
         raise Conflict(f"the server still has {len(inboxes)} inboxes; delete them first: {named}")
+    if not force and (addresses := await session.scalar(_ADDRESSES, key)):
+        raise Conflict(f"the server still has {addresses} further addresses; give them back first")
     if force:
         await session.execute(_FORCE, key)
     if server.removal_requested_at is None and server.status not in {"deleting", "deleted"}:

@@ -74,6 +74,7 @@ async def test_an_address_is_named_after_its_server_and_got_by_a_run(
     assert body["hostname"] == f"mx-{vps_id.hex[:8]}-a1.penguin.example"
     assert (await rest_client.get(answer.headers["location"].removeprefix("/api/v1/"))).json()["reputation"] == []
     assert await _runs(system_database) == ["address.add"]
+    assert "1 further addresses" in problem(await rest_client.delete(f"vps/{vps_id}"), 409, "conflict")["detail"]
     problem(await rest_client.delete(f"vps/{vps_id}/addresses/{body['id']}"), 409, "conflict")
 
 
