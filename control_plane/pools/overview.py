@@ -13,7 +13,8 @@ _TENANT = text("SELECT tenant_id FROM vps_servers WHERE id = :vps")
 _ADDRESSES = text(
     "SELECT a.id, a.tenant_id, host(a.address) AS address, a.hostname, v.hostname AS server, a.state, a.state_reason,"
     " ARRAY(SELECT p.name FROM ip_pool_addresses m JOIN ip_pools p ON p.tenant_id = m.tenant_id AND p.id = m.pool_id"
-    "       WHERE m.tenant_id = a.tenant_id AND m.address_id = a.id ORDER BY p.name) AS pools,"
+    "       WHERE m.tenant_id = a.tenant_id AND m.address_id = a.id AND m.left_at IS NULL AND p.deleted_at IS NULL"
+    "       ORDER BY p.name) AS pools,"
     " (SELECT count(*) FROM sender_bindings b WHERE b.address_id = a.id AND b.until IS NULL) AS senders,"
     " coalesce(sum(r.sent), 0) AS sent, coalesce(sum(r.deferred), 0) AS deferred,"
     " coalesce(sum(r.bounced), 0) AS bounced, coalesce(sum(r.complained), 0) AS complained"

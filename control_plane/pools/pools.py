@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,7 +20,7 @@ _WORKSPACE = text(
 
 async def load_pool(session: AsyncSession, scope: TenantScope, pool_id: uuid.UUID, *, lock: bool = False) -> IpPool:
     """Return a pool; raise `NotFound`."""
-    query = select(IpPool).where(IpPool.tenant_id == scope.tenant_id, IpPool.id == pool_id)
+    query = select(IpPool).where(IpPool.tenant_id == scope.tenant_id, IpPool.id == pool_id, IpPool.deleted_at.is_(None))
     pool = await session.scalar(query.with_for_update() if lock else query)
     if pool is None:
         raise NotFound("There is no such pool.")
@@ -29,7 +29,9 @@ async def load_pool(session: AsyncSession, scope: TenantScope, pool_id: uuid.UUI
 
 async def list_pools(session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID) -> Sequence[IpPool]:
     """Return a workspace's pools, by name."""
-    query = select(IpPool).where(IpPool.tenant_id == scope.tenant_id, IpPool.workspace_id == workspace_id)
+    query = select(IpPool).where(
+        IpPool.tenant_id == scope.tenant_id, IpPool.workspace_id == workspace_id, IpPool.deleted_at.is_(None)
+    )
     return (await session.scalars(query.order_by(IpPool.name))).all()
 
 
@@ -38,7 +40,11 @@ async def addresses_of(session: AsyncSession, scope: TenantScope, pool_id: uuid.
     query = (
         select(ServerAddress)
         .join(IpPoolAddress, IpPoolAddress.address_id == ServerAddress.id)
-        .where(ServerAddress.tenant_id == scope.tenant_id, IpPoolAddress.pool_id == pool_id)
+        .where(
+            ServerAddress.tenant_id == scope.tenant_id,
+            IpPoolAddress.pool_id == pool_id,
+            IpPoolAddress.left_at.is_(None),
+        )
     )
     return (await session.scalars(query.order_by(ServerAddress.hostname))).all()
 
@@ -54,7 +60,11 @@ async def create_pool(
 ) -> IpPool:
     """Make a pool of these addresses; raise `Conflict` for a name in use and `InvalidInput` for strange addresses."""
     row = {"tenant_id": scope.tenant_id, "workspace_id": workspace_id, "name": name}
-    statement = insert(IpPool).values(row).on_conflict_do_nothing(index_elements=["workspace_id", "name"])
+    statement = (
+        insert(IpPool)
+        .values(row)
+        .on_conflict_do_nothing(index_elements=["workspace_id", "name"], index_where=IpPool.deleted_at.is_(None))
+    )
     pool_id = await session.scalar(statement.returning(IpPool.id))
     if pool_id is None:
         raise Conflict(f"There is a pool {name} already.")
@@ -91,8 +101,11 @@ async def delete_pool(session: AsyncSession, scope: TenantScope, pool_id: uuid.U
     if named := await session.scalar(_IN_USE, {"tenant": scope.tenant_id, "pool": pool.id}):
         raise Conflict(f"{named} inboxes send through the pool; give them another first.")
     before = await inboxes_of(session, scope.tenant_id, [pool.id])
-    await session.delete(pool)
-    await session.flush()
+    await session.execute(
+        update(IpPool)
+        .where(IpPool.tenant_id == scope.tenant_id, IpPool.id == pool.id)
+        .values(deleted_at=func.now(), is_default=False)
+    )
     await start_bindings(session, scope.tenant_id, before)
 
 
@@ -146,7 +159,11 @@ async def _set_addresses(
     if strange := set(addresses) - set(usable):
         raise InvalidInput(f"The workspace's servers have no address {min(strange)}.", "/address_ids")
     ours = (IpPoolAddress.tenant_id == scope.tenant_id, IpPoolAddress.pool_id == pool.id)
-    await session.execute(delete(IpPoolAddress).where(*ours, IpPoolAddress.address_id.not_in(addresses)))
+    leaving = update(IpPoolAddress).where(*ours, IpPoolAddress.address_id.not_in(addresses))
+    await session.execute(leaving.where(IpPoolAddress.left_at.is_(None)).values(left_at=func.now()))
     rows = [{"tenant_id": scope.tenant_id, "pool_id": pool.id, "address_id": each} for each in sorted(addresses)]
     if rows:
-        await session.execute(insert(IpPoolAddress).values(rows).on_conflict_do_nothing())
+        joining = insert(IpPoolAddress).values(rows)
+        await session.execute(
+            joining.on_conflict_do_update(index_elements=["pool_id", "address_id"], set_={"left_at": None})
+        )

@@ -44,7 +44,8 @@ _INBOXES = text(
     "         AND p.pool_id = ANY(:pools))"
     " OR EXISTS (SELECT FROM sender_bindings b WHERE b.tenant_id = :tenant AND b.inbox_id = i.id AND b.until IS NULL"
     "            AND b.address_id IN (SELECT m.address_id FROM ip_pool_addresses m"
-    "                                 WHERE m.tenant_id = :tenant AND m.pool_id = ANY(:pools)))) ORDER BY i.id"
+    "                                 WHERE m.tenant_id = :tenant AND m.pool_id = ANY(:pools) AND m.left_at IS NULL)))"
+    " ORDER BY i.id"
 )
 
 _AT = text(

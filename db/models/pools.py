@@ -48,8 +48,8 @@ class IpPool(Base):
     __tablename__ = "ip_pools"
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
-        UniqueConstraint("workspace_id", "name"),
         ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
+        Index("idx_ip_pools_name", "workspace_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
         Index("idx_ip_pools_one_default", "workspace_id", unique=True, postgresql_where=text("is_default")),
     )
 
@@ -59,10 +59,11 @@ class IpPool(Base):
     name: Mapped[str] = mapped_column(String(100))
     is_default: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[CreatedAt]
+    deleted_at: Mapped[dt.datetime | None]
 
 
 class IpPoolAddress(Base):
-    """An address that is in a pool."""
+    """An address that is in a pool, or was."""
 
     __tablename__ = "ip_pool_addresses"
     __table_args__ = (
@@ -73,6 +74,7 @@ class IpPoolAddress(Base):
     tenant_id: Mapped[TenantId]
     pool_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     address_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    left_at: Mapped[dt.datetime | None]
 
 
 class InboxSender(Base):

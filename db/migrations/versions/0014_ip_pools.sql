@@ -27,16 +27,19 @@ CREATE TABLE ip_pools (
     -- The pool of the workspace's inboxes that name none.
     is_default BOOLEAN NOT NULL DEFAULT false,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    deleted_at TIMESTAMPTZ,
     UNIQUE (tenant_id, id),
-    UNIQUE (workspace_id, name),
     FOREIGN KEY (tenant_id, workspace_id) REFERENCES workspaces (tenant_id, id)
 );
+CREATE UNIQUE INDEX idx_ip_pools_name ON ip_pools (workspace_id, name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX idx_ip_pools_one_default ON ip_pools (workspace_id) WHERE is_default;
 
 CREATE TABLE ip_pool_addresses (
     tenant_id UUID NOT NULL REFERENCES tenants (id),
     pool_id UUID NOT NULL,
     address_id UUID NOT NULL,
+    -- The API role deletes nothing: an address that was taken out of its pool is marked so.
+    left_at TIMESTAMPTZ,
     PRIMARY KEY (pool_id, address_id),
     FOREIGN KEY (tenant_id, pool_id) REFERENCES ip_pools (tenant_id, id) ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, address_id) REFERENCES server_addresses (tenant_id, id) ON DELETE CASCADE
@@ -89,9 +92,9 @@ CREATE VIEW inbox_pool_addresses WITH (security_invoker = true) AS
     FROM inboxes i
     LEFT JOIN inbox_senders s ON s.tenant_id = i.tenant_id AND s.inbox_id = i.id
     JOIN ip_pools p ON p.tenant_id = i.tenant_id AND p.workspace_id = i.workspace_id
-        AND (p.id = s.pool_id OR (s.pool_id IS NULL AND p.is_default))
+        AND (p.id = s.pool_id OR (s.pool_id IS NULL AND p.is_default)) AND p.deleted_at IS NULL
     LEFT JOIN (ip_pool_addresses m JOIN server_addresses a ON a.tenant_id = m.tenant_id AND a.id = m.address_id)
-        ON m.tenant_id = p.tenant_id AND m.pool_id = p.id AND a.vps_id = i.vps_id
+        ON m.tenant_id = p.tenant_id AND m.pool_id = p.id AND m.left_at IS NULL AND a.vps_id = i.vps_id
     WHERE i.status <> 'deleting';
 
 DO $$
@@ -117,6 +120,6 @@ END
 $$;
 GRANT SELECT ON inbox_pool_addresses TO penguin_system, penguin_api;
 GRANT INSERT, UPDATE (state, state_reason) ON server_addresses TO penguin_api;
-GRANT INSERT, UPDATE (name, is_default), DELETE ON ip_pools TO penguin_api;
-GRANT INSERT, DELETE ON ip_pool_addresses TO penguin_api;
+GRANT INSERT, UPDATE (name, is_default, deleted_at) ON ip_pools TO penguin_api;
+GRANT INSERT, UPDATE (left_at) ON ip_pool_addresses TO penguin_api;
 GRANT INSERT, UPDATE (pool_id) ON inbox_senders TO penguin_api;
