@@ -23,6 +23,7 @@ from control_plane.fleet.desired import desired_version, load_desired_state
 from control_plane.fleet.links import close_link, open_link
 from control_plane.fleet.reports import record_configuration_result, record_report
 from control_plane.hub.session import Session
+from control_plane.monitoring.samples import keep_values
 from control_plane.sealing import SealBroken, Sealer
 from db.notifications import DATABASE_AWAY
 from db.session import Database
@@ -158,7 +159,8 @@ class Conversation:
         caller = self._session.caller
         async with self._resources.database.system() as database:
             await admit(database, caller.identity, caller.serial)
-            await record_report(database, self._session.vps_id, self._session.id, report, clock_offset_ms)
+            await keep_values(database, self._session.vps_id, report, self._resources.clock(), clock_offset_ms)
+            await record_report(database, self._session.vps_id, self._session.id, _alone(report), clock_offset_ms)
 
     async def _keep_result(self, result: ConfigurationResult) -> None:
         async with self._resources.database.system() as database:
@@ -198,6 +200,16 @@ class Conversation:
                 # Whoever mends it raises the version, and we are notified. Until then the link serves for the rest.
                 _log.warning("%s is not told its desired state: %s", self._session.vps_id, unready)
                 return None
+
+
+def _alone(report: HealthReport) -> HealthReport:
+    """Return the report without those from before that it brings along."""
+    if not report.backlog:
+        return report
+    alone = HealthReport()
+    alone.CopyFrom(report)
+    alone.ClearField("backlog")
+    return alone
 
 
 def _applied(version: int) -> ConfigurationResult:

@@ -8,6 +8,7 @@ from control_plane.dns.pending import generate_missing, verify_due
 from control_plane.fleet.commands import settle_commands
 from control_plane.inboxes.dkim_rotation import domains_due, request_rotation
 from control_plane.messages.forget_keys import forget_old_keys
+from control_plane.monitoring.health_check import check_health
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
 from control_plane.pools.reputation import count_reputation
 from control_plane.provisioning.environment import Environment
@@ -17,12 +18,16 @@ from control_plane.provisioning.strays import look_after_strays
 DNS_QUEUE = "dns"
 #: Likewise for slow providers.
 STRAYS_QUEUE = "strays"
+#: Likewise for slow servers.
+MONITORING_QUEUE = "monitoring"
 
 
 def add_periodic_jobs(app: App, environment: Environment) -> None:
-    """Add `dns.generate` and `dns.verify`, every five minutes, `dkim.rotate`, every hour, and the upkeep.
+    """Add what DNS, DKIM keys, health and the upkeep need.
 
-    That is what ends overdue commands, every minute, and what forgets old idempotency keys, every five.
+    `monitoring.health`, `dns.generate` and `dns.verify` run every five minutes, `dkim.rotate` every hour. Upkeep looks
+    after strays at the providers, every quarter of a minute, ends overdue commands, every minute, and forgets old
+    idempotency keys and counts reputation, every five.
     """
 
     @app.periodic(cron="* * * * * */15")
@@ -51,6 +56,11 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     @app.task(name="dns.generate", queue=DNS_QUEUE, queueing_lock="dns.generate")
     async def dns_generate(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await generate_missing(environment.database)
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="monitoring.health", queue=MONITORING_QUEUE, queueing_lock="monitoring.health")
+    async def health_checked(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await check_health(environment.database, environment.clock(), environment.settings.clock_tolerance_seconds)
 
     @app.periodic(cron="17 * * * *")
     @app.task(name="dkim.rotate", queue=DNS_QUEUE, queueing_lock="dkim.rotate")

@@ -1,6 +1,7 @@
 from db.models.base import Base
 from db.models.inboxes import DkimKeyRow, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
+from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, ServerHealthRow
 from db.models.operators import OperatorAct, PlatformKey
 from db.models.pipelines import PipelineRun, PipelineStep
 from db.models.pools import AddressReputation, InboxSender, IpPool, IpPoolAddress, SenderBinding, ServerAddress
@@ -16,11 +17,16 @@ metadata = Base.metadata
 __all__ = [
     "AddressReputation",
     "AgentCertificate",
+    "Alert",
     "ApiKeyRow",
     "CertificateAuthority",
     "DkimKeyRow",
     "DnsRecordRow",
     "Domain",
+    "HealthCheck",
+    "HealthHour",
+    "HealthReportRow",
+    "HealthSample",
     "IdempotencyKey",
     "Inbox",
     "InboxDailySends",
@@ -42,6 +48,7 @@ __all__ = [
     "RefusedAddress",
     "SenderBinding",
     "ServerAddress",
+    "ServerHealthRow",
     "StrayServer",
     "Suppression",
     "Tenant",

@@ -1,0 +1,264 @@
+"""The checks of a server: what its last report, our own look at its ports, and what is kept about it mean. Pure.
+
+What a silent server said last proves nothing about now: then only our own look and what we know ourselves count.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from control_plane.fleet.servers import SILENCE
+from control_plane.monitoring.probe import Look
+from control_plane.monitoring.states import Check, Finding, State
+from protos.agent.v1.telemetry_pb2 import Disk, HealthReport
+
+#: Shares of a disk that are used.
+DISK_WARN, DISK_FAIL = 0.85, 0.95
+#: How long a disk must last at its present pace.
+FULL_SOON = dt.timedelta(hours=24)
+#: What is left of a certificate.
+CERTIFICATE_WARN, CERTIFICATE_FAIL = dt.timedelta(days=14), dt.timedelta(days=3)
+#: Postfix gives a message up after five days by default; one that old in the queue will never go.
+OLDEST_WARN, OLDEST_FAIL = dt.timedelta(hours=6), dt.timedelta(days=3)
+#: Attempts deferred, of so many at least.
+DEFERRED_WARN, DEFERRED_FAIL, ENOUGH_ATTEMPTS = 0.3, 0.8, 20
+#: Mail servers without which nothing is sent, by the beginning of their units' names.
+_NEEDED_UNITS = ("postfix@-", "dovecot", "opendkim")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Whatever is known of one server."""
+
+    now: dt.datetime
+    linked: bool
+    last_seen_at: dt.datetime | None
+    report: HealthReport | None = None
+    #: By port; without any nobody looked.
+    looks: Mapping[int, Look] = field(default_factory=dict)
+    #: Verdict and sentences of what was asked before its use (control_plane/preflight), by kind.
+    preflight: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    #: Records of its inboxes' domains: how many there are, how many are not as they should be.
+    dns_records: int = 0
+    dns_wrong: int = 0
+    dkim_records: int = 0
+    dkim_wrong: int = 0
+    clock_offset_ms: int | None = None
+    clock_tolerance_seconds: float = 10.0
+    agent_version: str | None = None
+    #: That which most servers run.
+    usual_version: str | None = None
+    desired_version: int = 0
+    applied_version: int = 0
+    mail_server_status: str = "running"
+    #: Of the last roll-up, by name.
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it was heard of lately."""
+        return self.linked and self.last_seen_at is not None and self.now - self.last_seen_at <= SILENCE
+
+    @property
+    def said(self) -> HealthReport | None:
+        """Its last report, while it counts."""
+        return self.report if self.reachable else None
+
+
+def check_all(facts: Facts) -> list[Finding]:
+    """Return the finding of each check."""
+    return [check(facts) for check in _CHECKS]
+
+
+def check_reachable(facts: Facts) -> Finding:
+    """Whether its agent is heard of; a port that answers tells that the server itself is there."""
+    if facts.reachable:
+        return Finding(Check.REACHABLE, State.OK, "Its agent is heard of.")
+    silent = None if facts.last_seen_at is None else (facts.now - facts.last_seen_at).total_seconds()
+    since = "It was never heard of" if silent is None else f"It was last heard of {_duration(silent)} ago"
+    if any(not look.error for look in facts.looks.values()):
+        return Finding(Check.REACHABLE, State.FAIL, f"{since}, but its mail server answers: its agent is away.", silent)
+    return Finding(Check.REACHABLE, State.FAIL, f"{since}.", silent)
+
+
+def check_mail_server(facts: Facts) -> Finding:
+    """Whether its daemons run and its doors answer."""
+    if shut := [str(port) for port, look in sorted(facts.looks.items()) if look.error]:
+        sentence = f"Nobody answers on port {', '.join(shut)}."
+        return Finding(Check.MAIL_SERVER, State.FAIL, sentence, float(len(shut)))
+    report = facts.said
+    if report is None or not report.units:
+        if facts.looks:
+            return Finding(Check.MAIL_SERVER, State.OK, "All its ports answer.")
+        return Finding(Check.MAIL_SERVER, State.UNKNOWN, "Nobody can tell whether its mail server runs.")
+    stopped = [unit.name for unit in report.units if _is_needed(unit.name) and unit.active_state != "active"]
+    if stopped:
+        return Finding(Check.MAIL_SERVER, State.FAIL, f"{', '.join(stopped)} does not run.", float(len(stopped)))
+    if facts.mail_server_status in {"refused", "rolled_back"}:
+        return Finding(Check.MAIL_SERVER, State.WARN, f"Its last configuration was {facts.mail_server_status}.")
+    return Finding(Check.MAIL_SERVER, State.OK, "Its mail server runs.")
+
+
+def check_ssl(facts: Facts) -> Finding:
+    """How long the certificates last that its ports show, as we see them, or else as its agent does."""
+    ends, errors = _certificates(facts)
+    if errors:
+        return Finding(Check.SSL, State.FAIL, f"No certificate is shown: {errors[0]}.")
+    if not ends:
+        return Finding(Check.SSL, State.UNKNOWN, "Nobody could look at its certificates.")
+    left = min(ends) - facts.now
+    days = left.total_seconds() / 86_400
+    if left <= dt.timedelta(0):
+        return Finding(Check.SSL, State.FAIL, "Its certificate has expired.", days)
+    state = _state(-days, -CERTIFICATE_WARN.days, -CERTIFICATE_FAIL.days)
+    return Finding(Check.SSL, state, f"Its certificate lasts {_duration(left.total_seconds())}.", days)
+
+
+def check_disk(facts: Facts) -> Finding:
+    """How full its disks are, and whether one is full soon."""
+    report = facts.said
+    if report is None or not report.disks:
+        return Finding(Check.DISK, State.UNKNOWN, "It does not tell how full its disks are.")
+    fullest = max(report.disks, key=_used)
+    used = _used(fullest)
+    state = _state(used, DISK_WARN, DISK_FAIL)
+    sentence = f"{fullest.mount} is {used:.0%} full"
+    lasts = facts.metrics.get("disk_full_seconds")
+    if lasts is not None and lasts <= FULL_SOON.total_seconds():
+        state = State.FAIL if state is State.FAIL else State.WARN
+        sentence += f", and full in {_duration(lasts)}"
+    return Finding(Check.DISK, state, f"{sentence}.", used)
+
+
+def check_queue(facts: Facts) -> Finding:
+    """Whether what it has to send goes."""
+    report = facts.said
+    if report is None or not report.HasField("postfix_queue"):
+        return Finding(Check.QUEUE, State.UNKNOWN, "It does not tell what waits in its queue.")
+    queue = report.postfix_queue
+    waiting = queue.incoming + queue.active + queue.deferred + queue.hold
+    oldest = _state(queue.oldest_seconds, OLDEST_WARN.total_seconds(), OLDEST_FAIL.total_seconds())
+    deferred = State.OK
+    if sum(facts.metrics.get(each, 0) for each in ("delivered", "deferred", "bounced")) >= ENOUGH_ATTEMPTS:
+        deferred = _state(facts.metrics.get("deferred_ratio", 0.0), DEFERRED_WARN, DEFERRED_FAIL)
+    sentence = f"{waiting} messages wait, the oldest since {_duration(queue.oldest_seconds)}"
+    if deferred is not State.OK:
+        sentence += f", and {facts.metrics['deferred_ratio']:.0%} of its attempts are deferred"
+    if report.relay.journal_fault:
+        return Finding(Check.QUEUE, State.FAIL, f"It takes nothing: {report.relay.journal_fault}.", float(waiting))
+    graver = (
+        State.FAIL if State.FAIL in {oldest, deferred} else State.WARN if State.WARN in {oldest, deferred} else State.OK
+    )
+    return Finding(Check.QUEUE, graver, f"{sentence}.", float(waiting))
+
+
+def check_port_25(facts: Facts) -> Finding:
+    """Whether mail can leave its network, as found when it was last looked at."""
+    return _kept(facts, Check.PORT_25, "port_25")
+
+
+def check_ptr(facts: Facts) -> Finding:
+    """Whether its address has its name."""
+    return _kept(facts, Check.PTR, "reverse_dns")
+
+
+def check_blocklist(facts: Facts) -> Finding:
+    """Whether its address is on a list."""
+    return _kept(facts, Check.BLOCKLIST, "blocklist")
+
+
+def check_dns(facts: Facts) -> Finding:
+    """Whether the records of its inboxes' domains are what they should be."""
+    return _records(Check.DNS, facts.dns_records, facts.dns_wrong, "records of its domains")
+
+
+def check_dkim(facts: Facts) -> Finding:
+    """Whether what it signs can be verified: the signer runs and the keys' records are there."""
+    if facts.said is not None and any(
+        unit.name.startswith("opendkim") and unit.active_state != "active" for unit in facts.said.units
+    ):
+        return Finding(Check.DKIM, State.FAIL, "opendkim does not run: what passes through Postfix is not signed.")
+    return _records(Check.DKIM, facts.dkim_records, facts.dkim_wrong, "DKIM records")
+
+
+def check_clock(facts: Facts) -> Finding:
+    """Whether its clock is near ours: leases rest on it."""
+    if facts.clock_offset_ms is None:
+        return Finding(Check.CLOCK, State.UNKNOWN, "Its clock was not measured yet.")
+    offset = facts.clock_offset_ms / 1000
+    state = _state(abs(offset), facts.clock_tolerance_seconds / 2, facts.clock_tolerance_seconds)
+    return Finding(Check.CLOCK, state, f"Its clock is {offset:+.1f} s from ours.", offset)
+
+
+def check_version(facts: Facts) -> Finding:
+    """Whether it runs what the others run, configured as it should be."""
+    behind = facts.desired_version - facts.applied_version
+    if behind > 0:
+        sentence = f"It has configuration {facts.applied_version} of {facts.desired_version}."
+        return Finding(Check.VERSION, State.WARN, sentence, float(behind))
+    if facts.agent_version is None:
+        return Finding(Check.VERSION, State.UNKNOWN, "Its agent never told its version.")
+    if facts.usual_version is not None and facts.agent_version != facts.usual_version:
+        sentence = f"Its agent is {facts.agent_version}; most are {facts.usual_version}."
+        return Finding(Check.VERSION, State.WARN, sentence)
+    return Finding(Check.VERSION, State.OK, f"Its agent is {facts.agent_version}.")
+
+
+_CHECKS: Sequence[Callable[[Facts], Finding]] = (
+    *(check_reachable, check_mail_server, check_ssl, check_disk, check_queue),
+    *(check_port_25, check_ptr, check_blocklist, check_dns, check_dkim, check_clock, check_version),
+)
+_STATE_OF_VERDICT = {
+    "passed": State.OK,
+    "warned": State.WARN,
+    "unknown": State.UNKNOWN,
+    "pending": State.UNKNOWN,
+    "failed": State.FAIL,
+}
+
+
+def _kept(facts: Facts, check: Check, kind: str) -> Finding:
+    if kind not in facts.preflight:
+        return Finding(check, State.UNKNOWN, "Nobody has looked yet.")
+    verdict, detail = facts.preflight[kind]
+    return Finding(check, _STATE_OF_VERDICT.get(verdict, State.UNKNOWN), detail)
+
+
+def _records(check: Check, there: int, wrong: int, what: str) -> Finding:
+    if not there:
+        return Finding(check, State.UNKNOWN, f"There are no {what} yet.")
+    if wrong:
+        return Finding(check, State.FAIL, f"{wrong} of {there} {what} are not as they should be.", float(wrong))
+    return Finding(check, State.OK, f"All {there} {what} are as they should be.", 0.0)
+
+
+def _certificates(facts: Facts) -> tuple[list[dt.datetime], list[str]]:
+    """Return when certificates end, and why some could not be seen: as we see them, or else as its agent does."""
+    if any(look.not_after for look in facts.looks.values()):
+        return [look.not_after for look in facts.looks.values() if look.not_after], []
+    if facts.said is None:
+        return [], []
+    served = facts.said.certificates
+    ends = [dt.datetime.fromtimestamp(each.not_after_ms / 1000, dt.UTC) for each in served if not each.error]
+    return ends, [f"port {each.port}, {each.error}" for each in served if each.error]
+
+
+def _is_needed(unit: str) -> bool:
+    return unit.startswith(_NEEDED_UNITS)
+
+
+def _used(disk: Disk) -> float:
+    space = 1 - disk.free_bytes / disk.total_bytes if disk.total_bytes else 0.0
+    inodes = 1 - disk.inodes_free / disk.inodes_total if disk.inodes_total else 0.0
+    return max(space, inodes)
+
+
+def _state(value: float, warn: float, fail: float) -> State:
+    return State.FAIL if value >= fail else State.WARN if value >= warn else State.OK
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

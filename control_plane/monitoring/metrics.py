@@ -1,0 +1,155 @@
+"""The metrics of a server: what each is called, where its value lies in a row, and how a report gives it. Pure.
+
+Rows hold values by position, a third of what names would take. A new metric goes to the END of `METRICS`; rows that are
+older have nothing there.
+"""
+
+import enum
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from protos.agent.v1.telemetry_pb2 import Disk, HealthReport, Host
+
+DESTINATIONS = ("google", "microsoft", "yahoo", "apple", "other")
+OUTCOMES = ("delivered", "deferred", "bounced")
+_DAY_MS = 86_400_000
+
+
+class Kind(enum.Enum):
+    """How a row of many reports comes from one: by the mean, or by how much was counted meanwhile."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric by its name; counters begin again with whatever counts them."""
+
+    name: str
+    kind: Kind
+
+
+def _gauges(*names: str) -> list[Metric]:
+    return [Metric(name, Kind.GAUGE) for name in names]
+
+
+def _counters(*names: str) -> list[Metric]:
+    return [Metric(name, Kind.COUNTER) for name in names]
+
+
+METRICS = (
+    *_gauges("load_1m", "cpu_percent", "memory_used_ratio", "swap_used_ratio", "disk_used_ratio", "inodes_used_ratio"),
+    *_gauges("disk_free_bytes", "queue_incoming", "queue_active", "queue_deferred", "queue_hold"),
+    *_gauges("queue_oldest_seconds", "certificate_days", "clock_offset_seconds", "spooled_events", "in_hand"),
+    *_gauges("in_postfix"),
+    *_counters("network_received_bytes", "network_sent_bytes", "unit_restarts"),
+    *_counters(*(f"{outcome}.{destination}" for destination in DESTINATIONS for outcome in OUTCOMES)),
+)
+_METRIC_NAMES = [metric.name for metric in METRICS]
+POSITION = {metric.name: place for place, metric in enumerate(METRICS)}
+#: Positions as PostgreSQL counts them.
+COUNTER_POSITIONS = [place for place, metric in enumerate(METRICS, start=1) if metric.kind is Kind.COUNTER]
+#: What is worked out from outcomes, of one destination or of all.
+DERIVED = (*OUTCOMES, "deferred_ratio", "bounced_ratio")
+#: Worked out from how the disk was before.
+FORECASTS = ("disk_full_seconds",)
+#: Whatever a question may name.
+NAMES = (*(metric.name for metric in METRICS if "." not in metric.name), *DERIVED, *FORECASTS)
+
+
+def measure(report: HealthReport, clock_offset_ms: int | None = None) -> list[float | None]:
+    """Return a report's values in the order of `METRICS`; None for what it does not say."""
+    told = dict(_values(report))
+    if clock_offset_ms is not None:
+        told["clock_offset_seconds"] = clock_offset_ms / 1000
+    # Not a number, or without end, is nothing that a server can mean.
+    return [value if value is not None and math.isfinite(value) else None for value in map(told.get, _METRIC_NAMES)]
+
+
+def derive(measured: Sequence[float | None]) -> dict[str, float]:
+    """Return a roll-up's values by name, with what follows from the outcomes of all destinations together."""
+    named = {
+        metric.name: value
+        for metric, value in zip(METRICS, measured, strict=False)
+        if value is not None and "." not in metric.name
+    }
+    counted = [_outcomes(measured, destination) for destination in DESTINATIONS]
+    return named | _ratios({outcome: sum(each[outcome] for each in counted) for outcome in OUTCOMES})
+
+
+def derive_destinations(measured: Sequence[float | None]) -> dict[str, dict[str, float]]:
+    """Return what follows from the outcomes of each destination that was tried."""
+    counted = {destination: _outcomes(measured, destination) for destination in DESTINATIONS}
+    return {destination: _ratios(outcomes) for destination, outcomes in counted.items() if any(outcomes.values())}
+
+
+def seconds_to_full(free: float, free_before: float, seconds: float) -> float | None:
+    """Return how long the disk lasts if it goes on filling as it did; None when it does not fill."""
+    if seconds <= 0 or free_before <= free:
+        return None
+    return free * seconds / (free_before - free)
+
+
+def _outcomes(measured: Sequence[float | None], destination: str) -> dict[str, float]:
+    places = {outcome: POSITION[f"{outcome}.{destination}"] for outcome in OUTCOMES}
+    return {outcome: (measured[place] or 0.0) if place < len(measured) else 0.0 for outcome, place in places.items()}
+
+
+def _ratios(outcomes: Mapping[str, float]) -> dict[str, float]:
+    attempts = sum(outcomes.values())
+    found = dict(outcomes)
+    if attempts:
+        found["deferred_ratio"] = outcomes["deferred"] / attempts
+        found["bounced_ratio"] = outcomes["bounced"] / attempts
+    return found
+
+
+def _values(report: HealthReport) -> Iterator[tuple[str, float]]:
+    if report.HasField("host"):
+        yield from _host(report.host)
+    yield from _disks(report.disks)
+    yield from _mail(report)
+    if report.HasField("network"):
+        yield "network_received_bytes", float(report.network.received_bytes)
+        yield "network_sent_bytes", float(report.network.sent_bytes)
+    if report.units:
+        yield "unit_restarts", float(sum(unit.restarts for unit in report.units))
+    for destination in report.destinations:
+        for outcome in OUTCOMES:
+            yield f"{outcome}.{destination.provider}", float(getattr(destination, outcome))
+
+
+def _host(host: Host) -> Iterator[tuple[str, float]]:
+    yield "load_1m", host.load_1m
+    if host.HasField("cpu_percent"):
+        yield "cpu_percent", host.cpu_percent
+    yield "memory_used_ratio", _used(host.memory_available_bytes, host.memory_total_bytes)
+    yield "swap_used_ratio", _used(host.swap_free_bytes, host.swap_total_bytes)
+
+
+def _mail(report: HealthReport) -> Iterator[tuple[str, float]]:
+    if report.HasField("postfix_queue"):
+        queue = report.postfix_queue
+        for state in ("incoming", "active", "deferred", "hold"):
+            yield f"queue_{state}", float(getattr(queue, state))
+        yield "queue_oldest_seconds", queue.oldest_seconds
+    if ends := [served.not_after_ms for served in report.certificates if not served.error]:
+        yield "certificate_days", (min(ends) - report.at_ms) / _DAY_MS
+    if report.HasField("relay"):
+        for name in ("spooled_events", "in_hand", "in_postfix"):
+            yield name, float(getattr(report.relay, name))
+
+
+def _disks(disks: Sequence[Disk]) -> Iterator[tuple[str, float]]:
+    """Tell of the fullest, for the first that is full stops the mail."""
+    if disks:
+        fullest = max(disks, key=lambda disk: _used(disk.free_bytes, disk.total_bytes))
+        yield "disk_used_ratio", _used(fullest.free_bytes, fullest.total_bytes)
+        yield "disk_free_bytes", float(fullest.free_bytes)
+        yield "inodes_used_ratio", max(_used(disk.inodes_free, disk.inodes_total) for disk in disks)
+
+
+def _used(free: int, total: int) -> float:
+    return 1 - free / total if total else 0.0

@@ -1,0 +1,124 @@
+"""Values of reports over time: kept as they come, rolled up to five minutes and to hours, dropped by their time."""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.fleet.reports import moment
+from control_plane.monitoring.metrics import COUNTER_POSITIONS, measure
+from control_plane.monitoring.rings import Ring
+from protos.agent.v1.telemetry_pb2 import HealthReport
+
+STEP = dt.timedelta(minutes=5)
+HOUR = dt.timedelta(hours=1)
+#: How much older than the report it comes with a report of the backlog may be, and how many of them are taken.
+BACKLOG_SPAN = HOUR
+MOST_BACKLOG = 120
+
+_KEEP = text(
+    "INSERT INTO health_reports (tenant_id, vps_id, reported_at, at, slot, measured)"
+    " SELECT tenant_id, id, :reported_at, :at, :slot, CAST(:measured AS double precision[])"
+    " FROM vps_servers WHERE id = :vps ON CONFLICT DO NOTHING"
+)
+# A counter's growth is the sum of its steps up: one that is less than before has begun again. The step into the first
+# report of a window starts in the one before it.
+_ROLL_UP = text(
+    "INSERT INTO health_samples (tenant_id, vps_id, at, slot, measured)"
+    " SELECT tenant_id, vps_id, bin, floor(extract(epoch FROM bin) / 86400)::bigint % 32,"
+    "  array_agg(value ORDER BY place)"
+    " FROM (SELECT tenant_id, vps_id, bin, place, CASE WHEN place = ANY(CAST(:counters AS bigint[])) THEN sum(grown)"
+    "   ELSE avg(value) END AS value"
+    "  FROM (SELECT r.tenant_id, r.vps_id, date_bin('5 minutes', r.at, 'epoch') AS bin, r.at, u.place, u.value,"
+    "    CASE WHEN u.value >= lag(u.value) OVER series THEN u.value - lag(u.value) OVER series"
+    "     WHEN lag(u.value) OVER series IS NULL THEN NULL ELSE u.value END AS grown"
+    "   FROM health_reports r, unnest(r.measured) WITH ORDINALITY AS u (value, place)"
+    "   WHERE r.at >= CAST(:from AS timestamptz) - interval '5 minutes' AND r.at < :to"
+    "    AND (CAST(:servers AS uuid[]) IS NULL OR r.vps_id = ANY(CAST(:servers AS uuid[])))"
+    "   WINDOW series AS (PARTITION BY r.vps_id, u.place ORDER BY r.at)) AS steps"
+    "  WHERE at >= :from GROUP BY tenant_id, vps_id, bin, place) AS values"
+    " GROUP BY tenant_id, vps_id, bin"
+    " ON CONFLICT (vps_id, at, slot) DO UPDATE SET measured = excluded.measured"
+)
+_ROLL_UP_HOURS = text(
+    "INSERT INTO health_hours (tenant_id, vps_id, at, slot, measured)"
+    " SELECT tenant_id, vps_id, hour,"
+    "  ((extract(year FROM hour AT TIME ZONE 'UTC')::int - 1970) * 12"
+    "   + extract(month FROM hour AT TIME ZONE 'UTC')::int - 1) % 26, array_agg(value ORDER BY place)"
+    " FROM (SELECT s.tenant_id, s.vps_id, date_trunc('hour', s.at, 'UTC') AS hour, u.place,"
+    "   CASE WHEN u.place = ANY(CAST(:counters AS bigint[])) THEN sum(u.value) ELSE avg(u.value) END AS value"
+    "  FROM health_samples s, unnest(s.measured) WITH ORDINALITY AS u (value, place)"
+    "  WHERE s.at >= :from AND s.at < :to GROUP BY s.tenant_id, s.vps_id, hour, u.place) AS values"
+    " GROUP BY tenant_id, vps_id, hour"
+    " ON CONFLICT (vps_id, at, slot) DO UPDATE SET measured = excluded.measured"
+)
+_CAME_LATE = text(
+    "SELECT DISTINCT vps_id FROM health_reports"
+    " WHERE received_at >= CAST(:since AS timestamptz) AND at < received_at - interval '5 minutes'"
+)
+
+
+async def keep_values(
+    session: AsyncSession,
+    vps_id: uuid.UUID,
+    report: HealthReport,
+    received_at: dt.datetime,
+    clock_offset_ms: int | None = None,
+) -> None:
+    """Keep the values of a report and of those that it brings along from while the server was away.
+
+    Raises `InvalidInput` for a moment that no calendar has.
+    """
+    rows = [_row(vps_id, report, received_at, clock_offset_ms)]
+    for late in report.backlog[-MOST_BACKLOG:]:
+        # How old it is, its own clock says best.
+        age = dt.timedelta(milliseconds=report.at_ms - late.at_ms)
+        if dt.timedelta(0) < age <= BACKLOG_SPAN:
+            rows.append(_row(vps_id, late, received_at - age, None))
+    await session.execute(_KEEP, rows)
+
+
+async def roll_up(session: AsyncSession, now: dt.datetime) -> None:
+    """Roll up the windows that ended last, all of the last hour for servers that were away, and the hours they are in.
+
+    What was rolled up before is rolled up again, to the same.
+    """
+    end = floor(now, STEP)
+    late = list(await session.scalars(_CAME_LATE, {"since": now - 2 * STEP}))
+    await _roll(session, end - 2 * STEP, end, None)
+    if late:
+        await _roll(session, end - HOUR, end, late)
+    hours = {"from": floor(end - 2 * STEP - (HOUR if late else dt.timedelta(0)), HOUR), "to": end}
+    await session.execute(_ROLL_UP_HOURS, {**hours, "counters": COUNTER_POSITIONS})
+
+
+async def drop_old(session: AsyncSession, now: dt.datetime) -> None:
+    """Empty the slot of each ring that comes next, unless it is empty."""
+    for ring in Ring:
+        partition = ring.partition(ring.next_slot(now))
+        if await session.scalar(text(f"SELECT EXISTS (SELECT FROM {partition})")):  # noqa: S608 - a name of ours
+            await session.execute(text(f"TRUNCATE {partition}"))
+
+
+def floor(at: dt.datetime, step: dt.timedelta) -> dt.datetime:
+    """Return the beginning of the step, counted from 1970 in UTC, that a moment is in."""
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return at - (at - epoch) % step
+
+
+async def _roll(
+    session: AsyncSession, start: dt.datetime, end: dt.datetime, servers: Sequence[uuid.UUID] | None
+) -> None:
+    await session.execute(_ROLL_UP, {"from": start, "to": end, "servers": servers, "counters": COUNTER_POSITIONS})
+
+
+def _row(vps_id: uuid.UUID, report: HealthReport, at: dt.datetime, clock_offset_ms: int | None) -> dict[str, object]:
+    return {
+        "vps": vps_id,
+        "reported_at": moment(report.at_ms),
+        "at": at,
+        "slot": Ring.REPORTS.slot(at),
+        "measured": measure(report, clock_offset_ms),
+    }

@@ -1,0 +1,145 @@
+"""What facts about a server mean."""
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from control_plane.monitoring.checks import Facts, check_all
+from control_plane.monitoring.probe import Look
+from control_plane.monitoring.states import Check, Finding, State, worst
+from protos.agent.v1.telemetry_pb2 import Disk, HealthReport, PostfixQueue, Relay, ServedCertificate, Unit
+
+NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+GOOD = Look(not_after=NOW + 60 * DAY)
+
+
+def told(**changes: Any) -> HealthReport:  # noqa: ANN401 - any field of a report
+    fields = {
+        "at_ms": int(NOW.timestamp() * 1000),
+        "disks": [Disk(mount="/", total_bytes=100, free_bytes=50, inodes_total=100, inodes_free=90)],
+        "postfix_queue": PostfixQueue(active=2, oldest_seconds=30),
+        "units": [Unit(name="postfix@-.service", active_state="active", sub_state="running")],
+    }
+    return HealthReport(**{**fields, **changes})
+
+
+WELL = Facts(
+    now=NOW,
+    linked=True,
+    last_seen_at=NOW,
+    report=told(),
+    looks=dict.fromkeys((25, 465, 587, 993), GOOD),
+    preflight=dict.fromkeys(("port_25", "reverse_dns", "blocklist"), ("passed", "Fine.")),
+    dns_records=5,
+    dkim_records=1,
+    clock_offset_ms=20,
+    agent_version="1.0",
+    usual_version="1.0",
+    desired_version=3,
+    applied_version=3,
+)
+
+
+def found(facts: Facts, check: Check) -> Finding:
+    [finding] = [each for each in check_all(facts) if each.check is check]
+    return finding
+
+
+def test_all_is_well_with_a_server_that_is_well() -> None:
+    findings = check_all(WELL)
+    assert {finding.check for finding in findings} == set(Check)
+    assert {finding.state for finding in findings} == {State.OK}
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "state", "words"),
+    [
+        ({"last_seen_at": NOW - DAY}, Check.REACHABLE, State.FAIL, "its agent is away"),
+        ({"last_seen_at": None, "looks": {}}, Check.REACHABLE, State.FAIL, "never"),
+        ({"linked": False}, Check.REACHABLE, State.FAIL, "last heard of"),
+        ({"looks": {25: Look(error="no answer"), 993: GOOD}}, Check.MAIL_SERVER, State.FAIL, "port 25."),
+        (
+            {"report": told(units=[Unit(name="dovecot.service", active_state="failed")])},
+            Check.MAIL_SERVER,
+            State.FAIL,
+            "dovecot.service does not run",
+        ),
+        ({"mail_server_status": "rolled_back"}, Check.MAIL_SERVER, State.WARN, "rolled_back"),
+        ({"looks": {25: Look(not_after=NOW - DAY)}}, Check.SSL, State.FAIL, "expired"),
+        ({"looks": {25: Look(not_after=NOW + 2 * DAY)}}, Check.SSL, State.FAIL, "lasts 2 days"),
+        ({"looks": {25: Look(not_after=NOW + 10 * DAY)}}, Check.SSL, State.WARN, "lasts 10 days"),
+        (
+            {"looks": {}, "report": told(certificates=[ServedCertificate(port=25, error="refused")])},
+            Check.SSL,
+            State.FAIL,
+            "port 25, refused",
+        ),
+        (
+            {"report": told(disks=[Disk(mount="/var", total_bytes=100, free_bytes=4)])},
+            Check.DISK,
+            State.FAIL,
+            "/var is 96% full",
+        ),
+        (
+            {
+                "report": told(
+                    disks=[Disk(mount="/var", total_bytes=100, free_bytes=90, inodes_total=10, inodes_free=1)]
+                )
+            },
+            Check.DISK,
+            State.WARN,
+            "90%",
+        ),
+        ({"metrics": {"disk_full_seconds": 7200.0}}, Check.DISK, State.WARN, "full in 2 hours"),
+        (
+            {"report": told(postfix_queue=PostfixQueue(deferred=9, oldest_seconds=7 * 3600))},
+            Check.QUEUE,
+            State.WARN,
+            "9 messages wait, the oldest since 7 hours",
+        ),
+        (
+            {"metrics": {"delivered": 2.0, "deferred": 98.0, "deferred_ratio": 0.98}},
+            Check.QUEUE,
+            State.FAIL,
+            "98% of its attempts are deferred",
+        ),
+        ({"report": told(relay=Relay(journal_fault="disk full"))}, Check.QUEUE, State.FAIL, "disk full"),
+        ({"preflight": {"blocklist": ("failed", "Listed.")}}, Check.BLOCKLIST, State.FAIL, "Listed."),
+        ({"preflight": {"blocklist": ("passed", "")}}, Check.PTR, State.UNKNOWN, "Nobody"),
+        ({"dns_wrong": 2}, Check.DNS, State.FAIL, "2 of 5"),
+        ({"dkim_records": 0}, Check.DKIM, State.UNKNOWN, "no DKIM records"),
+        (
+            {"report": told(units=[Unit(name="opendkim.service", active_state="inactive")])},
+            Check.DKIM,
+            State.FAIL,
+            "opendkim",
+        ),
+        ({"clock_offset_ms": -6000}, Check.CLOCK, State.WARN, "-6.0 s"),
+        ({"clock_offset_ms": 10_000}, Check.CLOCK, State.FAIL, "+10.0 s"),
+        ({"agent_version": "0.9"}, Check.VERSION, State.WARN, "most are 1.0"),
+        ({"applied_version": 1}, Check.VERSION, State.WARN, "1 of 3"),
+    ],
+)
+def test_what_is_wrong_is_found_and_said(changes: dict[str, Any], check: Check, state: State, words: str) -> None:
+    finding = found(replace(WELL, **changes), check)
+    assert finding.state is state, finding
+    assert words in finding.sentence
+
+
+def test_few_attempts_prove_nothing() -> None:
+    few = {"delivered": 1.0, "deferred": 9.0, "deferred_ratio": 0.9}
+    assert found(replace(WELL, metrics=few), Check.QUEUE).state is State.OK
+
+
+def test_what_a_silent_server_said_last_proves_nothing() -> None:
+    silent = replace(WELL, linked=False, looks={})
+    unknown = {finding.check for finding in check_all(silent) if finding.state is State.UNKNOWN}
+    assert unknown == {Check.MAIL_SERVER, Check.SSL, Check.DISK, Check.QUEUE}
+
+
+def test_the_worst_is_the_gravest() -> None:
+    assert worst([State.OK, State.WARN, State.UNKNOWN]) is State.WARN
+    assert worst([]) is State.OK
