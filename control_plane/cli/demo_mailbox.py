@@ -27,6 +27,8 @@ class Arrival:
     seen_at: float
     authentication_results: tuple[str, ...]
     dkim_verified: bool
+    #: Of the first signature; None for a message without one.
+    dkim_selector: str | None
 
     def verdicts(self) -> dict[str, str]:
         """Return the first result of each method, as the receiving server wrote them."""
@@ -64,9 +66,20 @@ class MailboxWatch:
 
     async def arrival(self, subject: str, seconds: float) -> Arrival:
         """Return the message of this subject, whatever comes before it; raise `WatchFailed` when none comes in time."""
-        while (line := await self._line(seconds))["subject"] != subject:
+        while (arrival := await self.next_arrival(seconds)).subject != subject:
             continue
-        return Arrival(subject, line["seen_at"], tuple(line["authentication_results"]), line["dkim_verified"])
+        return arrival
+
+    async def next_arrival(self, seconds: float) -> Arrival:
+        """Return the message that comes next; raise `WatchFailed` when none comes in time."""
+        line = await self._line(seconds)
+        return Arrival(
+            line["subject"],
+            line["seen_at"],
+            tuple(line["authentication_results"]),
+            line["dkim_verified"],
+            line["dkim_selector"],
+        )
 
     async def _line(self, seconds: float) -> dict[str, Any]:
         if self._process is None or self._process.stdout is None:

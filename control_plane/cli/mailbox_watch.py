@@ -3,7 +3,8 @@
 Run inside the local world's namespace, where the servers are: `python -m control_plane.cli.mailbox_watch HOST ADDRESS
 NAMESERVER`, the password as one line on standard input. Prints one JSON object a line: first `{"ready": true}`, then
 for each new message `subject`, `seen_at` (seconds since the epoch), `authentication_results` as the receiving server
-wrote them, and `dkim_verified`, the signature checked once more here with dkimpy, its key fetched from NAMESERVER.
+wrote them, `dkim_verified`, the signature checked once more here with dkimpy, its key fetched from NAMESERVER, and
+`dkim_selector`, that of the signature.
 
 Ends when standard input closes. The server's certificate is self-signed until certificates are issued by an authority,
 so it is not checked here; nothing but the demo's own mailbox is at stake.
@@ -13,6 +14,7 @@ import email
 import email.policy
 import imaplib
 import json
+import re
 import select
 import ssl
 import sys
@@ -25,6 +27,7 @@ import dns.resolver
 
 _POLL_SECONDS = 0.02
 _TIMEOUT_SECONDS = 20
+_SELECTOR = re.compile(r"(?:^|;)\s*s=\s*([A-Za-z0-9.-]+)")
 
 
 def main() -> None:
@@ -68,7 +71,14 @@ def _describe(raw: bytes, seen_at: float, local_dns: "LocalDns") -> dict[str, ob
         "seen_at": seen_at,
         "authentication_results": [str(value) for value in message.get_all("Authentication-Results", [])],
         "dkim_verified": bool(dkim.verify(raw, dnsfunc=local_dns.text)),
+        "dkim_selector": _selector(message),
     }
+
+
+def _selector(message: EmailMessage) -> str | None:
+    """Return the selector of the first signature (RFC 6376, section 3.5)."""
+    found = _SELECTOR.search(str(message.get("DKIM-Signature", "")))
+    return found[1] if found else None
 
 
 class LocalDns:

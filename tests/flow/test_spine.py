@@ -27,6 +27,7 @@ from tests.flow.certificates import (
 )
 from tests.flow.local_cloud import until
 from tests.flow.spine import SaysNothing, Spine, call, make_party, until_key
+from tests.flow.steady_sends import steady_sends, until_retired
 
 INSTANCE = "flow-test"
 
@@ -218,13 +219,33 @@ async def test_13_a_failing_authority_takes_nothing_away_and_is_asked_again(spin
     assert shown_serials(spine, party).isdisjoint(before)
 
 
-async def test_14_a_deleted_inbox_and_server_leave_nothing(spine: Spine) -> None:
+async def test_14_a_change_of_dkim_keys_leaves_no_message_unsigned_or_lost(spine: Spine) -> None:
+    client, inbox = spine.sender.client, spine.sender.inbox
+    domain_id = (await call(client, "GET", "/domains"))["items"][0]["id"]
+    async with spine.watch_receiver() as watch:
+        async with steady_sends(spine) as stream:
+            await stream.further(10)
+            await call(client, "POST", f"/domains/{domain_id}/dkim:rotate")
+            old = await until_retired(spine.sender, domain_id, "pm1")
+            await stream.further(10)
+        arrivals = [await watch.next_arrival(30) for _ in stream.messages]
+    assert {arrival.subject for arrival in arrivals} == stream.messages.keys()
+    assert [arrival for arrival in arrivals if not arrival.dkim_verified] == []
+    assert {arrival.dkim_selector for arrival in arrivals} == {"pm1", "pm2"}
+    # Mail that the old key signed may be on its way for days: it verifies still.
+    assert old["state"] == "retiring"
+    verified = await call(client, "POST", f"/inboxes/{inbox['id']}/dns-records/verify")
+    keys = {record["name"] for record in verified["records"] if record["status"] == "verified"}
+    assert {"pm1._domainkey", "pm2._domainkey"} <= keys
+
+
+async def test_15_a_deleted_inbox_and_server_leave_nothing(spine: Spine) -> None:
     client, inbox, server = spine.receiver.client, spine.receiver.inbox, spine.receiver.server
     await call(client, "DELETE", f"/inboxes/{inbox['id']}")
     # The server forgets it with its next configuration, a moment after the answer.
     await until(lambda: refuses(spine, server["ip_address"], inbox["email_address"]))
     assert (await client.get(f"/inboxes/{inbox['id']}")).status_code == 404
-    assert (await spine.final(await spine.send(inbox["email_address"], "step 14")))["state"] == "bounced"
+    assert (await spine.final(await spine.send(inbox["email_address"], "step 15")))["state"] == "bounced"
     await call(client, "DELETE", f"/vps/{server['id']}")
     await until_key(client, f"/vps/{server['id']}", "status", {"deleted"}, 60)
 
