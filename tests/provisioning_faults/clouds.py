@@ -32,8 +32,11 @@ from control_plane.providers.hetzner.pace import Unpaced
 from control_plane.providers.hetzner.provider import HetznerProvider
 from control_plane.providers.local.door import Method, reply_to
 from control_plane.providers.local.provider import LocalProvider
+from db.session import Database
 from tests.fakes.hetzner.door import running_hetzner
-from tests.fakes.hetzner.faults import Fault, Loss, Script
+from tests.provisioning_faults.byo_cloud import byo
+from tests.provisioning_faults.hostwinds_cloud import hostwinds
+from tests.provisioning_faults.losing import LosingScript
 
 
 class Cloud(Protocol):
@@ -171,7 +174,7 @@ class HetznerCloud:
     """Hetzner's adapter, asking the fake of its API over HTTP."""
 
     provider: Provider
-    script: "LosingScript"
+    script: LosingScript
     project: "ProjectView"
 
     def servers(self) -> list[str]:
@@ -213,26 +216,13 @@ class ProjectView(Protocol):
         """What it has cost."""
 
 
-class LosingScript(Script):
-    """Counts requests and loses the answer of one of them."""
-
-    def __init__(self, lost: int) -> None:
-        super().__init__()
-        self.count = 0
-        self._lost = lost
-
-    def take(self, method: str, path: str, body: Mapping[str, object]) -> Fault | None:
-        self.count += 1
-        return Fault(method, path, lose=Loss.CLOSED) if self.count - 1 == self._lost else None
-
-
 @asynccontextmanager
-async def charging(_lost: int) -> AsyncIterator[Cloud]:
+async def charging(_database: Database, _lost: int) -> AsyncIterator[Cloud]:
     yield Charging()
 
 
 @asynccontextmanager
-async def local(lost: int) -> AsyncIterator[Cloud]:
+async def local(_database: Database, lost: int) -> AsyncIterator[Cloud]:
     inventory = Charging(unique_names=True)
     callables = (inventory.create, inventory.find, inventory.list, inventory.delete, inventory.set_reverse_dns)
     methods: dict[str, Method] = {each.__name__: validate_call(each) for each in callables}
@@ -255,7 +245,7 @@ async def local(lost: int) -> AsyncIterator[Cloud]:
 
 
 @asynccontextmanager
-async def hetzner(lost: int) -> AsyncIterator[Cloud]:
+async def hetzner(_database: Database, lost: int) -> AsyncIterator[Cloud]:
     script = LosingScript(lost)
     with running_hetzner() as fake:
         fake.script = script
@@ -268,12 +258,17 @@ async def hetzner(lost: int) -> AsyncIterator[Cloud]:
 class Kind:
     """A provider of the matrix; `make` opens an account that loses the answer of the request of that number."""
 
-    make: Callable[[int], AbstractAsyncContextManager[Cloud]]
+    make: Callable[[Database, int], AbstractAsyncContextManager[Cloud]]
     region: str
+    size: str = "starter"
+    #: What a person says who brings a server.
+    ipv4_address: str | None = None
 
 
 CLOUDS: Mapping[str, Kind] = {
     "charging": Kind(charging, "here"),
     "local": Kind(local, "local"),
     "hetzner": Kind(hetzner, "eu"),
+    "hostwinds": Kind(hostwinds, "1"),
+    "byo": Kind(byo, "own", "own", "192.0.2.1"),
 }

@@ -7,6 +7,7 @@ that is no more has run out.
 
 import asyncio
 import contextlib
+import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -35,7 +36,7 @@ from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant, make_tenant
 from tests.provisioning_faults.clouds import CLOUDS, Cloud
 from tests.provisioning_faults.plan import Case, Scenario
-from tests.provisioning_faults.touches import Killed, Touch, TouchedProvider, TouchedPublisher, TouchedStep, Touches
+from tests.provisioning_faults.touches import Killed, Touch, TouchedPublisher, TouchedStep, Touches, touched
 from tests.provisioning_faults.zone import MemoryZone
 
 PLATFORM = "penguin.example"
@@ -43,8 +44,14 @@ _ROUNDS = 60
 _SEALER = Sealer(bytes(32))
 _APPLIES = (
     "UPDATE vps_servers SET link_session = gen_random_uuid(), applied_version = desired_version,"
-    " mail_server_status = 'running', applied_detail = 'played' WHERE id = :id"
+    " applied_at = now(), mail_server_status = 'running', applied_detail = 'played' WHERE id = :id"
 )
+_REPORTS = (
+    "INSERT INTO vps_reports (vps_id, tenant_id, reported_at, received_at, report)"
+    " SELECT id, tenant_id, now(), now(), CAST(:report AS jsonb) FROM vps_servers WHERE id = :id"
+    " ON CONFLICT (vps_id) DO UPDATE SET reported_at = now(), received_at = now()"
+)
+_REPORT = json.dumps({"host": {"cpu_count": 1, "memory_total_bytes": "2147483648"}, "disks": [], "postfix_queue": {}})
 _REFUSES = (
     "UPDATE vps_servers SET link_session = gen_random_uuid(), mail_server_status = 'refused',"
     " applied_detail = 'played' WHERE id = :id"
@@ -110,7 +117,7 @@ class Life:
 
     def worker(self) -> Worker:
         """Return another worker, which knows nothing of those before."""
-        provider = TouchedProvider(self.cloud.provider, self.touches)
+        provider = touched(self.cloud.provider, self.touches)
         environment = Environment(
             self.ground.database,
             {self.cloud.provider.key: provider},
@@ -118,23 +125,25 @@ class Life:
             self.ground.settings,
             _SEALER,
         )
-        touched = {
+        counted = {
             kind: replace(pipeline, steps=[TouchedStep(step, self.touches) for step in pipeline.steps])
             for kind, pipeline in pipelines(environment).items()
         }
-        return Worker(self.ground.database, touched)
+        return Worker(self.ground.database, counted)
 
     async def ask(self) -> None:
+        kind = CLOUDS[self.case.cloud]
         async with self.ground.database.tenant(self.ground.tenant.id) as session:
             self.vps_id = await request_server(
                 session,
                 tenant_id=self.ground.tenant.id,
                 workspace_id=self.ground.tenant.workspace_id,
                 provider=self.cloud.provider.key,
-                size="starter",
-                region=CLOUDS[self.case.cloud].region,
+                size=kind.size,
+                region=kind.region,
                 platform_domain=PLATFORM,
                 sealer=_SEALER,
+                ipv4_address=kind.ipv4_address,
             )
 
     async def remove(self) -> None:
@@ -160,11 +169,12 @@ class Life:
 
     async def _work_on(self, run_id: uuid.UUID, kind: str) -> None:
         working = asyncio.create_task(self.worker().work_on(run_id, kind))
-        pausing = asyncio.create_task(self.touches.reached.wait())
-        if self.touches.is_pause and self.touches.reached.is_set():
+        if self.paused is None:
+            pausing = asyncio.create_task(self.touches.reached.wait())
+            await asyncio.wait((working, pausing), return_when=asyncio.FIRST_COMPLETED)
             pausing.cancel()
-        await asyncio.wait((working, pausing), return_when=asyncio.FIRST_COMPLETED)
-        pausing.cancel()
+        else:
+            await asyncio.wait((working,))
         if working.done():
             with contextlib.suppress(Killed):
                 working.result()
@@ -216,14 +226,15 @@ class Life:
             async with self.ground.database.system() as session:
                 await record_certificate(session, AgentIdentity(self.ground.tenant.id, self.vps_id), issued)
         await self.execute(_REFUSES if self.case.scenario is Scenario.UNDO else _APPLIES)
+        await self.execute(_REPORTS, report=_REPORT)
 
     async def rows(self, query: str) -> list[Any]:
         async with self.ground.database.system() as session:
             return list(await session.execute(text(query), {"id": self.vps_id}))
 
-    async def execute(self, statement: str) -> None:
+    async def execute(self, statement: str, **values: object) -> None:
         async with self.ground.database.system() as session:
-            await session.execute(text(statement), {"id": self.vps_id})
+            await session.execute(text(statement), {"id": self.vps_id, **values})
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -232,7 +243,7 @@ def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 async def live(ground: Ground, case: Case) -> Verdict:
     """Walk through a case and judge it."""
-    async with CLOUDS[case.cloud].make(case.lost_on_wire) as cloud:
+    async with CLOUDS[case.cloud].make(ground.database, case.lost_on_wire) as cloud:
         touches = Touches(case.at, case.blow)
         life = Life(ground, case, cloud, touches)
         touches.counting = case.scenario is not Scenario.DECOMMISSION

@@ -20,7 +20,15 @@ from control_plane.dns.plan import Blend, PlanRefused, PublisherUnavailable, Zon
 from control_plane.dns.publish import Publisher
 from control_plane.dns.records import DnsRecord
 from control_plane.pipelines.step import Done, Outcome, Result, Step
-from control_plane.providers.base import NeedsPerson, Provider, ProviderBusy, ProviderError, ProviderServer, ServerOrder
+from control_plane.providers.base import (
+    JoinsServers,
+    NeedsPerson,
+    Provider,
+    ProviderBusy,
+    ProviderError,
+    ProviderServer,
+    ServerOrder,
+)
 from control_plane.provisioning.environment import StepContext
 
 ResultT = TypeVar("ResultT")
@@ -98,10 +106,18 @@ class Touches:
 
     async def call(self, what: str, deed: Callable[[], Awaitable[ResultT]], busy: type[Exception]) -> ResultT:
         """Do what the wrapped thing does, with what happens before and after."""
-        blow = self.strike(what, OF_LOOKS if what in _LOOKS else OF_ACTS)
+        return await self.struck(self.strike(what, OF_LOOKS if what in _LOOKS else OF_ACTS), deed, busy)
+
+    async def struck(self, blow: Blow | None, deed: Callable[[], Awaitable[ResultT]], busy: type[Exception]) -> ResultT:
+        """Do it with that blow, which falls also where an answer is that it is not done yet."""
         await self.before(blow)
         refuse(blow, busy)
-        result = await deed()
+        try:
+            result = await deed()
+        except ProviderError:
+            await self.after(blow)
+            lose(blow, busy)
+            raise
         await self.after(blow)
         lose(blow, busy)
         return result
@@ -150,6 +166,13 @@ def lose(blow: Blow | None, busy: type[Exception]) -> None:
         raise busy("no answer came; it may have been done")
 
 
+def touched(provider: Provider, touches: Touches) -> Provider:
+    """Wrap a provider; what takes user-data needs no program run on its servers."""
+    return (
+        TouchedJoiner(provider, touches) if isinstance(provider, JoinsServers) else TouchedProvider(provider, touches)
+    )
+
+
 class TouchedProvider:
     """A provider whose calls are counted."""
 
@@ -182,6 +205,21 @@ class TouchedProvider:
 
     async def reboot(self, name: str) -> None:
         await self._touches.call("reboot", lambda: self._inner.reboot(name), ProviderBusy)
+
+
+class TouchedJoiner(TouchedProvider):
+    """One that makes its servers join."""
+
+    def __init__(self, inner: Provider, touches: Touches) -> None:
+        super().__init__(inner, touches)
+        assert isinstance(inner, JoinsServers)
+        self._joins = inner
+
+    async def start_joining(self, name: str, address: str, program: str) -> None:
+        async def deed() -> None:
+            await self._joins.start_joining(name, address, program)
+
+        await self._touches.call("start joining", deed, ProviderBusy)
 
 
 @dataclass(frozen=True)
