@@ -66,11 +66,15 @@ def drifted_paths(host: Host) -> tuple[str, ...]:
 
 
 def digest(files: Collection[RenderedFile]) -> str:
-    """Return SHA-256 over path, owner, mode and content of every file, in hex."""
+    """Return SHA-256 over path, owner, mode and content of every file, in hex.
+
+    What the served certificate holds is left out: it is renewed in its own time.
+    """
     total = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.path):
-        total.update(f"{file.path}\0{file.owner}:{file.group}\0{file.mode:o}\0{len(file.content)}\0".encode())
-        total.update(file.content)
+        content = b"" if file.path == layout.TLS_PAIR else file.content
+        total.update(f"{file.path}\0{file.owner}:{file.group}\0{file.mode:o}\0{len(content)}\0".encode())
+        total.update(content)
     return total.hexdigest()
 
 

@@ -6,6 +6,7 @@ import pytest
 from mailstack import layout
 from mailstack.apply.certificate import install
 from mailstack.apply.converge import Outcome, converge, recover
+from mailstack.apply.desired import RECORD, drifted_paths
 from mailstack.apply.doors import NotServed
 from mailstack.certificates.pair import Pair, unpack
 from mailstack.rendered_file import Service
@@ -63,6 +64,18 @@ def test_the_next_apply_keeps_it_and_touches_nothing(host: FakeHost) -> None:
     assert converge(SPEC, host, _passes).outcome is Outcome.APPLIED
     assert unpack(host.files[layout.TLS_PAIR].content) == pair
     assert layout.CERTIFICATE_ORDER not in host.files
+
+
+def test_a_renewal_is_no_drift_and_leaves_the_hash_of_what_was_applied(host: FakeHost) -> None:
+    before = converge(_SPEC, host, _passes).files_sha256
+    record = host.files[RECORD]
+    install(_pair(host), host, _shown)
+
+    assert drifted_paths(host) == ()
+    assert converge(_SPEC, host, _passes).files_sha256 == before
+    assert host.files[RECORD] == record
+    del host.files[layout.TLS_PAIR]
+    assert drifted_paths(host) == (layout.TLS_PAIR,)
 
 
 def test_what_a_door_does_not_show_is_put_back(host: FakeHost) -> None:
