@@ -1,27 +1,36 @@
-"""Who calls, for which tenant, and in which transaction. Each route names its permission here and nowhere else.
+"""Who calls, for which tenant, and in which transaction.
+
+Each route names its one permission by what it takes from here; one that does not keeps the door shut.
 
 One request, one transaction, committed at the edge: `transaction` gives the route a session, and commits it after the
 route has returned and before the answer is sent (`scope="function"`; FastAPI's own default is after the answer). A
 commit that fails is therefore an error to the caller, and a 202 is always true.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import psycopg
-from fastapi import Depends, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Unauthenticated
 from control_plane.identity.api_keys import PresentedKey, parse_api_key
+from control_plane.identity.networks import address_of
+from control_plane.rest.dependencies import calls_of
 from control_plane.rest.parts import parts_of
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope, scope_of_key
 from db.session import driver_connection
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="pmk_…", description="An API key.")
+
+
+class RouteWithoutPermission(Exception):
+    """A route of the tenants' door names no permission, or more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class HotAccess:
 
 
 async def presented_key(
+    request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> PresentedKey:
     """Return the key in the Authorization header; raise `Unauthenticated` when there is none.
@@ -49,47 +59,88 @@ async def presented_key(
     """
     if credentials is None:
         raise Unauthenticated("Send an API key: Authorization: Bearer pmk_….")
-    return parse_api_key(credentials.credentials)
+    return parse_api_key(credentials.credentials, address_of(request.client.host if request.client else None))
 
 
-#: A route that takes no more than this leaves it to what it calls to verify the key and to ask for the permission.
 Presented = Annotated[PresentedKey, Depends(presented_key)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    """A dependency that names the permission which its route needs."""
+
+    permission: Permission
+
+
+class _OpensTransaction(_Naming):
+    """Authenticates, asks for the permission, and gives the request's transaction."""
+
+    async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[Access]:
+        parts = parts_of(request)
+        async with parts.database.tenant(presented.tenant_id) as session:
+            scope = await scope_of_key(await driver_connection(session), presented, parts.clock)
+            scope.require(self.permission)
+            yield Access(scope, session)
+
+
+class _OpensHotTransaction(_Naming):
+    """Does the same for a route that works on psycopg alone."""
+
+    async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[HotAccess]:
+        parts = parts_of(request)
+        async with parts.database.tenant_connection(presented.tenant_id) as connection:
+            scope = await scope_of_key(connection, presented, parts.clock)
+            scope.require(self.permission)
+            yield HotAccess(scope, connection)
+
+
+class _Identifies(_Naming):
+    """Authenticates and asks for the permission; no session is held afterwards."""
+
+    async def __call__(self, request: Request, presented: Presented) -> TenantScope:
+        parts = parts_of(request)
+        async with parts.database.tenant_connection(presented.tenant_id) as connection:
+            scope = await scope_of_key(connection, presented, parts.clock)
+        scope.require(self.permission)
+        return scope
+
+
+class _OnlyPresents(_Naming):
+    """Hands the key on as it came."""
+
+    async def __call__(self, presented: Presented) -> PresentedKey:
+        return presented
 
 
 def transaction(permission: Permission) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default
     """Make the dependency that authenticates, asks for the permission, and gives the request's transaction."""
-
-    async def open_transaction(request: Request, presented: Presented) -> AsyncIterator[Access]:
-        parts = parts_of(request)
-        async with parts.database.tenant(presented.tenant_id) as session:
-            scope = await scope_of_key(await driver_connection(session), presented, parts.clock)
-            scope.require(permission)
-            yield Access(scope, session)
-
-    return Depends(open_transaction, scope="function")
+    return Depends(_OpensTransaction(permission), scope="function")
 
 
 def hot_transaction(permission: Permission) -> Any:  # noqa: ANN401 - as above
     """Make the same dependency for a route that works on psycopg alone."""
-
-    async def open_transaction(request: Request, presented: Presented) -> AsyncIterator[HotAccess]:
-        parts = parts_of(request)
-        async with parts.database.tenant_connection(presented.tenant_id) as connection:
-            scope = await scope_of_key(connection, presented, parts.clock)
-            scope.require(permission)
-            yield HotAccess(scope, connection)
-
-    return Depends(open_transaction, scope="function")
+    return Depends(_OpensHotTransaction(permission), scope="function")
 
 
 def identity(permission: Permission) -> Any:  # noqa: ANN401 - as above
     """Make the dependency of a route that waits for others meanwhile: the scope, and no session held."""
+    return Depends(_Identifies(permission))
 
-    async def identify(request: Request, presented: Presented) -> TenantScope:
-        parts = parts_of(request)
-        async with parts.database.tenant_connection(presented.tenant_id) as connection:
-            scope = await scope_of_key(connection, presented, parts.clock)
-        scope.require(permission)
-        return scope
 
-    return Depends(identify)
+def presented_for(permission: Permission) -> Any:  # noqa: ANN401 - as above
+    """Make the dependency of a route that calls what verifies the key and asks for the permission itself."""
+    return Depends(_OnlyPresents(permission))
+
+
+def permissions_of(routers: Iterable[APIRouter]) -> list[tuple[APIRoute, Permission]]:
+    """Return the permission of each route; raise `RouteWithoutPermission` for one that does not name exactly one."""
+    named = []
+    for router in routers:
+        for route in router.routes:
+            if not isinstance(route, APIRoute):
+                raise RouteWithoutPermission(f"{route} cannot name a permission")
+            naming = [call for call in calls_of(route.dependant) if isinstance(call, _Naming)]
+            if len(naming) != 1:
+                raise RouteWithoutPermission(f"{route} names {len(naming)} permissions")
+            named.append((route, naming[0].permission))
+    return named

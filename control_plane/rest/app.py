@@ -11,6 +11,8 @@ from control_plane.clock import utc_now
 from control_plane.messages.together import AcceptsTogether
 from control_plane.providers.registry import build_providers
 from control_plane.rest import (
+    api_keys,
+    batches,
     dns_records,
     domains,
     inboxes,
@@ -23,6 +25,7 @@ from control_plane.rest import (
     server_runs,
     vps,
 )
+from control_plane.rest.access import permissions_of
 from control_plane.rest.body_limit import MAX_BODY
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
@@ -49,10 +52,12 @@ def make_app(settings: Settings) -> FastAPI:
     resources = [
         resource.router
         for resource in (
-            *(messages, vps, server_runs, server_commands, server_operations, preflight),
-            *(inboxes, dns_records, domains, ip_pools, queue),
+            *(messages, batches, vps, server_runs, server_commands, server_operations, preflight),
+            *(inboxes, dns_records, domains, ip_pools, queue, api_keys),
         )
     ]
+    for route, permission in permissions_of(resources):
+        route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission.value}
     app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY)
     app.state.parts = parts
     return app

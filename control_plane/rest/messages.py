@@ -6,14 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response, status
 
 from control_plane.delivery.states import State
+from control_plane.identity.api_keys import PresentedKey
 from control_plane.messages.accept import WantedSend
 from control_plane.messages.cancel import cancel_send
 from control_plane.messages.listing import list_sends
 from control_plane.messages.resend import resend
 from control_plane.messages.send_request import AcceptedSend
 from control_plane.messages.timeline import load_send
-from control_plane.rest import batches
-from control_plane.rest.access import Access, Presented, transaction
+from control_plane.rest.access import Access, presented_for, transaction
 from control_plane.rest.message_views import MessageAccepted, MessageList, MessageView, summary, view
 from control_plane.rest.new_message import NewMessage, RequestKey
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
@@ -24,13 +24,14 @@ router = APIRouter(tags=["messages"])
 
 _Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
 _Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
+_SendingTogether = Annotated[PresentedKey, presented_for(Permission.SEND_MESSAGES)]
 
 
 @router.post("/inboxes/{inbox_id}/messages", status_code=status.HTTP_202_ACCEPTED, response_model=MessageAccepted)
 async def send(
     *,
     request: Request,
-    presented: Presented,
+    presented: _SendingTogether,
     inbox_id: uuid.UUID,
     body: NewMessage,
     idempotency: RequestKey,
@@ -98,6 +99,3 @@ def _accepted(accepted: AcceptedSend, response: Response) -> MessageAccepted:
 
 def _location(accepted: AcceptedSend) -> dict[str, str]:
     return {"Location": f"/api/v1/messages/{accepted.id}"}
-
-
-router.include_router(batches.router)

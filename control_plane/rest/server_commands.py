@@ -147,7 +147,7 @@ async def _perform(parts: Parts, scope: TenantScope, vps_id: uuid.UUID, command:
         query = select(VpsServer.id).where(VpsServer.tenant_id == scope.tenant_id, VpsServer.id == vps_id)
         if await session.scalar(query) is None:
             raise NotFound("There is no such server.")
-        order = CommandOrder(scope.tenant_id, vps_id, command, "api", _LIFE)
+        order = CommandOrder(scope.tenant_id, vps_id, command, scope.actor, _LIFE)
         command_id = await request_command(session, order)
     state = await await_command(parts.database, scope.tenant_id, command_id, _PATIENCE_SECONDS)
     match state.state:

@@ -1,10 +1,14 @@
-"""What may be done, by name. Each route names one of these; which role has which comes with users and roles."""
+"""The one table of who may do what in a tenant. Each route names one permission; a role is a set of them.
+
+What the platform's operators may do is not here: they have a door of their own (control_plane/operators/scopes.py).
+"""
 
 import enum
+from collections.abc import Mapping
 
 
 class Permission(enum.Enum):
-    """One thing that a caller may be allowed to do."""
+    """One thing that a caller may be allowed to do; the values are also what the scopes of API keys are called."""
 
     READ_SERVERS = "servers:read"
     MANAGE_SERVERS = "servers:manage"
@@ -12,10 +16,40 @@ class Permission(enum.Enum):
     MANAGE_INBOXES = "inboxes:manage"
     READ_MESSAGES = "messages:read"
     SEND_MESSAGES = "messages:send"
+    READ_API_KEYS = "api-keys:read"
+    MANAGE_API_KEYS = "api-keys:manage"
+
+
+class Role(enum.StrEnum):
+    """What somebody is in a tenant."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    READ_ONLY = "read-only"
+    BILLING = "billing"
 
 
 #: What is left to a tenant that is suspended: looking.
-READ_ONLY = frozenset({Permission.READ_SERVERS, Permission.READ_INBOXES, Permission.READ_MESSAGES})
+READ_ONLY = frozenset(
+    {Permission.READ_SERVERS, Permission.READ_INBOXES, Permission.READ_MESSAGES, Permission.READ_API_KEYS}
+)
 
-#: An API key may do all that its tenant may.
+#: What a tenant may do in all, and so a key that names no scopes.
 EVERYTHING = frozenset(Permission)
+
+_MAIL = frozenset({Permission.READ_SERVERS, Permission.READ_INBOXES, Permission.READ_MESSAGES})
+
+ROLES: Mapping[Role, frozenset[Permission]] = {
+    Role.OWNER: EVERYTHING,
+    Role.ADMIN: EVERYTHING,
+    Role.MEMBER: _MAIL | {Permission.MANAGE_INBOXES, Permission.SEND_MESSAGES},
+    Role.READ_ONLY: _MAIL,
+    # Whoever pays sees what is paid for, and no mail.
+    Role.BILLING: frozenset({Permission.READ_SERVERS}),
+}
+
+
+def permissions_named(names: frozenset[str]) -> frozenset[Permission]:
+    """Return the permissions of these names; a name that there is not opens nothing."""
+    return frozenset(each for each in Permission if each.value in names)

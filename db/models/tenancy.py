@@ -1,8 +1,10 @@
 """Tenants, their workspaces, and the keys that let a program act for a tenant."""
 
 import datetime as dt
+import ipaddress
 
-from sqlalchemy import String, UniqueConstraint, text
+from sqlalchemy import String, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, CreatedAt, RowId, TenantId
@@ -42,6 +44,11 @@ class ApiKeyRow(Base):
     name: Mapped[str] = mapped_column(String(255))
     prefix: Mapped[str] = mapped_column(String(32))
     secret_sha256: Mapped[bytes] = mapped_column(deferred=True)
+    scopes: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    networks: Mapped[list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = mapped_column(
+        ARRAY(CIDR), server_default=text("'{}'")
+    )
+    created_by: Mapped[str] = mapped_column(Text, server_default=text("'operator'"))
     created_at: Mapped[CreatedAt]
     last_used_at: Mapped[dt.datetime | None]
     expires_at: Mapped[dt.datetime | None]

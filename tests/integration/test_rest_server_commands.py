@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.rest import server_commands
@@ -127,3 +128,13 @@ async def test_another_tenants_server_is_not_there(
         body = (await rest_client.post(f"vps/{vps_id}/mail-server/restart")).json()
     problem(await other_client.get(f"vps/{vps_id}/commands/{body['id']}"), 404, "not-found")
     problem(await rest_client.get(f"vps/{uuid.uuid4()}/commands/{body['id']}"), 404, "not-found")
+
+
+async def test_a_command_says_who_asked_for_it(
+    rest_client: httpx.AsyncClient, hub: RunningHub, tenant: SomeTenant, vps_id: uuid.UUID
+) -> None:
+    async with answering(hub, tenant, vps_id, done()):
+        assert (await rest_client.post(f"vps/{vps_id}/mail-server/restart")).status_code == 200
+    (key,) = (await rest_client.get("api-keys")).json()["items"]
+    async with hub.database.system() as session:
+        assert await session.scalar(text("SELECT requested_by FROM server_commands")) == f"api-key {key['id']}"

@@ -3,12 +3,11 @@
 As at the tenants' door, the transaction is committed after the route has returned and before the answer is sent.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +17,7 @@ from control_plane.errors import Unauthenticated
 from control_plane.operators.acts import Actor, Door
 from control_plane.operators.keys import PresentedOperatorKey, parse_operator_key, verify_operator_key
 from control_plane.operators.scopes import OperatorScope
+from control_plane.rest.dependencies import calls_of
 from control_plane.rest.request_id import request_id_of
 from db.session import Database
 
@@ -89,15 +89,8 @@ def scopes_named(routers: Iterable[APIRouter]) -> list[tuple[APIRoute, OperatorS
         for route in router.routes:
             if not isinstance(route, APIRoute):
                 raise RouteWithoutScope(f"{route} cannot name a scope")
-            scopes = list(_scopes(route.dependant))
+            scopes = [call.scope for call in calls_of(route.dependant) if isinstance(call, _OpensTransaction)]
             if len(scopes) != 1:
                 raise RouteWithoutScope(f"{route} names {len(scopes)} scopes")
             named.append((route, scopes[0]))
     return named
-
-
-def _scopes(dependant: Dependant) -> Iterator[OperatorScope]:
-    for each in dependant.dependencies:
-        if isinstance(each.call, _OpensTransaction):
-            yield each.call.scope
-        yield from _scopes(each)
