@@ -18,6 +18,8 @@ from control_plane.pipelines.step import AskPerson, Result, Run
 
 #: How long a claim is good without being renewed; a worker that died is replaced after this.
 CLAIM_LIFE = timedelta(seconds=30)
+#: Seconds after a renewal in which an order may be begun; well before somebody else can have the claim.
+FENCED_SECONDS = 20.0
 
 
 class ClaimLost(Exception):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
+from control_plane.clock import boot_seconds
+
 _GIB = 1024**3
 
 
@@ -87,7 +89,11 @@ SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class ServerOrder:
-    """What to create. `user_data` is cloud-init's, at most 32 KiB."""
+    """What to create. `user_data` is cloud-init's, at most 32 KiB.
+
+    `begin_before` is when the right to order ends, as `clock.boot_seconds` counts: a request that creates or charges
+    is not begun later, for others may have done it meanwhile, or have seen to it that nobody does.
+    """
 
     name: str
     hostname: str
@@ -95,6 +101,12 @@ class ServerOrder:
     region: str
     user_data: str
     labels: tuple[tuple[str, str], ...]
+    begin_before: float | None = None
+
+    def refuse_late(self) -> None:
+        """Raise `ProviderBusy` when it is too late to order."""
+        if self.begin_before is not None and boot_seconds() >= self.begin_before:
+            raise ProviderBusy("the order came too late; it is looked for again", 1.0)
 
 
 @dataclass(frozen=True, slots=True)

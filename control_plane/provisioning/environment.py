@@ -4,8 +4,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from control_plane.clock import Clock, utc_now
+from control_plane.clock import Clock, boot_seconds, utc_now
 from control_plane.dns.publish import Publisher
+from control_plane.pipelines.claims import FENCED_SECONDS
 from control_plane.pipelines.step import Run
 from control_plane.preflight.inspection import Inspector
 from control_plane.providers.base import Provider
@@ -39,9 +40,14 @@ class StepContext:
     environment: Environment
     run: Run
 
-    async def fence(self) -> None:
-        """Raise `ClaimLost` unless the step is still ours; awaited right before anything in the world is changed."""
+    async def fence(self) -> float:
+        """Raise `ClaimLost` unless the step is still ours; awaited right before anything in the world is changed.
+
+        Returns when what it lets pass must have begun, as `clock.boot_seconds` counts: the claim outlasts that.
+        """
+        asked = boot_seconds()
         await self.run.fence()
+        return asked + FENCED_SECONDS
 
     @property
     def subject_id(self) -> uuid.UUID:

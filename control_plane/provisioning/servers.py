@@ -9,6 +9,9 @@ from control_plane.providers.base import Provider
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.states import ServerStatus
 
+#: Says at a provider whose server one is.
+VPS_LABEL = "penguin/vps-id"
+
 _SERVER = text(
     "SELECT id, tenant_id, provider, hostname, size, region, host(ip_address) AS ipv4_address, status"
     " FROM vps_servers WHERE id = :id"

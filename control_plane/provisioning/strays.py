@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.providers.base import Capability, ListsServers, Provider, ProviderError, ProviderServer
-from control_plane.provisioning.servers import name_at_provider
+from control_plane.provisioning.servers import VPS_LABEL, name_at_provider
 from db.models import ProviderLook, StrayServer
 from db.session import Database
 
@@ -65,10 +65,13 @@ class Stray:
 def judge(servers: Sequence[ProviderServer], rows: Sequence[Row[Any]]) -> list[Stray]:
     """Compare what a provider has with what the rows say."""
     known = {name_at_provider(row.id): row for row in rows}
-    there = {server.name for server in servers}
+    by_id = {str(row.id): row for row in rows}
+    there = set()
     strays = []
     for server in servers:
-        row = known.get(server.name)
+        # One that somebody renamed there is still the one that the label says.
+        row = by_id.get(dict(server.labels).get(VPS_LABEL, "")) or known.get(server.name)
+        there.add(name_at_provider(row.id) if row else server.name)
         if reason := _why_orphan(row):
             strays.append(Stray(server.name, "orphan", reason, server.ipv4_address, row.id if row else None))
     for name, row in known.items():

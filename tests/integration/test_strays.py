@@ -11,7 +11,7 @@ from control_plane.operators.acts import Actor, Door, list_acts
 from control_plane.operators.servers import reap, resume, server_standing
 from control_plane.pipelines.runs import start_run
 from control_plane.providers.base import ServerOrder
-from control_plane.provisioning.servers import name_at_provider
+from control_plane.provisioning.servers import VPS_LABEL, name_at_provider
 from control_plane.provisioning.strays import look_after_strays, looks, strays, want_look
 from db.session import Database
 from tests.integration.database import SomeTenant
@@ -48,8 +48,8 @@ class World:
             await self.make(name_at_provider(vps_id))
         return vps_id
 
-    async def make(self, name: str) -> None:
-        await self.cloud.create(ServerOrder(name, "mx.penguin.example", "starter", "here", "", ()))
+    async def make(self, name: str, *labels: tuple[str, str]) -> None:
+        await self.cloud.create(ServerOrder(name, "mx.penguin.example", "starter", "here", "", labels))
 
     async def look(self) -> dict[str, tuple[str, str]]:
         async with self.database.system() as session:
@@ -62,6 +62,17 @@ class World:
 @pytest.fixture
 def world(system_database: Database, tenant: SomeTenant) -> World:
     return World(system_database, tenant, Charging())
+
+
+async def test_a_server_that_was_renamed_at_its_provider_is_known_by_its_label(world: World) -> None:
+    kept = await world.row("ready", at_provider=False)
+    removed = await world.row("deleted", at_provider=False)
+    await world.make("web-1", (VPS_LABEL, str(kept)))
+    await world.make("web-2", (VPS_LABEL, str(removed)))
+
+    found = await world.look()
+
+    assert {name: kind for name, (kind, _) in found.items()} == {"web-2": "orphan"}
 
 
 async def test_what_nothing_needs_and_what_is_missing_is_found(world: World) -> None:

@@ -97,6 +97,7 @@ class Charging:
         return 0
 
     async def create(self, order: ServerOrder) -> ProviderServer:
+        order.refuse_late()
         if self.unique_names and order.name in self.servers():
             raise ProviderError(f"a server named {order.name!r} exists already")
         self.orders.append(order)

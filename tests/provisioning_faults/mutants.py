@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from control_plane.pipelines import claims
 from control_plane.pipelines.worker import Worker
-from control_plane.providers.base import ProviderServer
+from control_plane.providers.base import ProviderServer, ServerOrder
 from tests.provisioning_faults.clouds import Charging
 from tests.provisioning_faults.life import Ground
 from tests.provisioning_faults.matrix import all_cases, walk
@@ -42,11 +42,21 @@ def _acts_without_fence() -> AbstractContextManager[object]:
     return patch.object(Worker, "_renew", renew)
 
 
+def _orders_late() -> AbstractContextManager[object]:
+    """A worker that was let pass orders whenever it goes on."""
+
+    def refuse_late(_self: ServerOrder) -> None:
+        """Let everybody order."""
+
+    return patch.object(ServerOrder, "refuse_late", refuse_late)
+
+
 #: Each with the blows and the part of a life that show it.
 MUTANTS: Mapping[str, tuple[Callable[[], AbstractContextManager[object]], Scenario, frozenset[Blow]]] = {
     "creates without looking": (_never_looks, Scenario.PROVISION, frozenset({Blow.KILLED_AFTER, Blow.LOST})),
     "records without a claim": (_records_without_fence, Scenario.REMOVED, frozenset({Blow.PAUSED_BEFORE})),
     "acts without a claim": (_acts_without_fence, Scenario.REMOVED, frozenset({Blow.PAUSED_BEFORE, Blow.PAUSED_AFTER})),
+    "orders long after it was let pass": (_orders_late, Scenario.REMOVED, frozenset({Blow.PAUSED_BEFORE})),
 }
 
 

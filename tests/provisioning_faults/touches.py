@@ -58,7 +58,8 @@ class Blow(enum.StrEnum):
 OF_WORKERS = (Blow.KILLED_BEFORE, Blow.PAUSED_BEFORE)
 #: Of a call that only looks: whatever comes after it comes before the next touch.
 OF_LOOKS = (Blow.KILLED_BEFORE, Blow.BUSY, Blow.NEEDS_PERSON, Blow.REFUSED)
-#: Of a call that changes something. A worker that is paused before it stands before its fence, a touch of its own.
+#: Of a call that changes something. A worker that is paused before it stands before its fence, a touch of its own; an
+#: order can be paused between the two as well.
 OF_ACTS = tuple(blow for blow in Blow if blow is not Blow.PAUSED_BEFORE)
 OF_FENCES = (Blow.PAUSED_BEFORE,)
 _LOOKS = ("find", "plan the zone")
@@ -183,7 +184,10 @@ class TouchedProvider:
         self.capabilities = inner.capabilities
 
     async def create(self, order: ServerOrder) -> ProviderServer:
-        return await self._touches.call("create", lambda: self._inner.create(order), ProviderBusy)
+        blow = self._touches.strike("create", tuple(Blow))
+        # What it may order has run out when it goes on, as claims have.
+        late = replace(order, begin_before=0.0) if blow is Blow.PAUSED_BEFORE else order
+        return await self._touches.struck(blow, lambda: self._inner.create(late), ProviderBusy)
 
     async def find(self, name: str) -> ProviderServer | None:
         return await self._touches.call("find", lambda: self._inner.find(name), ProviderBusy)

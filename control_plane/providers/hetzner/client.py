@@ -8,7 +8,6 @@ that also runs while the machine sleeps. Rate limits are read from every answer,
 SECURITY: the token goes to the API's address alone, in a header; it is in no message, `repr` or log line of ours.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from hcloud.actions import ActionException
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
+from control_plane.clock import boot_seconds
 from control_plane.providers.base import ProviderBusy
 from control_plane.providers.hetzner.errors import rendered
 
@@ -54,7 +54,7 @@ class Operation:
     def __init__(self, account: Account, *, budget: float = BUDGET, timeout: tuple[float, float] = TIMEOUT) -> None:
         self.account = account
         self.rate = RateLimit()
-        self._deadline = _now() + budget
+        self._deadline = boot_seconds() + budget
         self.client = Client(
             token=account.token.get_secret_value(),
             api_endpoint=account.api_url,
@@ -68,6 +68,11 @@ class Operation:
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Gate(self))
 
+    def end_by(self, deadline: float | None) -> None:
+        """Begin no request after that either, as `boot_seconds` counts."""
+        if deadline is not None:
+            self._deadline = min(self._deadline, deadline)
+
     def abandon(self) -> None:
         """Begin no more requests; the one that is under way runs to its end."""
         self._deadline = 0.0
@@ -78,7 +83,7 @@ class Operation:
 
     def begin_request(self) -> None:
         """Count a request; raise `ProviderBusy` when it is too late for it."""
-        if _now() >= self._deadline:
+        if boot_seconds() >= self._deadline:
             raise ProviderBusy("the call took too long; it goes on from what is there", 1.0)
         self.rate.sent += 1
 
@@ -119,7 +124,3 @@ def our_errors() -> Iterator[None]:
         raise ProviderBusy(
             f"Hetzner gave no answer ({type(error).__name__}); it may have been done all the same"
         ) from None
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

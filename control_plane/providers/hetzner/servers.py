@@ -49,6 +49,7 @@ def list_own(operation: Operation) -> list[ProviderServer]:
 
 def create(operation: Operation, order: ServerOrder) -> ProviderServer:
     """Return the server of the order, asking for it when there is none: the cheapest choice that is to be had."""
+    operation.end_by(order.begin_before)
     _check_user_data(order.user_data)
     if (found := look_up(operation, order.name)) is not None:
         return view(found)

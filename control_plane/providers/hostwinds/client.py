@@ -6,7 +6,6 @@ for an hour must not order a server then.
 SECURITY: the key goes into the form, to the API's address alone; it is in no message, `repr` or log line of ours.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from control_plane.clock import boot_seconds
 from control_plane.providers.base import NeedsPerson, ProviderBusy, ProviderError
 from control_plane.providers.hostwinds.envelope import Refusal, Unreadable, read_envelope
 
@@ -46,12 +46,13 @@ class Access:
 class Deadline:
     """Until when a call may send requests."""
 
-    def __init__(self, seconds: float = BUDGET) -> None:
-        self._end = _now() + seconds
+    def __init__(self, seconds: float = BUDGET, *, end: float | None = None) -> None:
+        in_time = boot_seconds() + seconds
+        self._end = in_time if end is None else min(in_time, end)
 
     def check(self) -> None:
         """Raise `NotDone` when it is too late."""
-        if _now() >= self._end:
+        if boot_seconds() >= self._end:
             raise NotDone("the call took too long; it goes on from what is there", 1.0)
 
 
@@ -95,7 +96,3 @@ def rendered(refusal: Refusal) -> ProviderError:
     if any(word in words for word in ("too many", "rate limit", "try again")):
         return NotDone(str(refusal), 30.0)
     return ProviderError(str(refusal))
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -76,7 +76,7 @@ class HostwindsProvider:
         if (found := await self.find(order.name)) is not None:
             return found
         await self._refuse_ordered(order.name)
-        deadline = Deadline()
+        deadline = Deadline(end=order.begin_before)
         plan = choose(order.size, await self._plans(deadline))
         self._account.allowance.check_plan(plan)
         attempt = await self._book().place(order.name, plan.monthly, self._account.allowance)

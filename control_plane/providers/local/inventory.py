@@ -68,6 +68,7 @@ class Inventory:
 
     async def create(self, order: ServerOrder) -> ProviderServer:
         """Create the server; return when it has been started."""
+        order.refuse_late()
         check_order(order)
         if order.name in self._machines:
             raise ProviderError(f"a server named {order.name!r} exists already")

@@ -51,6 +51,7 @@ class ServerRecord:
             memory_bytes=size.memory_bytes,
             disk_bytes=size.disk_bytes,
             monthly_cost=None,
+            labels=self.labels,
         )
 
 

@@ -1,5 +1,6 @@
 """Create the server at its provider, once: it is looked for by its name before it is asked for."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -12,7 +13,7 @@ from control_plane.provisioning.cloud_init import JoinData, render_user_data
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.joining import make_join_data, read_release
 from control_plane.provisioning.refusals import no_provider, outcome_of
-from control_plane.provisioning.servers import Server, load_server, provider_of
+from control_plane.provisioning.servers import VPS_LABEL, Server, load_server, provider_of
 from control_plane.provisioning.states import ServerStatus
 from control_plane.provisioning.steps.apply_configuration import request_configuration
 from control_plane.provisioning.steps.delete_server import delete_at_provider
@@ -70,11 +71,11 @@ async def _create(context: StepContext, server: Server, provider: Provider) -> P
         size=server.size,
         region=server.region,
         user_data=user_data,
-        labels=(("penguin/tenant-id", str(server.tenant_id)), ("penguin/vps-id", str(server.id))),
+        labels=(("penguin/tenant-id", str(server.tenant_id)), (VPS_LABEL, str(server.id))),
     )
-    await context.fence()
+    until = await context.fence()
     try:
-        return await provider.create(order)
+        return await provider.create(replace(order, begin_before=until))
     except ProviderBusy:
         raise
     except ProviderError:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from control_plane.clock import boot_seconds
 from control_plane.providers.base import NeedsPerson, ProviderBusy, ProviderError, ServerOrder
 from control_plane.providers.hostwinds import client
 from control_plane.providers.hostwinds.catalogue import Allowance
@@ -140,11 +141,18 @@ async def test_an_order_that_was_cut_off_before_it_was_sent_waits_until_a_person
 async def test_a_worker_that_wakes_late_sends_no_order(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     # It looks and reads the prices, and is paused before it sends the order.
     now = iter([0.0] * 4)
-    monkeypatch.setattr(client, "_now", lambda: next(now, 3600.0))
+    monkeypatch.setattr(client, "boot_seconds", lambda: next(now, 3600.0))
     with pytest.raises(ProviderBusy, match="took too long"):
         await ground.provider.create(ORDER)
     assert ground.orders == 0
     monkeypatch.undo()
+    await ground.ordered()
+
+
+async def test_a_worker_whose_right_to_order_ran_out_before_it_looked_sends_no_order(ground: Ground) -> None:
+    with pytest.raises(ProviderBusy, match="took too long"):
+        await ground.provider.create(replace(ORDER, begin_before=boot_seconds()))
+    assert ground.orders == 0
     await ground.ordered()
 
 

@@ -26,7 +26,7 @@ def test_a_record_is_read_as_it_was_written(record: ServerRecord) -> None:
     assert adapter.validate_json(adapter.dump_json(record)) == record
 
 
-def test_a_server_shows_its_size_address_and_power() -> None:
+def test_a_server_shows_its_size_address_power_and_labels() -> None:
     record = ServerRecord(
         provider_id="id",
         name="vps-1",
@@ -34,11 +34,12 @@ def test_a_server_shows_its_size_address_and_power() -> None:
         address=ipaddress.IPv4Address("10.77.1.1"),
         size="professional",
         region="local",
-        labels=(),
+        labels=(("penguin/vps-id", "1"),),
         wanted=PowerState.RUNNING,
     )
     server = record.as_server(PowerState.OFF)
     assert (server.ipv4_address, server.cores, server.power) == ("10.77.1.1", 2, PowerState.OFF)
+    assert server.labels == (("penguin/vps-id", "1"),)
 
 
 STAT = "42 (a ) (b) {} 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 1 18446744073709551615"
