@@ -1,4 +1,4 @@
-"""`fleet`: how all servers are, on one page."""
+"""`fleet`: how all servers are, on one page; by their checks, see fleet_health.py."""
 
 import asyncio
 import sys
@@ -7,9 +7,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from control_plane.cli.fleet_health import Where, print_fleet, show, top
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json
 from control_plane.clock import utc_now
@@ -31,8 +33,29 @@ _COLUMNS = (
 )
 
 
-def fleet(as_json: Json = False, instance: Instance = "main") -> None:
-    """List the servers: state, mail server, agent, queue, age of the last report."""
+fleet_commands = typer.Typer(
+    invoke_without_command=True,
+    help="How all servers are; alone, it lists state, mail server, agent, queue and report.",
+)
+fleet_commands.command("show")(show)
+fleet_commands.command("top")(top)
+
+
+@fleet_commands.callback()
+def overview(
+    context: typer.Context, *, where: Where = None, as_json: Json = False, instance: Instance = "main"
+) -> None:
+    """List the servers: state, mail server, agent, queue, age of the last report; worst first when asked --where."""
+    if context.invoked_subcommand is not None:
+        return
+    if where is None:
+        fleet(as_json=as_json, instance=instance)
+    else:
+        print_fleet(instance, where, as_json=as_json)
+
+
+def fleet(*, as_json: bool = False, instance: str = "main") -> None:
+    """Print every server that is not deleted."""
     servers = asyncio.run(_load(instance))
     if as_json:
         print_json([_fields(server) for server in servers])

@@ -12,7 +12,7 @@ import typer
 from control_plane.cli.bench import bench
 from control_plane.cli.demo import run_demo
 from control_plane.cli.doctor import doctor
-from control_plane.cli.fleet import fleet
+from control_plane.cli.fleet import fleet_commands
 from control_plane.cli.installation import NoInstallation
 from control_plane.cli.ip_pools import pool_commands
 from control_plane.cli.lock import lock
@@ -41,7 +41,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(down)
-app.command()(fleet)
+app.add_typer(fleet_commands, name="fleet")
 app.command()(doctor)
 app.add_typer(queue_commands, name="queue")
 vps_commands.add_typer(vps_deed_commands)

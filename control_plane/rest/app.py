@@ -15,6 +15,7 @@ from control_plane.rest import (
     batches,
     dns_records,
     domains,
+    health,
     inboxes,
     ip_pools,
     messages,
@@ -52,7 +53,7 @@ def make_app(settings: Settings) -> FastAPI:
     resources = [
         resource.router
         for resource in (
-            *(messages, batches, vps, server_runs, server_commands, server_operations, preflight),
+            *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, ip_pools, queue, api_keys),
         )
     ]

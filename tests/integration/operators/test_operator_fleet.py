@@ -25,3 +25,24 @@ async def test_the_servers_of_all_tenants_are_listed_but_for_those_that_are_gone
     linked, silent = servers[str(inbox.vps_id)], servers[str(other)]
     assert (linked["reachable"], linked["queue"]) == (True, {"waiting": 2, "leased": 0, "postfix": None})
     assert (silent["reachable"], silent["tenant_id"]) == (False, str(other_tenant.id))
+
+
+async def test_the_health_of_all_tenants_servers_is_told_and_can_be_one_tenants(
+    operator: httpx.AsyncClient, system_database: Database, inbox: SomeInbox, other_tenant: SomeTenant
+) -> None:
+    other = await make_server(system_database, other_tenant)
+    async with system_database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO server_health (vps_id, tenant_id, checked_at, state, metrics, agent_version_since)"
+                " SELECT id, tenant_id, now(), 'fail', '{\"load_1m\": 9}', now() FROM vps_servers WHERE id = :id"
+            ),
+            {"id": other},
+        )
+    everything = (await operator.get("fleet/health")).json()
+    assert everything["totals"] == {"fail": 1, "warn": 0, "unknown": 1, "ok": 0}
+    assert [each["vps_id"] for each in everything["servers"]] == [str(other), str(inbox.vps_id)]
+    one = (await operator.get("fleet/health", params={"tenant": str(inbox.tenant.id)})).json()
+    assert [each["vps_id"] for each in one["servers"]] == [str(inbox.vps_id)]
+    loaded = (await operator.get("fleet/health", params={"where": "load_1m > 5"})).json()
+    assert [each["vps_id"] for each in loaded["servers"]] == [str(other)]

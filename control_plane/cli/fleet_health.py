@@ -1,0 +1,137 @@
+"""`fleet show`, `fleet top` and `fleet --where`: how servers are, by their checks."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from control_plane.cli.installation import system_session
+from control_plane.cli.output import Instance, Json, print_json
+from control_plane.errors import NotFound
+from control_plane.fleet.servers import server_health
+from control_plane.monitoring.fleet import CheckResult, Fleet, Server, Wanted, checks_of, fleet_health
+from control_plane.monitoring.history import Change, changes_before
+
+Where = Annotated[
+    str | None,
+    typer.Option("--where", help="Only servers of which this holds: deferred_ratio > 0.2 and provider = 'google'."),
+]
+_COLUMNS = ("server", "state", "load", "disk", "queue", "deferred", "agent", "what is wrong")
+_LONG_LINE = 1000
+_COLOURS = {"fail": "red", "warn": "yellow", "unknown": "cyan", "ok": "green"}
+
+
+def show(
+    vps: Annotated[uuid.UUID, typer.Argument(help="The server's id.")],
+    *,
+    as_json: Json = False,
+    instance: Instance = "main",
+) -> None:
+    """Show one server's checks, gravest first, and what changed before it got worse."""
+    checks, changes, report = asyncio.run(_load_one(instance, vps))
+    if as_json:
+        print_json(
+            {
+                "vps_id": vps,
+                "checks": [asdict(each) for each in checks],
+                "changes": [asdict(each) for each in changes],
+                "last_report": report,
+            }
+        )
+        return
+    for each in checks:
+        print(f"{each.state:8} {each.kind:12} {each.sentence} (since {each.changed_at:%Y-%m-%d %H:%M})")
+    for change in changes:
+        print(f"before it got worse: {change.at:%Y-%m-%d %H:%M} {change.detail}")
+    if not checks:
+        print("It was not checked yet.")
+
+
+def top(
+    *,
+    where: Where = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Between two looks.")] = 5,
+    rounds: Annotated[int, typer.Option(min=0, help="Looks before it ends; 0 for no end.")] = 0,
+    instance: Instance = "main",
+) -> None:
+    """Show the worst servers, again and again, until Ctrl-C."""
+    try:
+        asyncio.run(_watch(instance, where, seconds, rounds))
+    except KeyboardInterrupt:
+        return
+
+
+def print_fleet(instance: str, where: str, *, as_json: bool) -> None:
+    """Print the servers of which `where` holds, worst first."""
+    fleet = asyncio.run(load_fleet(instance, where))
+    if as_json:
+        print_json({"totals": fleet.totals, "servers": [asdict(server) for server in fleet.servers]})
+        return
+    # Without a terminal, lines are as long as they are.
+    Console(highlight=False, width=None if sys.stdout.isatty() else _LONG_LINE).print(as_table(fleet))
+
+
+async def load_fleet(instance: str, where: str | None, limit: int = 500) -> Fleet:
+    """Ask. Raises `InvalidInput` for a question of no sense."""
+    async with system_session(instance) as session:
+        return await fleet_health(session, Wanted(where=where), limit)
+
+
+def as_table(fleet: Fleet) -> Group:
+    """Return the totals and a line for each server."""
+    table = Table(*_COLUMNS, box=None)
+    for server in fleet.servers:
+        table.add_row(*_row(server))
+    totals = ", ".join(f"{count} {state}" for state, count in fleet.totals.items())
+    return Group(Text(totals), table)
+
+
+def _row(server: Server) -> Sequence[Text]:
+    metrics = server.metrics
+    cells = (
+        server.hostname,
+        server.state,
+        _number(metrics.get("load_1m"), "{:.2f}"),
+        _number(metrics.get("disk_used_ratio"), "{:.0%}"),
+        _number(metrics.get("queue_deferred"), "{:.0f}"),
+        _number(metrics.get("deferred_ratio"), "{:.0%}"),
+        server.agent_version or "-",
+        " ".join(each.sentence for each in server.wrong if each.state != "unknown") or "-",
+    )
+    return [Text(cell, _COLOURS[server.state] if place == 1 else "") for place, cell in enumerate(cells)]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+async def _watch(instance: str, where: str | None, seconds: float, rounds: int) -> None:
+    looks = 0
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        while True:
+            live.update(as_table(await load_fleet(instance, where, limit=live.console.height)), refresh=True)
+            looks += 1
+            if looks == rounds:
+                return
+            await asyncio.sleep(seconds)
+
+
+async def _load_one(
+    instance: str, vps_id: uuid.UUID
+) -> tuple[Sequence[CheckResult], Sequence[Change], dict[str, Any] | None]:
+    async with system_session(instance) as session:
+        health = await server_health(session, vps_id)
+        if health is None:
+            raise NotFound("there is no such server")
+        checks = (await checks_of(session, [vps_id])).get(vps_id, [])
+        worse = min((each.changed_at for each in checks if each.state in {"warn", "fail"}), default=None)
+        changes = await changes_before(session, vps_id, worse) if worse else []
+        return checks, changes, health.report_fields()

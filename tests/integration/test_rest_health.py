@@ -1,0 +1,184 @@
+"""Health of a server and of a fleet, at the tenants' door."""
+
+import datetime as dt
+import json
+import uuid
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from control_plane.clock import utc_now
+from control_plane.monitoring.fleet import Wanted, fleet_health
+from control_plane.monitoring.metrics import METRICS, POSITION
+from control_plane.monitoring.rings import Ring
+from control_plane.monitoring.samples import HOUR, STEP, floor, keep_values
+from db.session import Database
+from protos.agent.v1.telemetry_pb2 import HealthReport, Host
+from tests.integration.database import SomeTenant
+from tests.integration.mail_rows import make_server
+from tests.integration.rest import problem
+
+NOW = utc_now()
+
+
+async def checked(
+    database: Database, vps_id: uuid.UUID, state: str = "ok", checks: dict[str, str] | None = None, **metrics: object
+) -> uuid.UUID:
+    """Keep a server's health as the job does."""
+    health = text(
+        "INSERT INTO server_health (vps_id, tenant_id, checked_at, state, metrics, agent_version_since)"
+        " SELECT id, tenant_id, :now, :state, CAST(:metrics AS jsonb), :now FROM vps_servers WHERE id = :vps"
+    )
+    check = text(
+        "INSERT INTO health_checks (vps_id, tenant_id, kind, state, sentence, at, changed_at)"
+        " SELECT id, tenant_id, :kind, :state, 'Because.', :now, :now FROM vps_servers WHERE id = :vps"
+    )
+    async with database.system() as session:
+        row = {"vps": vps_id, "now": NOW, "state": state, "metrics": json.dumps(metrics)}
+        await session.execute(health, row)
+        for kind, state_of_check in (checks or {}).items():
+            await session.execute(check, {"vps": vps_id, "kind": kind, "state": state_of_check, "now": NOW})
+    return vps_id
+
+
+async def sampled(database: Database, vps_id: uuid.UUID, at: dt.datetime, **values: float) -> None:
+    measured: list[float | None] = [None] * len(METRICS)
+    for name, value in values.items():
+        measured[POSITION[name.replace("__", ".")]] = value
+    keep = text(
+        "INSERT INTO health_samples (tenant_id, vps_id, at, slot, measured)"
+        " SELECT tenant_id, id, :at, :slot, :measured FROM vps_servers WHERE id = :vps"
+    )
+    async with database.system() as session:
+        await session.execute(keep, {"vps": vps_id, "at": at, "slot": Ring.SAMPLES.slot(at), "measured": measured})
+
+
+@pytest.fixture
+async def vps_id(system_database: Database, tenant: SomeTenant) -> uuid.UUID:
+    return await make_server(system_database, tenant)
+
+
+async def test_a_server_shows_its_checks_gravest_first(
+    rest_client: httpx.AsyncClient, other_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID
+) -> None:
+    await checked(system_database, vps_id, "fail", {"disk": "ok", "queue": "warn", "ssl": "fail"})
+    body = (await rest_client.get(f"vps/{vps_id}/health")).json()
+    assert body["state"] == "fail"
+    assert [(check["kind"], check["state"]) for check in body["checks"]] == [
+        ("ssl", "fail"),
+        ("queue", "warn"),
+        ("disk", "ok"),
+    ]
+    assert (body["series"], body["last_report"]) == (None, None)
+    problem(await other_client.get(f"vps/{vps_id}/health"), 404, "not-found")
+
+
+async def test_what_changed_before_it_got_worse_is_told(
+    rest_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID
+) -> None:
+    await checked(system_database, vps_id, "fail", {"queue": "fail"})
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE vps_servers SET applied_version = 7, applied_at = :at"), {"at": NOW - STEP})
+    await sampled(system_database, vps_id, floor(NOW, STEP) - 20 * HOUR, delivered__google=19)
+    await sampled(system_database, vps_id, floor(NOW, STEP) - 2 * STEP, delivered__google=500)
+    changes = (await rest_client.get(f"vps/{vps_id}/health")).json()["changes"]
+    assert [(change["kind"], change["detail"]) for change in changes] == [
+        ("version", "its agent became another"),
+        ("configuration", "configuration 7 was applied"),
+        ("volume", "500 attempts in the hour before, 1 in an hour of the day before"),
+    ]
+
+
+async def test_a_metric_is_a_series_of_its_steps(
+    rest_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID
+) -> None:
+    start = floor(NOW, HOUR) - 3 * HOUR
+    for step, (deferred, delivered) in enumerate([(1, 9), (3, 7), (8, 2)]):
+        at = start + step * STEP
+        await sampled(system_database, vps_id, at, deferred__google=deferred, delivered__google=delivered, load_1m=step)
+
+    async def values(metric: str, step: int) -> list[float]:
+        query = {"metric": metric, "from": start.isoformat(), "to": NOW.isoformat(), "step": str(step)}
+        answer = await rest_client.get(f"vps/{vps_id}/health", params=query)
+        return [point["value"] for point in answer.json()["series"]]
+
+    assert await values("load_1m", 300) == [0, 1, 2]
+    assert await values("deferred_ratio.google", 300) == [0.1, 0.3, 0.8]
+    assert await values("deferred_ratio", 900) == [0.4]
+    assert await values("deferred_ratio.yahoo", 300) == []
+
+
+async def test_a_metric_or_a_step_that_there_is_not_is_refused(
+    rest_client: httpx.AsyncClient, vps_id: uuid.UUID
+) -> None:
+    for query in (
+        {"metric": "password"},
+        {"metric": "load_1m.google"},
+        {"metric": "load_1m", "from": "1999-01-01T00:00:00Z"},
+    ):
+        answer = await rest_client.get(f"vps/{vps_id}/health", params=query)
+        assert answer.status_code == 422, query
+
+
+async def test_the_last_hours_reports_can_be_read(
+    rest_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID
+) -> None:
+    at = utc_now()
+    async with system_database.system() as session:
+        await keep_values(session, vps_id, HealthReport(at_ms=1, host=Host(load_1m=0.5)), at)
+    [report] = (await rest_client.get(f"vps/{vps_id}/health/reports")).json()
+    assert report["metrics"]["load_1m"] == 0.5
+
+
+async def test_the_fleet_is_the_tenants_own_worst_first(
+    rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant, other_tenant: SomeTenant
+) -> None:
+    servers = [await make_server(system_database, tenant) for _ in range(4)]
+    for server, state in zip(servers, ("ok", "fail", "warn"), strict=False):
+        await checked(system_database, server, state, {"queue": state})
+    await checked(system_database, await make_server(system_database, other_tenant), "fail")
+
+    body = (await rest_client.get("fleet/health")).json()
+
+    assert body["totals"] == {"fail": 1, "warn": 1, "unknown": 1, "ok": 1}
+    expected = [servers[1], servers[2], servers[3], servers[0]]
+    assert [each["vps_id"] for each in body["servers"]] == list(map(str, expected))
+    assert [check["kind"] for check in body["servers"][0]["wrong"]] == ["queue"]
+    only = (await rest_client.get("fleet/health", params={"check": "queue", "state": "warn"})).json()
+    assert [each["vps_id"] for each in only["servers"]] == [str(servers[2])]
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("deferred_ratio > 0.2", {"a"}),
+        ("deferred_ratio > 0.2 and provider = 'google'", {"b"}),
+        ("not deferred_ratio > 0.2", {"b"}),
+        ("provider = 'yahoo'", set()),
+        ("load_1m >= 2 or cloud = 'local' and load_1m < 0", {"b"}),
+        ("hostname = 'x'' or true'", None),
+    ],
+)
+async def test_the_fleet_is_asked_by_expressions(
+    system_database: Database, tenant: SomeTenant, where: str, found: set[str] | None
+) -> None:
+    a = await checked(system_database, await make_server(system_database, tenant), deferred_ratio=0.5, load_1m=1)
+    tried = {"google": {"deferred_ratio": 0.9}, "other": {"deferred_ratio": 0.0}}
+    b = await checked(
+        system_database, await make_server(system_database, tenant), deferred_ratio=0.1, load_1m=2, destinations=tried
+    )
+    await make_server(system_database, tenant)
+    async with system_database.system() as session:
+        if found is None:
+            with pytest.raises(Exception, match="character"):
+                await fleet_health(session, Wanted(where=where))
+            return
+        fleet = await fleet_health(session, Wanted(where=where))
+    assert {{a: "a", b: "b"}[server.vps_id] for server in fleet.servers} == found
+
+
+async def test_a_question_of_no_sense_is_refused(rest_client: httpx.AsyncClient) -> None:
+    answer = await rest_client.get("fleet/health", params={"where": "load_1m > "})
+    assert answer.status_code == 422
+    assert "a number" in answer.text
