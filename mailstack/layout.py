@@ -5,6 +5,8 @@
 TLS_PAIR = "/etc/penguin/tls/served.pem"
 #: Which certificate is to be had from whom; written with the configuration, read by whoever asks the authority.
 CERTIFICATE_ORDER = "/etc/penguin/tls/order.json"
+#: When a certificate was asked for by a command, and how long port 80 is open for it.
+CERTIFICATE_ASKED = "/etc/penguin/tls/asked.json"
 
 #: Milters listen on Unix sockets: one on TCP stalls 44-90 ms on each message (Nagle against delayed ACK).
 OPENDKIM_SOCKET = "/run/opendkim/opendkim.sock"

@@ -119,11 +119,13 @@ class CertificateAuthority:
     """Who issues the server's certificate, over ACME (RFC 8555).
 
     `roots_pem` are trusted for the directory's own HTTPS, in place of the operating system's; empty for those.
+    `port_on_request`: port 80, at which it asks back, is shut until the control plane says that it is open.
     """
 
     directory_url: str
     account_email: str
     roots_pem: bytes = b""
+    port_on_request: bool = False
 
     def __post_init__(self) -> None:
         require_directory_url(self.directory_url)

@@ -39,6 +39,14 @@ def is_due(served: Pair | None, order: Order, status: Status, now: float) -> boo
     return now >= max(wanted_from(served, order, status), held_until)
 
 
+def waiting_for_port(status: Status, order: Order, now: float) -> Status:
+    """Return the status until port 80 is open; it stays the same while it is waited for."""
+    if status.state is State.WAITING_FOR_PORT:
+        return status
+    detail = f"a certificate for {order.hostname} is asked for as soon as the control plane has had port 80 opened"
+    return dataclasses.replace(status, state=State.WAITING_FOR_PORT, detail=detail, next_attempt=now)
+
+
 def asking(status: Status, order: Order, now: float) -> Status:
     """Return the status while the authority is asked: the attempt counts, whatever becomes of it."""
     return dataclasses.replace(

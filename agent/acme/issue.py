@@ -1,11 +1,13 @@
 """penguin-certificates: gets the mail server's certificate from an authority, and renews it. One run is one look.
 
-systemd runs it when the order changes (penguin-certificates.path) and every few minutes (penguin-certificates.timer);
-most runs find nothing due and end. `--now` asks at once, whatever is served and however often it failed.
+systemd runs it when one of the two files changes (penguin-certificates.path) and every few minutes (-.timer); most runs
+find nothing due and end. `--now` asks at once, whatever is served and however often it failed.
 
     order      /etc/penguin/tls/order.json, written with the configuration: which name, which authority
+    asked      /etc/penguin/tls/asked.json, written by a command: ask whatever is served; port 80 has been opened
     look       the served certificate: renewed after two thirds of its own life
-    ask        certbot, over HTTP-01; port 80 is open while it runs
+    ask        certbot, over HTTP-01; port 80 is open while it runs. Where a firewall of the provider's keeps it shut,
+               the status says that it is waited for, and each opening is good for one attempt
     hand over  the root half checks the pair, replaces one file, reloads, looks at every door, or puts all back
 
 A pair that was issued and not yet served is kept, and offered again before another is asked for. No apply ever waits
@@ -28,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.acme import certbot, due, status
+from agent.acme.asked import Asked, read_asked
 from agent.acme.handing import NoAnswer, hand_over
 from agent.acme.order import Order, read_order
 from agent.acme.states import State
@@ -50,6 +53,7 @@ class Issuer:
 
     folder: Path
     order_file: Path
+    asked_file: Path
     served_file: Path
     ask: Callable[[Order, Path], Pair | Failure]
     hand_over: Callable[[Pair], ConfigurationResult]
@@ -78,6 +82,7 @@ def main() -> int:
     issuer = Issuer(
         folder=settings.certificate_status.parent,
         order_file=Path(layout.CERTIFICATE_ORDER),
+        asked_file=Path(layout.CERTIFICATE_ASKED),
         served_file=Path(layout.TLS_PAIR),
         ask=certbot.ask,
         hand_over=lambda pair: hand_over(pair, settings.configure_socket),
@@ -96,7 +101,12 @@ def look(issuer: Issuer, *, forced: bool = False) -> None:
         if order is None:
             _note(issuer, before, Status(detail="no authority is set; the server shows a certificate of its own"))
             return
-        if not forced and not due.is_due(_served(issuer), order, before, issuer.now()):
+        asked = read_asked(issuer.asked_file)
+        wanted = forced or asked.wants_renewal(before)
+        if not wanted and not due.is_due(_served(issuer), order, before, issuer.now()):
+            return
+        if not forced and _must_wait_for_port(issuer, order, before, asked):
+            _note(issuer, before, due.waiting_for_port(before, order, issuer.now()))
             return
         after = _attempt(issuer, order, before)
         _note(issuer, before, after)
@@ -104,6 +114,13 @@ def look(issuer: Issuer, *, forced: bool = False) -> None:
         if forced or after.state is State.ISSUED or pause > PATIENCE:
             return
         issuer.sleep(max(0.0, pause))
+
+
+def _must_wait_for_port(issuer: Issuer, order: Order, before: Status, asked: Asked) -> bool:
+    """Say whether the authority could not ask back now, and it would be asked."""
+    if not order.port_on_request or asked.has_port_open(before, issuer.now()):
+        return False
+    return _pending(issuer, order) is None and due.spent(before, issuer.now()) is None
 
 
 def _attempt(issuer: Issuer, order: Order, before: Status) -> Status:

@@ -14,6 +14,8 @@ class Order:
     directory_url: str
     account_email: str
     roots_pem: str
+    #: Port 80 is shut until a command says that it is open.
+    port_on_request: bool = False
 
     @property
     def mark(self) -> str:

@@ -8,6 +8,8 @@ class State(enum.StrEnum):
 
     #: No authority is set: the server shows a certificate that it has signed itself.
     SELF_SIGNED = "self_signed"
+    #: A certificate is wanted, and the control plane is to have port 80 opened for it first.
+    WAITING_FOR_PORT = "waiting_for_port"
     #: The authority is being asked.
     ASKING = "asking"
     #: The server shows a certificate of the authority.

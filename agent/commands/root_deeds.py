@@ -17,6 +17,7 @@ ROOT_DEEDS = (
     "hold_queued",
     "release_queued",
     "delete_queued",
+    "issue_certificate",
 )
 #: Seconds for the root half, which may be applying a configuration first.
 _ANSWER_SECONDS = 300.0

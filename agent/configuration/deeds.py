@@ -3,16 +3,20 @@
 SECURITY: runs as root. A queue id reaches a command line only when it is one; nothing else is taken from a command.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from mailstack.apply.host import CommandFailed, Host
+from mailstack import layout
+from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import ORDER
 from mailstack.checking import CommandOutput
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 
 #: Postfix's short and long queue ids (postconf(5), enable_long_queue_ids).
 _QUEUE_ID = re.compile(r"[0-9A-Za-z]{6,32}", re.ASCII)
+#: Seconds.
+_LONGEST_PORT_OPENING = 600.0
 
 
 class _Refused(Exception):
@@ -62,6 +66,23 @@ def _delete(command: Command, host: Host) -> str:
     return _postsuper(host, "-d", command.delete_queued.queue_id)
 
 
+def _issue_certificate(command: Command, host: Host) -> str:
+    """Write down that it is asked for; systemd runs penguin-certificates (agent/acme/asked.py) for that."""
+    asked, now = command.issue_certificate, host.now().timestamp()
+    if not 0 <= asked.port_open_seconds <= _LONGEST_PORT_OPENING:
+        raise _Refused(f"port 80 is open for 0 to {_LONGEST_PORT_OPENING:.0f} s")
+    if host.read(layout.CERTIFICATE_ORDER) is None:
+        raise _Refused("no certificate authority is set")
+    found = host.read(layout.CERTIFICATE_ASKED)
+    written: dict[str, float] = json.loads(found.content) if found else {}
+    if asked.renew:
+        written["renew_at"] = now
+    if asked.port_open_seconds:
+        written |= {"port_at": now, "port_until": now + asked.port_open_seconds}
+    host.write(layout.CERTIFICATE_ASKED, StoredFile(json.dumps(written).encode(), "root", "root", 0o644))
+    return "the certificate authority is asked"
+
+
 DEEDS: Mapping[str, Callable[[Command, Host], str]] = {
     "restart_mail_server": _restart,
     "reload_mail_server": _reload,
@@ -69,6 +90,7 @@ DEEDS: Mapping[str, Callable[[Command, Host], str]] = {
     "hold_queued": _hold,
     "release_queued": _release,
     "delete_queued": _delete,
+    "issue_certificate": _issue_certificate,
 }
 
 

@@ -1,4 +1,4 @@
-"""`vps power|drain|undrain|remove|drift-policy`: what an operator does to one server, recorded as an act."""
+"""`vps power|drain|undrain|remove|drift-policy|renew-certificate`: what an operator does to one server, recorded."""
 
 import asyncio
 import uuid
@@ -13,12 +13,14 @@ from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json
 from control_plane.errors import NotFound
+from control_plane.fleet.commands import CommandOrder, request_command
 from control_plane.fleet.drift import DriftPolicy, set_drift_policy
 from control_plane.operators.acts import Act, record
 from control_plane.provisioning.draining import request_drain, request_undrain
 from control_plane.provisioning.power import PowerAction, request_power
 from control_plane.provisioning.requests import request_removal
 from db.models import VpsServer
+from protos.agent.v1.commands_pb2 import Command, IssueCertificate
 
 vps_deed_commands = typer.Typer()
 
@@ -99,6 +101,20 @@ def drift_policy(
 
     asyncio.run(_do(instance, server, Act.DRIFT_POLICY, deed, reason))
     _say(f"from now on: {policy}", server, None, as_json=as_json)
+
+
+@vps_deed_commands.command()
+def renew_certificate(
+    server: Server, reason: Reason = None, as_json: Json = False, instance: Instance = "main"
+) -> None:
+    """Have a server ask its certificate authority for another certificate now, whatever it shows."""
+
+    async def deed(session: AsyncSession, tenant_id: uuid.UUID) -> None:
+        command = Command(issue_certificate=IssueCertificate(renew=True))
+        await request_command(session, CommandOrder(tenant_id, server, command, this_user().name))
+
+    asyncio.run(_do(instance, server, Act.RENEW_CERTIFICATE, deed, reason))
+    _say("the server is told; how it stands with its certificate is part of its health", server, None, as_json=as_json)
 
 
 async def _do(instance: str, vps_id: uuid.UUID, act: Act, deed: _Deed, reason: str | None) -> uuid.UUID | None:

@@ -35,6 +35,7 @@ class Act(enum.StrEnum):
     UNDRAIN = "vps.undrain"
     REMOVE = "vps.remove"
     DRIFT_POLICY = "vps.drift-policy"
+    RENEW_CERTIFICATE = "vps.renew-certificate"
     REVOKE_KEY = "operator-key.revoke"
     REAP = "vps.reap"
     RESUME_RUN = "vps.resume"

@@ -29,7 +29,7 @@ from control_plane.rest.parts import Parts, parts_of
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
 from db.models import VpsServer
-from protos.agent.v1.commands_pb2 import Command, ReadMailLog, RestartMailServer
+from protos.agent.v1.commands_pb2 import Command, IssueCertificate, ReadMailLog, RestartMailServer
 
 router = APIRouter(tags=["vps"])
 
@@ -82,6 +82,21 @@ async def restart_mail_server(vps_id: uuid.UUID, request: Request, response: Res
     """Restart the mail server and say what came of it; 202 when that is not known yet."""
     parts = parts_of(request)
     state = await _perform(parts, scope, vps_id, Command(restart_mail_server=RestartMailServer()))
+    if not state.is_over:
+        response.status_code = status.HTTP_202_ACCEPTED
+        response.headers["Location"] = f"/api/v1/vps/{vps_id}/commands/{state.id}"
+    return CommandView.model_validate(state)
+
+
+@router.post("/vps/{vps_id}/certificate:renew", responses={202: {"model": CommandView}})
+async def renew_certificate(vps_id: uuid.UUID, request: Request, response: Response, scope: _Managing) -> CommandView:
+    """Have the server ask its certificate authority for another certificate; 409 where none is set.
+
+    That is done in the background: `certificate` of `GET /vps/{id}` says how it stands. Where the provider's firewall
+    keeps port 80 shut, it is opened first, within a minute or two. The server shows what it has until it has another.
+    """
+    parts = parts_of(request)
+    state = await _perform(parts, scope, vps_id, Command(issue_certificate=IssueCertificate(renew=True)))
     if not state.is_over:
         response.status_code = status.HTTP_202_ACCEPTED
         response.headers["Location"] = f"/api/v1/vps/{vps_id}/commands/{state.id}"

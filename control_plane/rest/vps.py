@@ -116,8 +116,8 @@ class DrainView(BaseModel):
 class CertificateView(BaseModel):
     """How it stands with the authority's certificate, as the server last told.
 
-    `state` is self_signed, asking, issued, unreachable, limited, refused, spent, not_taken or failed; `detail` says it
-    in a sentence. Whatever it is, the server goes on showing the certificate that it has.
+    `state` is self_signed, waiting_for_port, asking, issued, unreachable, limited, refused, spent, not_taken or failed;
+    `detail` says it in a sentence. Whatever it is, the server goes on showing the certificate that it has.
     """
 
     state: str

@@ -25,5 +25,6 @@ def render_order(spec: MailServerSpec) -> tuple[RenderedFile, ...]:
         "directory_url": spec.authority.directory_url,
         "account_email": spec.authority.account_email,
         "roots_pem": spec.authority.roots_pem.decode("ascii"),
+        "port_on_request": spec.authority.port_on_request,
     }
     return (RenderedFile(layout.CERTIFICATE_ORDER, json.dumps(order, indent=1).encode(), ()),)

@@ -69,6 +69,19 @@ async def test_the_mail_server_is_restarted(
     assert (await rest_client.get(f"vps/{vps_id}/commands/{body['id']}")).json() == body
 
 
+async def test_another_certificate_is_asked_for(
+    rest_client: httpx.AsyncClient, other_client: httpx.AsyncClient, hub: RunningHub, tenant: SomeTenant,
+    vps_id: uuid.UUID,
+) -> None:  # fmt: skip
+    refused = CommandResult(outcome=CommandResult.OUTCOME_REFUSED, detail="no certificate authority is set")
+    async with answering(hub, tenant, vps_id, done(detail="the certificate authority is asked"), refused) as heard:
+        answer = await rest_client.post(f"vps/{vps_id}/certificate:renew")
+        problem(await rest_client.post(f"vps/{vps_id}/certificate:renew"), 409, "conflict")
+    assert (answer.status_code, answer.json()["kind"]) == (200, "issue_certificate")
+    assert (heard[0].issue_certificate.renew, heard[0].issue_certificate.port_open_seconds) == (True, 0)
+    problem(await other_client.post(f"vps/{vps_id}/certificate:renew"), 404, "not-found")
+
+
 async def test_a_restart_that_fails_says_why(
     rest_client: httpx.AsyncClient, hub: RunningHub, tenant: SomeTenant, vps_id: uuid.UUID
 ) -> None:

@@ -11,11 +11,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner, Result
 
-from control_plane.cli import vps, vps_watch
+from control_plane.cli import vps, vps_deeds, vps_watch
 from control_plane.cli.vps import vps_commands
+from control_plane.cli.vps_deeds import vps_deed_commands
 from control_plane.errors import PenguinError
 from control_plane.pipelines.runs import start_run
 from db.session import Database
+from protos.agent.v1.commands_pb2 import Command
 from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.mail_rows import make_server
 
@@ -33,11 +35,12 @@ def invoke(database: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> Invoke:
         finally:
             await opened.close()
 
-    for module in (vps, vps_watch):
+    for module in (vps, vps_deeds, vps_watch):
         monkeypatch.setattr(module, "system_session", session)
 
     def run(*words: str, answer: str | None = None) -> Result:
-        return CliRunner().invoke(vps_commands, list(words), input=answer)
+        commands = vps_deed_commands if words[0] == "renew-certificate" else vps_commands
+        return CliRunner().invoke(commands, list(words), input=answer)
 
     return run
 
@@ -107,3 +110,16 @@ async def test_an_orphan_is_shown_and_reaped_only_after_a_yes(system_database: D
     assert isinstance(unknown.exception, PenguinError)
     async with system_database.system() as session:
         assert await session.scalar(text(reaped)) == 1
+
+
+async def test_a_renewal_of_a_certificate_is_a_command_to_the_server_and_an_act(
+    system_database: Database, tenant: SomeTenant, invoke: Invoke
+) -> None:
+    vps_id = await make_server(system_database, tenant)
+    told = await asyncio.to_thread(invoke, "renew-certificate", str(vps_id), "--reason", "its key was seen")
+    assert told.exit_code == 0, told.output
+    async with system_database.system() as session:
+        (command,) = await session.scalars(text("SELECT command FROM server_commands"))
+        assert Command.FromString(command).issue_certificate.renew
+        acts = (await session.execute(text("SELECT act, reason, subject ->> 'vps_id' FROM operator_acts"))).all()
+    assert [tuple(act) for act in acts] == [("vps.renew-certificate", "its key was seen", str(vps_id))]

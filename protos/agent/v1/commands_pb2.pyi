@@ -35,6 +35,7 @@ class Command(_message.Message):
     DELETE_QUEUED_FIELD_NUMBER: _builtins.int
     READ_MAIL_LOG_FIELD_NUMBER: _builtins.int
     PROBE_PORT_FIELD_NUMBER: _builtins.int
+    ISSUE_CERTIFICATE_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
     """The command's id, 16 bytes."""
     seconds_left: _builtins.float
@@ -55,6 +56,8 @@ class Command(_message.Message):
     def read_mail_log(self) -> Global___ReadMailLog: ...
     @_builtins.property
     def probe_port(self) -> Global___ProbePort: ...
+    @_builtins.property
+    def issue_certificate(self) -> Global___IssueCertificate: ...
     def __init__(
         self,
         *,
@@ -68,12 +71,13 @@ class Command(_message.Message):
         delete_queued: Global___DeleteQueued | None = ...,
         read_mail_log: Global___ReadMailLog | None = ...,
         probe_port: Global___ProbePort | None = ...,
+        issue_certificate: Global___IssueCertificate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "seconds_left", b"seconds_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -240,6 +244,32 @@ class ProbePort(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProbePort: _TypeAlias = ProbePort  # noqa: Y015
+
+@_typing.final
+class IssueCertificate(_message.Message):
+    """Has the authority asked for a certificate. It is asked in the background; what became of it is in the health report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RENEW_FIELD_NUMBER: _builtins.int
+    PORT_OPEN_SECONDS_FIELD_NUMBER: _builtins.int
+    renew: _builtins.bool
+    """Ask whatever is served now; otherwise only when a certificate is wanted."""
+    port_open_seconds: _builtins.float
+    """Port 80 is open: one attempt may begin within so many seconds, at most 600; 0 says nothing about the port."""
+    def __init__(
+        self,
+        *,
+        renew: _builtins.bool = ...,
+        port_open_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["port_open_seconds", b"port_open_seconds", "renew", b"renew"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueCertificate: _TypeAlias = IssueCertificate  # noqa: Y015
 
 @_typing.final
 class CommandResult(_message.Message):

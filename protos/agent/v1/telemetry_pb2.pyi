@@ -410,7 +410,9 @@ class CertificateIssue(_message.Message):
     ATTEMPTS_TODAY_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
     state: _builtins.str
-    """self_signed, asking, issued, unreachable, limited, refused, spent, not_taken or failed; see agent/acme/states.py."""
+    """self_signed, waiting_for_port, asking, issued, unreachable, limited, refused, spent, not_taken or failed; see
+    agent/acme/states.py.
+    """
     detail: _builtins.str
     """One sentence."""
     last_attempt_ms: _builtins.int

@@ -79,6 +79,7 @@ def test_the_order_says_which_certificate_is_wanted_from_whom() -> None:
         "directory_url": "https://acme.example/directory",
         "account_email": "ops@fleet.example",
         "roots_pem": "",
+        "port_on_request": False,
     }
     assert file.services == ()
 

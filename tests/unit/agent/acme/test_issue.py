@@ -39,6 +39,7 @@ class Server:
         self.issuer = Issuer(
             folder=folder,
             order_file=folder / "order.json",
+            asked_file=folder / "asked.json",
             served_file=folder / "served.pem",
             ask=self._ask,
             hand_over=self._hand_over,
@@ -49,8 +50,11 @@ class Server:
         self.order(**_ORDER)
         self.issuer.served_file.write_bytes(self_signed.make(_HOST, _BEGINS).packed)
 
-    def order(self, **order: str) -> None:
+    def order(self, **order: str | bool) -> None:
         self.issuer.order_file.write_text(json.dumps(order))
+
+    def ask_by_command(self, **asked: float) -> None:
+        self.issuer.asked_file.write_text(json.dumps(asked))
 
     @property
     def served(self) -> Pair:
@@ -186,3 +190,86 @@ def test_an_order_that_is_placed_while_a_failure_is_sat_out_counts_at_once(serve
     )
     look(issuer)
     assert [order.directory_url for order in server.asked] == ["https://acme.example/dir", "https://other.example/dir"]
+
+
+def test_a_command_has_the_authority_asked_once_whatever_is_served(server: Server) -> None:
+    server.answers = [_pair(), _pair()]
+    look(server.issuer)
+    server.time += 60
+    server.ask_by_command(renew_at=server.time)
+    server.time += 1
+    look(server.issuer)
+    look(server.issuer)
+    assert len(server.asked) == 2
+    assert server.status.state is State.ISSUED
+
+
+def test_nobody_is_asked_while_the_port_is_shut_and_the_status_says_so(server: Server) -> None:
+    server.order(**_ORDER, port_on_request=True)
+    look(server.issuer)
+    waiting = server.status
+    assert (waiting.state, waiting.next_attempt) == (State.WAITING_FOR_PORT, server.time)
+    server.time += 60
+    look(server.issuer)
+    assert (server.asked, server.status) == ([], waiting)
+
+    server.ask_by_command(port_at=server.time, port_until=server.time + 240)
+    pair = _pair()
+    server.answers = [pair]
+    server.time += 1
+    look(server.issuer)
+    assert (server.served, server.status.state) == (pair, State.ISSUED)
+
+
+def test_an_opening_is_good_for_one_attempt_and_not_for_ever(server: Server) -> None:
+    server.order(**_ORDER, port_on_request=True)
+    server.ask_by_command(port_at=server.time - 300, port_until=server.time - 60)
+    look(server.issuer)
+    assert server.status.state is State.WAITING_FOR_PORT
+
+    server.ask_by_command(port_at=server.time, port_until=server.time + 240)
+    server.time += 1
+    server.answers = [_DOWN, _pair()]
+    look(server.issuer)
+    assert len(server.answers) == 1
+    assert (server.status.state, server.status.failures) == (State.WAITING_FOR_PORT, 1)
+
+
+def test_a_renewal_by_command_waits_for_the_port_too(server: Server) -> None:
+    server.order(**_ORDER, port_on_request=True)
+    server.ask_by_command(port_at=server.time, port_until=server.time + 240)
+    server.time += 1
+    server.answers = [_pair(), _pair()]
+    look(server.issuer)
+    server.time += 1
+    server.ask_by_command(port_at=server.time - 2, port_until=server.time + 240, renew_at=server.time)
+    look(server.issuer)
+    assert len(server.answers) == 1
+    assert server.status.state is State.WAITING_FOR_PORT
+    server.ask_by_command(port_at=server.time, port_until=server.time + 240, renew_at=server.time)
+    server.time += 1
+    look(server.issuer)
+    assert server.answers == []
+    assert server.status.failures == 0
+
+
+def test_no_port_is_wanted_for_a_certificate_that_is_there_or_on_a_day_that_is_spent(server: Server) -> None:
+    server.order(**_ORDER, port_on_request=True)
+    server.issuer.pending_file.write_bytes(_pair().packed)
+    look(server.issuer)
+    assert (server.asked, server.status.state) == ([], State.ISSUED)
+
+    attempts = (server.time - 1,) * due.MOST_ATTEMPTS
+    status.save(server.issuer.status_file, dataclasses.replace(server.status, attempts=attempts))
+    server.ask_by_command(renew_at=server.time)
+    look(server.issuer)
+    assert server.status.state is State.SPENT
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"renew_at": "soon"}', '{"elsewhere": 1}'])
+def test_a_damaged_wish_is_none(server: Server, content: str) -> None:
+    server.answers = [_pair()]
+    look(server.issuer)
+    server.issuer.asked_file.write_text(content)
+    look(server.issuer)
+    assert len(server.asked) == 1

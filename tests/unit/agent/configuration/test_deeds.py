@@ -1,8 +1,11 @@
+import json
 from collections.abc import Sequence
 
 import pytest
 
 from agent.configuration.deeds import perform
+from mailstack import layout
+from mailstack.apply.host import StoredFile
 from mailstack.apply.plan import ORDER
 from mailstack.checking import CommandOutput
 from protos.agent.v1 import commands_pb2 as wire
@@ -63,3 +66,32 @@ def test_what_is_no_queue_id_reaches_no_command(queue_id: str) -> None:
 def test_a_deed_of_the_network_half_is_refused_here() -> None:
     result = perform(wire.Command(read_mail_log=wire.ReadMailLog(lines=1)), FakeHost())
     assert result.outcome == wire.CommandResult.OUTCOME_REFUSED
+
+
+def _asked(host: FakeHost, **asked: bool | float) -> wire.CommandResult.Outcome.ValueType:
+    command = wire.Command(issue_certificate=wire.IssueCertificate(**asked))  # type: ignore[arg-type]
+    return perform(command, host).outcome
+
+
+def test_what_is_asked_of_the_authority_is_written_down_and_added_to() -> None:
+    host = FakeHost()
+    host.files[layout.CERTIFICATE_ORDER] = StoredFile(b"{}", "root", "root", 0o644)
+    now = host.now().timestamp()
+    assert _asked(host, renew=True) == wire.CommandResult.OUTCOME_DONE
+    assert _asked(host, port_open_seconds=240) == wire.CommandResult.OUTCOME_DONE
+    written = host.files[layout.CERTIFICATE_ASKED]
+    assert json.loads(written.content) == {"renew_at": now, "port_at": now, "port_until": now + 240}
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 601.0, float("inf"), float("nan")])
+def test_a_port_is_not_open_for_longer_than_it_is(seconds: float) -> None:
+    host = FakeHost()
+    host.files[layout.CERTIFICATE_ORDER] = StoredFile(b"{}", "root", "root", 0o644)
+    assert _asked(host, port_open_seconds=seconds) == wire.CommandResult.OUTCOME_REFUSED
+    assert layout.CERTIFICATE_ASKED not in host.files
+
+
+def test_without_an_authority_nobody_can_be_asked() -> None:
+    host = FakeHost()
+    assert _asked(host, renew=True) == wire.CommandResult.OUTCOME_REFUSED
+    assert layout.CERTIFICATE_ASKED not in host.files
