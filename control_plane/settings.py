@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     dns_update_primary: str = ""
     dns_update_key_name: str = ""
     dns_update_secret: SecretStr = SecretStr("")
+    #: Whether DNS hosts that tenants name may have addresses that are not public, and PowerDNS's API plain HTTP.
+    dns_private_endpoints: bool = False
+    #: Where Cloudflare's API is; anything but HTTPS only on loopback.
+    cloudflare_api_url: str = "https://api.cloudflare.com/client/v4"
+    #: Further providers of octoDNS that tenants may choose (dns/publishers/operators_list.py); unset for none.
+    dns_octodns_file: Path | None = None
     #: ACME directory (RFC 8555) of the authority that issues servers' certificates; empty: each shows one that it has
     #: signed itself, which other mail servers take (RFC 7435) and mail programs warn of.
     acme_directory: str = ""
@@ -136,7 +142,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _tokens_go_over_tls(self) -> "Settings":
-        for name in ("hetzner_api_url", "hostwinds_api_url"):
+        for name in ("hetzner_api_url", "hostwinds_api_url", "cloudflare_api_url"):
             if not getattr(self, name).startswith(("https://", "http://127.0.0.1:", "http://[::1]:")):
                 raise ValueError(f"{name} must begin with https://")
         return self

@@ -15,6 +15,10 @@ class PublisherUnavailable(Exception):
     """The DNS host did not answer, or refused; nothing is known to be changed."""
 
 
+class PublisherNeedsPerson(Exception):
+    """The DNS host refuses us or does not have the zone, and will until a person changes that."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
     """One RRset before and after."""

@@ -34,7 +34,7 @@ from control_plane.settings import Settings
 from db.session import Database
 
 #: Loggers of libraries that tell each thing they do; what became of it, our own lines say.
-_TALKATIVE = ("procrastinate", "PowerDnsProvider[powerdns]", "Record")
+_TALKATIVE = ("procrastinate", "PowerDnsProvider[powerdns]", "CloudflareProvider[cloudflare]", "Record")
 
 
 class WorkerStopped(Exception):

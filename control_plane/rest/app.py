@@ -20,6 +20,7 @@ from control_plane.rest import (
     ip_pools,
     messages,
     preflight,
+    publishers,
     queue,
     server_commands,
     server_operations,
@@ -54,7 +55,7 @@ def make_app(settings: Settings) -> FastAPI:
         resource.router
         for resource in (
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
-            *(inboxes, dns_records, domains, ip_pools, queue, api_keys),
+            *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
         )
     ]
     for route, permission in permissions_of(resources):

@@ -1,5 +1,5 @@
 from db.models.base import Base
-from db.models.inboxes import DkimKeyRow, DnsRecordRow, Domain, Inbox
+from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
 from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, ServerHealthRow
 from db.models.operators import OperatorAct, PlatformKey
@@ -21,6 +21,7 @@ __all__ = [
     "ApiKeyRow",
     "CertificateAuthority",
     "DkimKeyRow",
+    "DnsPublisher",
     "DnsRecordRow",
     "Domain",
     "HealthCheck",

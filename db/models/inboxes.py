@@ -47,6 +47,22 @@ class DkimKeyRow(Base):
     created_at: Mapped[CreatedAt]
 
 
+class DnsPublisher(Base):
+    """Which DNS host a domain is at; the credentials are sealed."""
+
+    __tablename__ = "dns_publishers"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "domain_id"], ["domains.tenant_id", "domains.id"], ondelete="CASCADE"),
+    )
+
+    domain_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantId]
+    kind: Mapped[str] = mapped_column(String(20))
+    options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    credentials_sealed: Mapped[bytes | None] = mapped_column(deferred=True)
+    updated_at: Mapped[CreatedAt]
+
+
 class Inbox(Base):
     """An address that sends and receives."""
 

@@ -5,7 +5,7 @@ what was found there: if somebody changes one of them in between, nothing is don
 `dns/publish.py` runs it in a thread.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import dns.exception
@@ -14,32 +14,22 @@ import dns.message
 import dns.name
 import dns.query
 import dns.rcode
-import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.tsig
 import dns.update
 
-from control_plane.dns.merge import RRset, RRsetKey, merge
-from control_plane.dns.plan import (
-    Blend,
-    PlannedChange,
-    PlanRefused,
-    PublisherUnavailable,
-    ZonePlan,
-    refuse_foreign_loss,
-)
+from control_plane.dns.merge import RRset, RRsetKey
+from control_plane.dns.plan import Blend, PlanRefused, PublisherUnavailable, ZonePlan
+from control_plane.dns.publishers.own_rrsets import keys_to_ask, plan_of_own, rdatas
 from control_plane.dns.records import DnsRecord
 from control_plane.dns.resolve import value_of
 
 _TIMEOUT_SECONDS = 10.0
-_STRING_OCTETS = 255
 _ABSENT = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
 #: A prerequisite does not hold any more.
 _CHANGED = frozenset({dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN})
 _REFUSED = frozenset({dns.rcode.REFUSED, dns.rcode.NOTAUTH, dns.rcode.NOTZONE, dns.rcode.NOTIMP})
-
-_Changes = Mapping[RRsetKey, tuple[RRset | None, RRset | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +55,8 @@ class Rfc2136Publisher:
         blended: Collection[Blend] = (),
     ) -> ZonePlan:
         """Return what would change; raise `PlanRefused` and `PublisherUnavailable`."""
-        records = (*wanted, *written, *(blend.record for blend in blended))
-        keys = {(r.type, r.name) for r in records} | {("CNAME", r.name) for r in records}
-        found = {key: self._ask(zone, key) for key in sorted(keys)}
-        existing = {key: rrset for key, rrset in found.items() if rrset is not None}
-        merged = merge(existing, wanted, written, blended)
-        touched = {k: (existing.get(k), new) for k, new in merged.rrsets.items() if _values(found[k]) != _values(new)}
-        changes = tuple(PlannedChange(*key, _values(old), _values(new)) for key, (old, new) in touched.items())
-        refuse_foreign_loss(changes, written, merged.replacements)
-        return ZonePlan(zone, changes, merged.conflicts, merged.ours, touched or None, merged.blends)
+        found = {key: self._ask(zone, key) for key in keys_to_ask(wanted, written, blended)}
+        return plan_of_own(zone, found, wanted, written, blended)
 
     def apply(self, plan: ZonePlan) -> None:
         """Make the changes, all or none; raise `PlanRefused` and `PublisherUnavailable`."""
@@ -85,11 +68,11 @@ class Rfc2136Publisher:
             if old is None:
                 update.absent(owner, type_)
             else:
-                update.present(owner, *_rdatas(type_, old))
+                update.present(owner, *rdatas(type_, old))
             if new is None:
                 update.delete(owner, type_)
             else:
-                update.replace(owner, new.ttl, *_rdatas(type_, new))
+                update.replace(owner, new.ttl, *rdatas(type_, new))
         code = self._send(update, plan.zone).rcode()
         if code in _CHANGED:
             raise PublisherUnavailable(f"the zone {plan.zone} was changed meanwhile")
@@ -124,27 +107,3 @@ def _require(code: dns.rcode.Rcode, fine: frozenset[dns.rcode.Rcode], zone: str)
 
 def _owner(zone: str, name: str) -> dns.name.Name:
     return dns.name.from_text(DnsRecord(zone, "", name, "").fqdn)
-
-
-def _values(rrset: RRset | None) -> frozenset[str]:
-    return rrset.values if rrset else frozenset()
-
-
-def _rdatas(type_: str, rrset: RRset) -> list[dns.rdata.Rdata]:
-    return [dns.rdata.from_text("IN", type_, _in_a_zone_file(type_, value)) for value in sorted(rrset.values)]
-
-
-def _in_a_zone_file(type_: str, value: str) -> str:
-    match type_:
-        case "TXT":
-            octets = value.encode()
-            strings = [octets[at : at + _STRING_OCTETS] for at in range(0, len(octets), _STRING_OCTETS)] or [b""]
-            return " ".join(f'"{_escaped(string)}"' for string in strings)
-        case "MX" | "CNAME" | "PTR":
-            return f"{value}."
-        case _:
-            return value
-
-
-def _escaped(string: bytes) -> str:
-    return "".join(chr(o) if 0x20 <= o < 0x7F and o not in b'"\\' else f"\\{o:03d}" for o in string)

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.dns.generate import forget_withdrawn, mark_applied, mark_published, zone_share
 from control_plane.dns.plan import ZonePlan
 from control_plane.dns.publish import publish
+from control_plane.dns.publishers.choice import publisher_for
+from control_plane.dns.publishers.chosen import load_choice
 from control_plane.dns.resolve import ask
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
@@ -52,11 +54,12 @@ async def publish_domain(context: StepContext, domain_id: uuid.UUID, domain: str
             await mark_published(session, domain_id, plan)
         await context.fence()
 
+    environment = context.environment
     async with database.system() as session:
         share = await zone_share(session, domain_id, domain)
-    environment = context.environment
+        choice = await load_choice(session, domain_id, environment.sealer)
     return await publish(
-        environment.publisher,
+        publisher_for(choice, environment.publisher, environment.settings),
         domain,
         share.wanted,
         share.written,
