@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from control_plane.cli.alerts import alert_commands
 from control_plane.cli.bench import bench
 from control_plane.cli.demo import run_demo
 from control_plane.cli.doctor import doctor
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(down)
 app.add_typer(fleet_commands, name="fleet")
+app.add_typer(alert_commands, name="alerts")
 app.command()(doctor)
 app.add_typer(queue_commands, name="queue")
 vps_commands.add_typer(vps_deed_commands)

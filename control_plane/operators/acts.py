@@ -39,6 +39,7 @@ class Act(enum.StrEnum):
     REVOKE_KEY = "operator-key.revoke"
     REAP = "vps.reap"
     RESUME_RUN = "vps.resume"
+    ACKNOWLEDGE = "alert.acknowledge"
 
 
 @dataclass(frozen=True, slots=True)

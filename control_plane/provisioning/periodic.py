@@ -8,9 +8,12 @@ from control_plane.dns.pending import generate_missing, verify_due
 from control_plane.fleet.commands import settle_commands
 from control_plane.inboxes.dkim_rotation import domains_due, request_rotation
 from control_plane.messages.forget_keys import forget_old_keys
+from control_plane.monitoring.alert_rules import read_rules
+from control_plane.monitoring.alerts import advance_alerts
 from control_plane.monitoring.health_check import check_health
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
 from control_plane.pools.reputation import count_reputation
+from control_plane.provisioning.acme_ports import look_after_ports
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.strays import look_after_strays
 
@@ -18,6 +21,7 @@ from control_plane.provisioning.strays import look_after_strays
 DNS_QUEUE = "dns"
 #: Likewise for slow providers.
 STRAYS_QUEUE = "strays"
+PORTS_QUEUE = "ports"
 #: Likewise for slow servers.
 MONITORING_QUEUE = "monitoring"
 
@@ -26,14 +30,20 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     """Add what DNS, DKIM keys, health and the upkeep need.
 
     `monitoring.health`, `dns.generate` and `dns.verify` run every five minutes, `dkim.rotate` every hour. Upkeep looks
-    after strays at the providers, every quarter of a minute, ends overdue commands, every minute, and forgets old
-    idempotency keys and counts reputation, every five.
+    after strays at the providers, every quarter of a minute, opens and shuts ports for certificates and ends overdue
+    commands, every minute, and forgets old idempotency keys and counts reputation, every five.
     """
+    rules = read_rules()
 
     @app.periodic(cron="* * * * * */15")
     @app.task(name="vps.look_after_strays", queue=STRAYS_QUEUE, queueing_lock="vps.look_after_strays")
     async def strays_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await look_after_strays(environment.database, environment.providers)
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name="vps.look_after_ports", queue=PORTS_QUEUE, queueing_lock="vps.look_after_ports")
+    async def ports_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await look_after_ports(environment.database, environment.providers)
 
     @app.periodic(cron="* * * * *")
     @app.task(name="fleet.settle_commands", queue=UPKEEP_QUEUE, queueing_lock="fleet.settle_commands")
@@ -60,7 +70,10 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="monitoring.health", queue=MONITORING_QUEUE, queueing_lock="monitoring.health")
     async def health_checked(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
-        await check_health(environment.database, environment.clock(), environment.settings.clock_tolerance_seconds)
+        now = environment.clock()
+        checked = await check_health(environment.database, now, environment.settings.clock_tolerance_seconds)
+        async with environment.database.system() as session:
+            await advance_alerts(session, rules, checked, now)
 
     @app.periodic(cron="17 * * * *")
     @app.task(name="dkim.rotate", queue=DNS_QUEUE, queueing_lock="dkim.rotate")

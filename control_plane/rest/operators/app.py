@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from control_plane.clock import utc_now
 from control_plane.rest.door import make_door
-from control_plane.rest.operators import acts, dead_letters, fleet, fleet_health, orphans, pauses, queue
+from control_plane.rest.operators import acts, alerts, dead_letters, fleet, fleet_health, orphans, pauses, queue
 from control_plane.rest.operators.access import OperatorParts, scopes_named
 from control_plane.settings import Settings
 from db.session import Database
@@ -27,7 +27,9 @@ def make_operators_app(settings: Settings) -> FastAPI:
         clock=utc_now,
         clock_tolerance_seconds=settings.clock_tolerance_seconds,
     )
-    resources = [resource.router for resource in (queue, pauses, dead_letters, fleet, fleet_health, orphans, acts)]
+    resources = [
+        resource.router for resource in (queue, pauses, dead_letters, fleet, fleet_health, alerts, orphans, acts)
+    ]
     for route, scope in scopes_named(resources):
         route.openapi_extra = {"x-scope": scope.value}
     app = make_door("PenguinMails operators", "/operator/v1", resources, parts.database, max_body=_MAX_BODY)

@@ -32,6 +32,7 @@ SCOPES = {
     "POST /operator/v1/queue/dead/{send_id}:drop": "queue:write",
     "GET /operator/v1/fleet": "fleet:read",
     "GET /operator/v1/fleet/health": "fleet:read",
+    "GET /operator/v1/alerts": "fleet:read",
     "GET /operator/v1/orphans": "fleet:read",
     "GET /operator/v1/acts": "acts:read",
 }

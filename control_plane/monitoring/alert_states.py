@@ -1,0 +1,90 @@
+"""The life of an alert, from one look at a server to the next. Pure.
+
+| state | meaning | becomes |
+| --- | --- | --- |
+| `pending` | not well, not yet for long enough | `open`, or is forgotten when it is well again |
+| `open` | somebody should look | `acknowledged` by a person, `resolved` when it was well for long enough |
+| `acknowledged` | somebody looks | `resolved` likewise |
+| `resolved` | over | nothing; the next is another alert |
+"""
+
+import datetime as dt
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from control_plane.monitoring.alert_rules import Rule
+from control_plane.monitoring.states import Check, Finding
+
+
+class AlertState(enum.StrEnum):
+    """`alerts.state`."""
+
+    PENDING = "pending"
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An alert of one rule about one server that is not over."""
+
+    rule: str
+    severity: str
+    state: AlertState
+    sentence: str
+    since: dt.datetime
+    opened_at: dt.datetime | None = None
+    well_since: dt.datetime | None = None
+    resolved_at: dt.datetime | None = None
+
+
+def advance(
+    rules: Sequence[Rule], findings: Sequence[Finding], standing: Mapping[str, Standing], now: dt.datetime
+) -> dict[str, Standing | None]:
+    """Return what becomes of the alerts of one server, by rule; None for one that is forgotten.
+
+    What is hidden by its cause neither begins nor ends: nobody can tell how it is.
+    """
+    found = {finding.check: finding for finding in findings}
+    bad = {rule.name for rule in rules if _is_bad(rule, found)}
+    hidden = {name for rule in rules if rule.name in bad for name in rule.hides}
+    after: dict[str, Standing | None] = {}
+    for rule in rules:
+        before = standing.get(rule.name)
+        if rule.name in hidden:
+            if before is not None and before.state is AlertState.PENDING:
+                after[rule.name] = None
+        elif rule.name in bad:
+            after[rule.name] = _worse(rule, before, found[rule.check].sentence, now)
+        elif before is not None:
+            after[rule.name] = _better(rule, before, now)
+    known = {rule.name for rule in rules}
+    over = {name: _resolved(each, now) for name, each in standing.items() if name not in known}
+    return after | over
+
+
+def _is_bad(rule: Rule, found: Mapping[Check, Finding]) -> bool:
+    return rule.check in found and found[rule.check].state in rule.states
+
+
+def _worse(rule: Rule, before: Standing | None, sentence: str, now: dt.datetime) -> Standing:
+    alert = before or Standing(rule.name, rule.severity, AlertState.PENDING, sentence, since=now)
+    alert = replace(alert, sentence=sentence, severity=rule.severity, well_since=None)
+    if alert.state is AlertState.PENDING and (now - alert.since).total_seconds() >= rule.for_seconds:
+        return replace(alert, state=AlertState.OPEN, opened_at=now)
+    return alert
+
+
+def _better(rule: Rule, before: Standing, now: dt.datetime) -> Standing | None:
+    if before.state is AlertState.PENDING:
+        return None
+    well_since = before.well_since or now
+    if (now - well_since).total_seconds() >= rule.well_seconds:
+        return _resolved(before, now)
+    return replace(before, well_since=well_since)
+
+
+def _resolved(before: Standing, now: dt.datetime) -> Standing:
+    return replace(before, state=AlertState.RESOLVED, resolved_at=now)

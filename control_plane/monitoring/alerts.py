@@ -1,0 +1,79 @@
+"""Alerts, kept: advanced with each check of the fleet, shown, and acknowledged. Nobody is told by other ways yet."""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import NotFound
+from control_plane.monitoring.alert_rules import Rule
+from control_plane.monitoring.alert_states import AlertState, Standing, advance
+from control_plane.monitoring.health_check import Checked
+from db.ids import uuid7
+from db.models import Alert
+
+_OVER = text(
+    "UPDATE alerts a SET state = 'resolved', resolved_at = :now FROM vps_servers v"
+    " WHERE v.id = a.vps_id AND a.state <> 'resolved' AND NOT (v.status = 'ready' AND v.monitoring_enabled)"
+)
+_NOT_OVER = select(Alert).where(Alert.state != AlertState.RESOLVED.value).with_for_update()
+
+
+async def advance_alerts(
+    session: AsyncSession, rules: Sequence[Rule], checked: Sequence[Checked], now: dt.datetime
+) -> None:
+    """Do what the rules say about what was found; alerts about servers that are not monitored any more are over."""
+    await session.execute(_OVER, {"now": now})
+    rows: dict[tuple[uuid.UUID, str], Alert] = {(row.vps_id, row.rule): row for row in await session.scalars(_NOT_OVER)}
+    standing: dict[uuid.UUID, dict[str, Standing]] = {}
+    for (vps_id, rule), row in rows.items():
+        standing.setdefault(vps_id, {})[rule] = _standing(row)
+    for each in checked:
+        for rule, alert in advance(rules, each.findings, standing.get(each.vps_id, {}), now).items():
+            kept = rows.get((each.vps_id, rule))
+            if alert is None:
+                await session.delete(kept)
+            elif kept is None:
+                session.add(Alert(id=uuid7(), vps_id=each.vps_id, tenant_id=each.tenant_id, **_fields(alert)))
+            else:
+                for name, value in _fields(alert).items():
+                    setattr(kept, name, value)
+
+
+async def list_alerts(session: AsyncSession, *, over: bool = False, limit: int = 100) -> Sequence[Alert]:
+    """Return alerts that were opened, newest first: those that are not over, or all."""
+    wanted = Alert.opened_at.is_not(None)
+    query = select(Alert).where(wanted if over else wanted & (Alert.state != AlertState.RESOLVED.value))
+    return (await session.scalars(query.order_by(Alert.since.desc(), Alert.id).limit(limit))).all()
+
+
+async def acknowledge(session: AsyncSession, alert_id: uuid.UUID, by: str, now: dt.datetime) -> Alert:
+    """Note that somebody looks. Raises `NotFound` for an alert that is not open."""
+    row = await session.scalar(
+        select(Alert).where(Alert.id == alert_id, Alert.state == AlertState.OPEN.value).with_for_update()
+    )
+    if row is None:
+        raise NotFound("there is no such open alert")
+    row.state, row.acknowledged_by, row.acknowledged_at = AlertState.ACKNOWLEDGED.value, by, now
+    await session.flush()
+    return row
+
+
+def _standing(row: Alert) -> Standing:
+    state = AlertState(row.state)
+    return Standing(row.rule, row.severity, state, row.sentence, row.since, row.opened_at, row.well_since)
+
+
+def _fields(alert: Standing) -> dict[str, object]:
+    return {
+        "rule": alert.rule,
+        "severity": alert.severity,
+        "state": alert.state.value,
+        "sentence": alert.sentence,
+        "since": alert.since,
+        "opened_at": alert.opened_at,
+        "well_since": alert.well_since,
+        "resolved_at": alert.resolved_at,
+    }
