@@ -25,6 +25,7 @@ _ROOM_KIB = 6 * 1024
 _LAST_WORDS = 0.3
 #: Seconds for a unit to start; it is tried again when that fails.
 _START_SECONDS = 30
+_MASTER_PID = "/var/spool/postfix/pid/master.pid"
 _QUEUE = "/var/spool/postfix"
 #: What is in Postfix's queue, and what it keeps of it. Others' sockets lie beside these.
 _QUEUE_FOLDERS = ("incoming", "active", "deferred", "hold", "maildrop", "defer", "bounce", "trace", "corrupt")
@@ -157,7 +158,11 @@ async def _kill_root_half(ground: Ground, seconds: float) -> None:
 
 
 async def _postfix_master(ground: Ground) -> str:
-    return (await ground.inside("cat", "/var/spool/postfix/pid/master.pid")).strip()
+    """Return its process id, once it is there: it may just be starting after another blow."""
+    async with asyncio.timeout(_START_SECONDS):
+        while not (pid := (await ground.inside("cat", _MASTER_PID, check=False)).strip()):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return pid
 
 
 async def _kill_postfix(ground: Ground, seconds: float) -> None:
