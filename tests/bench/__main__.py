@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from control_plane.errors import PenguinError
 from control_plane.processes.interruptible import run_interruptible
-from tests.bench import accept, backlog, inject, latency, postfix, queue, relay
+from tests.bench import accept, backlog, inject, latency, postfix, provisioning, queue, relay
 from tests.bench.machine import machine, versions
 from tests.bench.report import Rounds, table
 
@@ -24,6 +24,7 @@ BENCHES: dict[str, Callable[[int], Awaitable[Rounds]]] = {
     "postfix": postfix.measure,
     "relay": relay.measure,
     "latency": latency.measure,
+    "provisioning": provisioning.measure,
 }
 
 
