@@ -5,7 +5,7 @@ notification tells the hub that holds the link, which loads the state anew and s
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -37,7 +37,8 @@ _VERSION = text("SELECT desired_version FROM vps_servers WHERE id = :vps")
 _NOTIFY = text("SELECT pg_notify('desired_state', :vps)")
 # Read before the rows that it stands for: what is committed in between is sent once more, under a newer version.
 _SERVER = text(
-    "SELECT desired_version, hostname, host(ip_address) AS ipv4_address, probe_password_sealed, drift_policy"
+    "SELECT desired_version, hostname, host(ip_address) AS ipv4_address, probe_password_sealed, drift_policy,"
+    " provider"
     " FROM vps_servers WHERE id = :vps"
 )
 _MAILBOXES = text(
@@ -88,10 +89,13 @@ async def load_desired_state(
     sealer: Sealer,
     nameservers: Sequence[str],
     authority: CertificateAuthority | None = None,
+    *,
+    acme_port_providers: Collection[str] = (),
 ) -> DesiredState:
     """Return what the server should be; system role, since it opens sealed keys.
 
-    Its certificate comes from `authority`, or is its own where there is none.
+    Its certificate comes from `authority`, or is its own where there is none; at one of `acme_port_providers` it waits
+    for port 80 before it asks.
     Raises `NotFound`, `Conflict` while the server has no address yet, and `SealBroken`.
     """
     server = (await session.execute(_SERVER, {"vps": vps_id})).mappings().one_or_none()
@@ -109,7 +113,7 @@ async def load_desired_state(
             hostname=server["hostname"],
             ipv4_address=server["ipv4_address"],
             nameservers=nameservers,
-            authority=authority,
+            authority=_authority(authority, waits=server["provider"] in acme_port_providers),
             domains=_domains(keys, sealer),
             mailboxes=[Mailbox(address=address, password_hash=hashed) for address, hashed in mailboxes],
             probe=_probe(vps_id, server, sealer),
@@ -119,6 +123,14 @@ async def load_desired_state(
             ],
         ),
     )
+
+
+def _authority(authority: CertificateAuthority | None, *, waits: bool) -> CertificateAuthority | None:
+    if authority is None or not waits:
+        return authority
+    told = CertificateAuthority(port_on_request=True)
+    told.MergeFrom(authority)
+    return told
 
 
 def _probe(vps_id: uuid.UUID, server: RowMapping, sealer: Sealer) -> ProbeMailbox:

@@ -53,6 +53,8 @@ class Resources:
     report_interval_seconds: float
     #: Who issues servers' certificates, if anybody.
     authority: CertificateAuthority | None = None
+    #: Whose firewalls keep port 80 shut until it is wanted.
+    acme_port_providers: frozenset[str] = frozenset()
     clock: Clock = utc_now
 
 
@@ -195,6 +197,7 @@ class Conversation:
                     self._resources.sealer,
                     self._resources.nameservers,
                     self._resources.authority,
+                    acme_port_providers=self._resources.acme_port_providers,
                 )
             except (Conflict, SealBroken) as unready:
                 # Whoever mends it raises the version, and we are notified. Until then the link serves for the rest.

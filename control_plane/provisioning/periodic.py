@@ -35,15 +35,7 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     """
     rules = read_rules()
 
-    @app.periodic(cron="* * * * * */15")
-    @app.task(name="vps.look_after_strays", queue=STRAYS_QUEUE, queueing_lock="vps.look_after_strays")
-    async def strays_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
-        await look_after_strays(environment.database, environment.providers)
-
-    @app.periodic(cron="* * * * *")
-    @app.task(name="vps.look_after_ports", queue=PORTS_QUEUE, queueing_lock="vps.look_after_ports")
-    async def ports_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
-        await look_after_ports(environment.database, environment.providers)
+    _add_jobs_at_providers(app, environment)
 
     @app.periodic(cron="* * * * *")
     @app.task(name="fleet.settle_commands", queue=UPKEEP_QUEUE, queueing_lock="fleet.settle_commands")
@@ -87,3 +79,15 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     @app.task(name="dns.verify", queue=DNS_QUEUE, queueing_lock="dns.verify")
     async def dns_verify(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await verify_due(environment.database, environment.settings.nameservers, environment.clock())
+
+
+def _add_jobs_at_providers(app: App, environment: Environment) -> None:
+    @app.periodic(cron="* * * * * */15")
+    @app.task(name="vps.look_after_strays", queue=STRAYS_QUEUE, queueing_lock="vps.look_after_strays")
+    async def strays_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await look_after_strays(environment.database, environment.providers)
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name="vps.look_after_ports", queue=PORTS_QUEUE, queueing_lock="vps.look_after_ports")
+    async def ports_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await look_after_ports(environment.database, environment.providers)

@@ -27,6 +27,11 @@ class VpsServer(Base):
         UniqueConstraint("tenant_id", "id"),
         ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
         Index("idx_vps_servers_workspace", "tenant_id", "workspace_id"),
+        Index(
+            "idx_vps_servers_acme_port",
+            "acme_port_open_until",
+            postgresql_where=text("acme_port_open_until IS NOT NULL"),
+        ),
     )
 
     id: Mapped[RowId]
@@ -60,6 +65,7 @@ class VpsServer(Base):
     removal_requested_at: Mapped[dt.datetime | None]
     removal_forced: Mapped[bool] = mapped_column(server_default=text("false"))
     drift_policy: Mapped[str] = mapped_column(Text, server_default=text("'mend'"))
+    acme_port_open_until: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     created_at: Mapped[CreatedAt]
 
 

@@ -45,7 +45,7 @@ async def _server(
     return vps_id
 
 
-@pytest.mark.parametrize("state", [None, "asking", "self_signed"])
+@pytest.mark.parametrize("state", [None, "asking", "self_signed", "waiting_for_port"])
 async def test_it_waits_while_the_authority_is_asked_and_not_for_ever(
     system_database: Database, tenant: SomeTenant, state: str | None
 ) -> None:
