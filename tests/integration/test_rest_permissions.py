@@ -49,12 +49,6 @@ def known(tenant: SomeTenant) -> dict[str, Any]:
     return {"workspace_id": tenant.workspace_id}
 
 
-async def test_nothing_opens_without_a_key(rest_app: FastAPI, known: dict[str, Any]) -> None:
-    async with client_of(rest_app, None) as client:
-        for operation, _ in operations(rest_app):
-            problem(await ask(client, operation, known), 401, "unauthenticated")
-
-
 @pytest.mark.parametrize("missing", Permission)
 async def test_all_other_permissions_together_do_not_stand_for_one(
     rest_app: FastAPI, system_database: Database, tenant: SomeTenant, known: dict[str, Any], missing: Permission
