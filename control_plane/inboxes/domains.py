@@ -53,7 +53,8 @@ def _suffixes() -> PublicSuffixList:
 async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sealer: Sealer) -> uuid.UUID:
     """Return the id of the tenant's domain, making it and its DKIM key when it is new.
 
-    Raises `DomainInUse` when another tenant has it, without saying who, and `PublicSuffix`.
+    Raises `DomainInUse` when another tenant has it, or a domain that it lies under, without saying who, and
+    `PublicSuffix`.
     """
     if is_public_suffix(name):
         raise PublicSuffix(
@@ -61,6 +62,10 @@ async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sea
             "/email_address",
         )
     key = {"tenant_id": scope.tenant_id, "name": name}
+    own: uuid.UUID | None = await session.scalar(_FIND, key)
+    if own is not None:
+        return own
+    await _refuse_under_anothers(session, scope, name)
     domain_id: uuid.UUID | None = await session.scalar(_CLAIM, key)
     if domain_id is not None:
         await _create_dkim_key(session, scope, domain_id, sealer)
@@ -69,6 +74,31 @@ async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sea
     if domain_id is None:
         raise DomainInUse(f"The domain {name} is in use and cannot be added.")
     return domain_id
+
+
+async def _refuse_under_anothers(session: AsyncSession, scope: TenantScope, name: str) -> None:
+    """Raise `DomainInUse` below a domain of another tenant: its zone at our DNS host would be cut in two.
+
+    A tenant sees no rows of others, but their names cannot be inserted: each is tried, and taken back.
+    """
+    for parent in domains_above(name):
+        key = {"tenant_id": scope.tenant_id, "name": parent}
+        if await session.scalar(_FIND, key) is not None:
+            continue
+        attempt = await session.begin_nested()
+        is_free = await session.scalar(_CLAIM, key) is not None
+        await attempt.rollback()
+        if not is_free:
+            raise DomainInUse(
+                f"{name} lies under {parent}, which is in use: names under it can be added only where that is."
+            )
+
+
+def domains_above(name: str) -> list[str]:
+    """Return the names that this one lies under, nearest first, as far as one could be somebody's domain."""
+    labels = name.split(".")
+    above = [".".join(labels[start:]) for start in range(1, len(labels))]
+    return [parent for parent in above if not is_public_suffix(parent)]
 
 
 async def server_of_domain(session: AsyncSession, scope: TenantScope, name: str) -> uuid.UUID | None:

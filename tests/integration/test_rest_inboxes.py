@@ -162,6 +162,38 @@ async def test_the_domain_of_another_tenant_is_taken_without_saying_whose(
     assert len(await rows(system_database, "vps_servers")) == 1
 
 
+async def test_a_name_under_the_domain_of_another_tenant_is_refused_and_leaves_nothing(
+    rest_client: httpx.AsyncClient,
+    other_client: httpx.AsyncClient,
+    system_database: Database,
+    other_tenant: SomeTenant,
+    path: str,
+) -> None:
+    await rest_client.post(path, json=SALES | ORDER)
+    theirs = f"workspaces/{other_tenant.workspace_id}/inboxes"
+    under = {"email_address": "eve@news.mail.pinguin.example"}
+    body = problem(await other_client.post(theirs, json=under | ORDER), 409, "domain-in-use")
+    assert body["detail"].startswith("news.mail.pinguin.example lies under pinguin.example, which is in use")
+    assert [domain.name for domain in await rows(system_database, "domains")] == ["pinguin.example"]
+
+
+async def test_who_has_a_domain_adds_names_under_it_and_keeps_them_whoever_has_what_is_above(
+    rest_client: httpx.AsyncClient,
+    other_client: httpx.AsyncClient,
+    system_database: Database,
+    other_tenant: SomeTenant,
+    path: str,
+) -> None:
+    for address in ("a@mail.pinguin.example", "b@news.mail.pinguin.example"):
+        assert (await rest_client.post(path, json={"email_address": address} | ORDER)).status_code == 201
+    theirs = f"workspaces/{other_tenant.workspace_id}/inboxes"
+    above = await other_client.post(theirs, json={"email_address": "c@pinguin.example"} | ORDER)
+    again = await rest_client.post(path, json={"email_address": "d@mail.pinguin.example"} | ORDER)
+    assert (above.status_code, again.status_code) == (201, 201)
+    names = ["mail.pinguin.example", "news.mail.pinguin.example", "pinguin.example"]
+    assert sorted(domain.name for domain in await rows(system_database, "domains")) == names
+
+
 @pytest.mark.parametrize("domain", ["penguin.example", "mx-1.penguin.example"])
 async def test_the_platforms_own_domain_is_taken(rest_client: httpx.AsyncClient, path: str, domain: str) -> None:
     problem(await rest_client.post(path, json={"email_address": f"a@{domain}"} | ORDER), 409, "domain-in-use")
