@@ -13,6 +13,7 @@ from control_plane.cli.alerts import alert_commands
 from control_plane.cli.bench import bench
 from control_plane.cli.demo import run_demo
 from control_plane.cli.doctor import doctor
+from control_plane.cli.domains import domain_commands
 from control_plane.cli.fleet import fleet_commands
 from control_plane.cli.installation import NoInstallation
 from control_plane.cli.ip_pools import pool_commands
@@ -52,6 +53,7 @@ app.add_typer(vps_commands, name="vps")
 app.add_typer(provider_commands, name="provider")
 app.add_typer(node_commands, name="node")
 app.add_typer(pool_commands, name="pool")
+app.add_typer(domain_commands, name="domain")
 app.add_typer(tenant_commands, name="tenant")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")
