@@ -117,6 +117,9 @@ async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
                 raise EOFError("the connection ended within the handshake") from None
             incoming.write(received)
     tls.write(farewell)
+    # A peer may wait for TLS to be closed from here too before it closes the connection.
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.unwrap()
     writer.write(outgoing.read())
     return tls.getpeercert(binary_form=True)
 

@@ -5,7 +5,8 @@ What a record costs in look-ups is in spf_cost.py.
 
 import ipaddress
 import re
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 VERSION = "v=spf1"
@@ -113,13 +114,22 @@ def with_addresses(theirs: Spf, addresses: Iterable[str]) -> Spf:
 
 
 def without_added(present: Spf, before: Spf, after: Spf) -> Spf:
-    """Return a record without what `after` has more than `before`: what we put in is taken out, the rest stays."""
+    """Return a record without what `after` has more than `before`: what we put in is taken out, the rest stays.
+
+    We put ours in front, so of terms that are the same the first is ours; theirs may stand behind an `all`.
+    """
     ours = _texts(after.terms) - _texts(before.terms)
-    return Spf(tuple(term for term in present.terms if term.text.lower() not in ours))
+    kept: list[Term] = []
+    for term in present.terms:
+        if ours[term.text.lower()] > 0:
+            ours[term.text.lower()] -= 1
+        else:
+            kept.append(term)
+    return Spf(tuple(kept))
 
 
-def _texts(terms: Collection[Term]) -> set[str]:
-    return {term.text.lower() for term in terms}
+def _texts(terms: Iterable[Term]) -> Counter[str]:
+    return Counter(term.text.lower() for term in terms)
 
 
 def _term(word: str) -> Term:
