@@ -29,8 +29,7 @@ from control_plane.hub.link import LinkService
 from control_plane.hub.server import enrolment_server, link_server
 from control_plane.hub.sessions import Sessions
 from control_plane.processes.readiness import say_ready
-from control_plane.providers.base import Capability
-from control_plane.providers.registry import keys_with
+from control_plane.providers.base import ACME_PORT_PROVIDERS
 from control_plane.queuer.access import grant
 from control_plane.queuer.streams import connect
 from control_plane.sealing import Sealer, load_or_create_key
@@ -70,7 +69,7 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
             nameservers=settings.nameservers,
             report_interval_seconds=settings.report_interval_seconds,
             authority=certificate_authority(settings),
-            acme_port_providers=keys_with(Capability.ACME_PORT),
+            acme_port_providers=ACME_PORT_PROVIDERS,
         )
         await _serve_agents(settings, resources, authority, serving, stopped)
     finally:

@@ -69,6 +69,10 @@ class Capability(enum.Enum):
     REPLACE_ADDRESS = "replace_address"
 
 
+#: Keys of the providers that have `Capability.ACME_PORT`, for who cannot load them all to ask; a test holds it to that.
+ACME_PORT_PROVIDERS = frozenset({"hetzner"})
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """The least that a size of the product has; memory and disk in bytes."""

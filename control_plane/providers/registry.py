@@ -42,12 +42,6 @@ def build_providers(settings: Settings, database: Database | None = None) -> Map
     return {provider.key: provider for provider in providers}
 
 
-def keys_with(capability: Capability) -> frozenset[str]:
-    """Return the keys of the providers that have a capability, whether or not this installation has them."""
-    known = (LocalProvider, HetznerProvider, HostwindsProvider, ByoProvider)
-    return frozenset(each.key for each in known if capability in each.capabilities)
-
-
 def pricing_provider(settings: Settings, key: str) -> StatesPrices:
     """Return a provider that states prices; raise `InvalidInput`, naming those there are, for any other."""
     providers = build_providers(settings)

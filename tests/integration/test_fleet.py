@@ -17,8 +17,7 @@ from control_plane.fleet.desired import load_desired_state, raise_desired_versio
 from control_plane.fleet.links import close_link, open_link
 from control_plane.fleet.reports import record_configuration_result, record_report
 from control_plane.fleet.servers import fleet_overview, server_health
-from control_plane.providers.base import Capability
-from control_plane.providers.registry import keys_with
+from control_plane.providers.base import ACME_PORT_PROVIDERS
 from control_plane.sealing import SealBroken, Sealer
 from db.session import Database
 from protos.agent.v1.configuration_pb2 import CertificateAuthority, ConfigurationResult, ProbeMailbox
@@ -94,12 +93,11 @@ async def test_only_where_a_firewall_keeps_port_80_shut_a_server_waits_for_it(
     system_database: Database, vps_id: uuid.UUID
 ) -> None:
     authority = CertificateAuthority(directory_url="https://a.example")
-    assert keys_with(Capability.ACME_PORT) == {"hetzner"}
     for provider, waits in (("hetzner", True), ("local", False)):
         await execute(system_database, "UPDATE vps_servers SET provider = :provider", provider=provider)
         async with system_database.system() as session:
             state = await load_desired_state(
-                session, vps_id, SEALER, (), authority, acme_port_providers=keys_with(Capability.ACME_PORT)
+                session, vps_id, SEALER, (), authority, acme_port_providers=ACME_PORT_PROVIDERS
             )
         assert state.server.authority == CertificateAuthority(directory_url="https://a.example", port_on_request=waits)
 

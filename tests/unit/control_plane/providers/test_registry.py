@@ -3,7 +3,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from control_plane.providers.base import Capability
+from control_plane.providers.base import ACME_PORT_PROVIDERS, Capability
+from control_plane.providers.byo.provider import ByoProvider
+from control_plane.providers.hetzner.provider import HetznerProvider
+from control_plane.providers.hostwinds.provider import HostwindsProvider
+from control_plane.providers.local.provider import LocalProvider
 from control_plane.providers.registry import build_providers
 from control_plane.settings import Settings
 
@@ -44,3 +48,8 @@ def test_hetzner_is_there_when_there_is_a_token_or_another_process_has_it(offer:
 def test_a_token_is_never_sent_without_tls_beyond_this_machine(url: str) -> None:
     with pytest.raises(ValueError, match="hetzner_api_url must begin with https://"):
         Settings(state_dir=Path("/state"), hetzner_api_url=url)
+
+
+def test_the_hub_knows_whose_firewalls_keep_port_80_shut() -> None:
+    known = (LocalProvider, HetznerProvider, HostwindsProvider, ByoProvider)
+    assert {each.key for each in known if Capability.ACME_PORT in each.capabilities} == ACME_PORT_PROVIDERS
