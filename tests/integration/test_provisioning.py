@@ -21,6 +21,7 @@ from sqlalchemy import Row, text
 
 from control_plane.dns.pending import verify_due
 from control_plane.dns.problems import REMEDIES, Problem
+from control_plane.dns.publishers.chosen import Choice, Kind, choose
 from control_plane.dns.publishers.powerdns import PowerDnsPublisher
 from control_plane.dns.records import DnsRecord
 from control_plane.dns.resolve import values_of
@@ -184,6 +185,13 @@ class World:
         await self.start("inbox.setup", inbox_row.id)
         inbox_id: uuid.UUID = inbox_row.id
         return inbox_id
+
+    async def choose(self, choice: Choice) -> None:
+        async with self.database.system() as session:
+            domain_id = (
+                await session.execute(text("SELECT id FROM domains WHERE name = :name"), {"name": DOMAIN})
+            ).scalar_one()
+            await choose(session, self.tenant.id, domain_id, choice, SEALER)
 
     async def remove_inbox(self, inbox_id: uuid.UUID) -> None:
         await self.execute("UPDATE inboxes SET status = 'deleting' WHERE id = :id", id=inbox_id)
@@ -548,6 +556,40 @@ async def test_one_repair_brings_a_drifted_zone_back(world: World) -> None:
     assert run.state == "done"
     assert world.powerdns.zone(DOMAIN) == good | {("TXT", DOMAIN): {"v=spf1 ip4:192.0.2.1 mx -all", "site=1"}}
     assert tuple(await world.inbox(inbox_id)) == ("ready", None)
+
+
+async def test_a_zone_that_is_written_by_hand_is_left_to_that_hand(world: World) -> None:
+    inbox_id = await world.ready_inbox()
+    await asyncio.to_thread(_replace_txt, world.powerdns, ['"v=spf1 mx -all"'])
+    drifted = world.powerdns.zone(DOMAIN)
+    await world.choose(Choice(Kind.MANUAL))
+
+    await world.start("inbox.repair_dns", inbox_id)
+    await world.work()
+
+    assert world.powerdns.zone(DOMAIN) == drifted
+    (record,) = await world.rows("SELECT problem FROM dns_records WHERE verification_status = 'drifted'")
+    assert record.problem == "spf_without_our_servers"
+
+
+async def test_a_dns_host_that_may_not_be_used_waits_for_a_person_and_goes_on_with_another(world: World) -> None:
+    inbox_id = await world.ready_inbox()
+    good = world.powerdns.zone(DOMAIN)
+    await asyncio.to_thread(_replace_txt, world.powerdns, ['"v=spf1 ip4:192.0.2.1 mx -all"'])
+    drifted = world.powerdns.zone(DOMAIN)
+    await world.choose(Choice(Kind.POWERDNS, {"url": world.powerdns.url}, {"api_key": world.powerdns.key}))
+    await world.remove_inbox(inbox_id)
+    await world.work()
+
+    (run,) = await world.rows("SELECT state, error, remedy FROM pipeline_runs WHERE kind = 'inbox.remove'")
+    assert (run.state, world.powerdns.zone(DOMAIN)) == ("needs_person", drifted)
+    assert "not public" in run.error
+    assert "another publisher" in run.remedy
+    await world.choose(Choice())
+    await world.execute("UPDATE pipeline_runs SET state = 'waiting' WHERE state = 'needs_person'")
+    await world.work()
+    assert ("MX", DOMAIN) not in world.powerdns.zone(DOMAIN)
+    assert ("MX", DOMAIN) in good
 
 
 async def test_a_zone_that_ignores_updates_is_named(world: World) -> None:
