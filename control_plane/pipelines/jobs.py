@@ -8,6 +8,8 @@ import logging
 import uuid
 
 from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import UniqueViolation
+from procrastinate.jobs import Job, Status
 
 from control_plane.pipelines.dispatch import PIPELINES_QUEUE
 from control_plane.pipelines.worker import Worker
@@ -35,9 +37,17 @@ def make_app(system_url: str) -> App:
     async def retry_stalled(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
             _log.warning("taking over job %s, whose worker is gone", job.call_string)
-            await app.job_manager.retry_job(job)
+            await _take_over(app, job)
 
     return app
+
+
+async def _take_over(app: App, job: Job) -> None:
+    """Have the job done by another worker; one whose twin waits already is dropped, for its lock holds that up."""
+    try:
+        await app.job_manager.retry_job(job)
+    except UniqueViolation:
+        await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
 
 
 def add_pipelines(app: App, worker: Worker) -> None:
