@@ -1,7 +1,7 @@
 """penguin-certificates: gets the mail server's certificate from an authority, and renews it. One run is one look.
 
-systemd runs it when one of the two files changes (penguin-certificates.path) and every few minutes (-.timer); most runs
-find nothing due and end. `--now` asks at once, whatever is served and however often it failed.
+systemd runs it when the order changes (penguin-certificates.path), a command asks, and every few minutes (-.timer);
+most runs find nothing due and end. `--now` asks at once, whatever is served and however often it failed.
 
     order      /etc/penguin/tls/order.json, written with the configuration: which name, which authority
     asked      /etc/penguin/tls/asked.json, written by a command: ask whatever is served; port 80 has been opened

@@ -67,7 +67,10 @@ def _delete(command: Command, host: Host) -> str:
 
 
 def _issue_certificate(command: Command, host: Host) -> str:
-    """Write down that it is asked for; systemd runs penguin-certificates (agent/acme/asked.py) for that."""
+    """Write down that it is asked for (agent/acme/asked.py), and have penguin-certificates look.
+
+    A second path in its path unit may have systemd miss a change of the first.
+    """
     asked, now = command.issue_certificate, host.now().timestamp()
     if not 0 <= asked.port_open_seconds <= _LONGEST_PORT_OPENING:
         raise _Refused(f"port 80 is open for 0 to {_LONGEST_PORT_OPENING:.0f} s")
@@ -80,6 +83,7 @@ def _issue_certificate(command: Command, host: Host) -> str:
     if asked.port_open_seconds:
         written |= {"port_at": now, "port_until": now + asked.port_open_seconds}
     host.write(layout.CERTIFICATE_ASKED, StoredFile(json.dumps(written).encode(), "root", "root", 0o644))
+    _must_run(host, ["systemctl", "start", "--no-block", "penguin-certificates.service"])
     return "the certificate authority is asked"
 
 

@@ -125,6 +125,19 @@ def place_order(spine: Spine, party: Party, order: Mapping[str, str]) -> None:
     spine.inside(party, "python3", "-c", f"{write}'{ORDER}')", json.dumps(order))
 
 
+async def renewed_on_demand(spine: Spine, party: Party) -> None:
+    """Have the API ask for another certificate, and wait until the server says that it shows it."""
+    path = f"/vps/{party.server['id']}"
+    attempt = read_json(spine, party, STATUS)["last_attempt"]
+    assert (await call(party.client, "POST", f"{path}/certificate:renew"))["state"] == "done"
+    async with asyncio.timeout(30):
+        while True:
+            status = read_json(spine, party, STATUS)
+            if status["last_attempt"] > attempt and status["state"] == "issued":
+                return
+            await asyncio.sleep(0.2)
+
+
 async def until_state(spine: Spine, party: Party, state: str, seconds: float = 30.0) -> dict[str, Any]:
     """Return what the API says of the server's certificate once it is in that state."""
     async with asyncio.timeout(seconds):

@@ -79,6 +79,7 @@ def test_what_is_asked_of_the_authority_is_written_down_and_added_to() -> None:
     now = host.now().timestamp()
     assert _asked(host, renew=True) == wire.CommandResult.OUTCOME_DONE
     assert _asked(host, port_open_seconds=240) == wire.CommandResult.OUTCOME_DONE
+    assert host.commands == ["start --no-block penguin-certificates.service"] * 2
     written = host.files[layout.CERTIFICATE_ASKED]
     assert json.loads(written.content) == {"renew_at": now, "port_at": now, "port_until": now + 240}
 
