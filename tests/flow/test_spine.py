@@ -196,7 +196,7 @@ async def test_12_a_renewal_loses_no_mail_and_no_connection(spine: Spine) -> Non
     # What Postfix was handing to Dovecot while that reloaded waits in its queue, and is not lost.
     def all_arrived() -> bool:
         spine.inside(spine.receiver, "postqueue", "-f")
-        return mailbox_count(spine, spine.receiver) == stream["accepted"]
+        return bool(mailbox_count(spine, spine.receiver) == stream["accepted"])
 
     await until(all_arrived)
     assert "0.0.0.0:80" not in spine.inside(spine.receiver, "ss", "-Hltn")
