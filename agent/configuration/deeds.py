@@ -96,7 +96,7 @@ def _issue_certificate(command: Command, host: Host) -> str:
 def _copy_mailbox(command: Command, host: Host) -> str:
     """Pull over IMAP; doveadm-sync(1) finds out by itself what is here already.
 
-    The host ends it after a minute, and then it goes on the next time: what was brought over is kept.
+    The host ends a command after a minute; whoever asked asks again then.
     """
     address = _address(command.copy_mailbox.address)
     configuration = copy_configuration(address)
