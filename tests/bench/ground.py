@@ -25,7 +25,7 @@ from control_plane.processes.places import HOME, state_dir
 from control_plane.providers.local.image import image_root
 from control_plane.providers.local.machine import machine_shell
 from control_plane.providers.local.nameserver import nameserver_api_key
-from control_plane.providers.local.network import GATEWAY, NAMESERVER
+from control_plane.providers.local.network import NAMESERVER
 from control_plane.providers.local.recipes import BOOKWORM
 from control_plane.providers.local.record import servers_dir
 from control_plane.providers.local.world import World
@@ -34,6 +34,7 @@ from tests.flow.spine import Party, SaysNothing, make_party
 INSTANCE = "bench"
 SENDER = "sales@acme.example"
 RECIPIENT = "b@sink.example"
+_SINK = "10.77.0.25"
 INJECTION_PORT = 10025
 SESSIONS = 10
 _LOOK = 0.01
@@ -162,12 +163,13 @@ async def running_ground() -> AsyncIterator[Ground]:
 
 @contextmanager
 def _sink(enter: Sequence[str], api_key: str) -> Iterator[None]:
-    """Take mail for sink.example on the world's own address while open."""
-    zone = [*enter, "python3", "-c", _ZONE, api_key, str(NAMESERVER), str(GATEWAY)]
+    """Take mail for sink.example while open, on an address of its own: port 25 of the world's is taken."""
+    subprocess.run([*enter, "ip", "address", "replace", f"{_SINK}/32", "dev", "lo"], check=True)
+    zone = [*enter, "python3", "-c", _ZONE, api_key, str(NAMESERVER), _SINK]
     subprocess.run(zone, check=True, timeout=30)
     root = image_root(BOOKWORM, HOME / "images")
     sink = ["setpriv", "--pdeathsig", "KILL", "chroot", str(root)]
-    command = [*enter, *sink, "/usr/sbin/smtp-sink", "-u", "postfix", f"{GATEWAY}:25", "500"]
+    command = [*enter, *sink, "/usr/sbin/smtp-sink", "-u", "postfix", f"{_SINK}:25", "500"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
             yield
