@@ -114,9 +114,6 @@ class Settings(BaseSettings):
     stream_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     #: Seconds for which a server's removal waits by itself for its queue to be empty; then a person decides.
     drain_seconds: int = Field(default=6 * 3600, ge=0)
-    #: Seconds for which the old server of an inbox that moved passes mail on, once DNS names the new one: the records'
-    #: TTL (dns/records.py), and an hour for those who look at it less often.
-    move_forward_seconds: int = Field(default=2 * 3600, ge=0)
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
 

@@ -14,7 +14,6 @@ from mailstack.syntax import (
     InvalidSpec,
     require_address,
     require_certificates,
-    require_copy_password,
     require_directory_url,
     require_domain,
     require_ipv4,
@@ -104,55 +103,6 @@ class SendingAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class MailForward:
-    """An address whose mailbox moves, or has: what comes for it goes on to `host`, over TLS; None keeps it waiting."""
-
-    address: str
-    host: str | None
-
-    def __post_init__(self) -> None:
-        require_address(self.address)
-        if self.host is not None:
-            require_domain(self.host)
-
-
-@dataclass(frozen=True, slots=True)
-class CopyDoor:
-    """A log-in of its own by which another server, and only that one, reads a mailbox that moves to it."""
-
-    login: str
-    password_hash: str = field(repr=False)
-    address: str
-    client_ipv4_address: str
-
-    def __post_init__(self) -> None:
-        require_address(self.login)
-        require_password_hash(self.password_hash)
-        require_address(self.address)
-        require_ipv4(self.client_ipv4_address)
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxCopy:
-    """A mailbox that moves here, and how it is read where it comes from.
-
-    `verify_certificate`: that server's certificate is of an authority that operating systems trust.
-    """
-
-    address: str
-    source_host: str
-    login: str
-    password: str = field(repr=False)
-    verify_certificate: bool
-
-    def __post_init__(self) -> None:
-        require_address(self.address)
-        require_domain(self.source_host)
-        require_address(self.login)
-        require_copy_password(self.password)
-
-
-@dataclass(frozen=True, slots=True)
 class ProbeMailbox:
     """The mailbox that verification sends to and reads from."""
 
@@ -199,9 +149,6 @@ class MailServerSpec:
     probe: ProbeMailbox
     sending_addresses: tuple[SendingAddress, ...] = ()
     authority: CertificateAuthority | None = None
-    forwards: tuple[MailForward, ...] = ()
-    copy_doors: tuple[CopyDoor, ...] = ()
-    copies: tuple[MailboxCopy, ...] = ()
 
     def __post_init__(self) -> None:
         require_domain(self.hostname)
@@ -212,15 +159,12 @@ class MailServerSpec:
             require_ipv4(nameserver)
         _require_unique("domain", (domain.name for domain in self.domains))
         addresses = [mailbox.address for mailbox in self.mailboxes] + [alias.address for alias in self.aliases]
-        addresses += [forward.address for forward in self.forwards]
         addresses.append(self.probe.address)
         _require_unique("address", addresses)
         for address in addresses:
             if address.rpartition("@")[2] not in self.receiving_domains:
                 raise InvalidSpec(f"{address} is in none of the server's domains")
         self._check_sending_addresses()
-        _require_unique("log-in", (*addresses, *(door.login for door in self.copy_doors)))
-        _require_unique("mailbox that is copied", (copy.address for copy in self.copies))
 
     def _check_sending_addresses(self) -> None:
         if len(self.sending_addresses) > MAX_SENDING_ADDRESSES:

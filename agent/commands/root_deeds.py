@@ -18,9 +18,6 @@ ROOT_DEEDS = (
     "release_queued",
     "delete_queued",
     "issue_certificate",
-    "copy_mailbox",
-    "delete_mailbox",
-    "end_sessions",
 )
 #: Seconds for the root half, which may be applying a configuration first.
 _ANSWER_SECONDS = 300.0

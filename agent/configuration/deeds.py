@@ -1,7 +1,6 @@
 """What root does to the mail server when it is asked to: a closed list, arguments checked here once more.
 
-SECURITY: runs as root. A queue id or an address reaches a command line or a path only when it is one; nothing else is
-taken from a command. Mail is deleted only of an address that the applied configuration gives no mailbox.
+SECURITY: runs as root. A queue id reaches a command line only when it is one; nothing else is taken from a command.
 """
 
 import json
@@ -12,17 +11,12 @@ from mailstack import layout
 from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import ORDER
 from mailstack.checking import CommandOutput
-from mailstack.dovecot.render import USERS, copy_configuration
-from mailstack.syntax import InvalidSpec, require_address
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 
 #: Postfix's short and long queue ids (postconf(5), enable_long_queue_ids).
 _QUEUE_ID = re.compile(r"[0-9A-Za-z]{6,32}", re.ASCII)
 #: Seconds.
 _LONGEST_PORT_OPENING = 600.0
-
-#: doveadm-kick(1): no such user is connected.
-_NOBODY_TO_KICK = 68
 
 
 class _Refused(Exception):
@@ -93,34 +87,6 @@ def _issue_certificate(command: Command, host: Host) -> str:
     return "the certificate authority is asked"
 
 
-def _copy_mailbox(command: Command, host: Host) -> str:
-    """Pull over IMAP; doveadm-sync(1) finds out by itself what is here already.
-
-    The host ends a command after a minute; whoever asked asks again then.
-    """
-    address = _address(command.copy_mailbox.address)
-    configuration = copy_configuration(address)
-    if not host.exists(configuration):
-        raise _Refused(f"the mailbox {address} is not one that moves here")
-    _must_run(host, ["doveadm", "-c", configuration, "backup", "-R", "-u", address, "imapc:"])
-    return f"copied the mailbox {address}"
-
-
-def _delete_mailbox(command: Command, host: Host) -> str:
-    address = _address_without_mailbox(command.delete_mailbox.address, host)
-    local_part, _, domain = address.rpartition("@")
-    host.remove_directory(f"{layout.MAIL_ROOT}/{domain}/{local_part}")
-    return f"deleted the mail of {address}"
-
-
-def _end_sessions(command: Command, host: Host) -> str:
-    address = _address_without_mailbox(command.end_sessions.address, host)
-    output = host.run(["doveadm", "kick", address])
-    if output.exit_code not in {0, _NOBODY_TO_KICK}:
-        raise CommandFailed(["doveadm", "kick"], output)
-    return f"nobody is logged in to {address}"
-
-
 DEEDS: Mapping[str, Callable[[Command, Host], str]] = {
     "restart_mail_server": _restart,
     "reload_mail_server": _reload,
@@ -129,25 +95,7 @@ DEEDS: Mapping[str, Callable[[Command, Host], str]] = {
     "release_queued": _release,
     "delete_queued": _delete,
     "issue_certificate": _issue_certificate,
-    "copy_mailbox": _copy_mailbox,
-    "delete_mailbox": _delete_mailbox,
-    "end_sessions": _end_sessions,
 }
-
-
-def _address_without_mailbox(address: str, host: Host) -> str:
-    users = host.read(USERS)
-    if users is None or any(line.startswith(f"{address}:") for line in users.content.decode().splitlines()):
-        raise _Refused(f"{address} has a mailbox here")
-    return _address(address)
-
-
-def _address(address: str) -> str:
-    try:
-        require_address(address)
-    except InvalidSpec as error:
-        raise _Refused(str(error)) from None
-    return address
 
 
 def _postsuper(host: Host, option: str, queue_id: str) -> str:

@@ -40,7 +40,6 @@ class Act(enum.StrEnum):
     REAP = "vps.reap"
     RESUME_RUN = "vps.resume"
     ACKNOWLEDGE = "alert.acknowledge"
-    MOVE_INBOX = "inbox.move"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,4 @@
 from db.models.base import Base
-from db.models.inbox_moves import InboxMove
 from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
 from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, ServerHealthRow
@@ -32,7 +31,6 @@ __all__ = [
     "IdempotencyKey",
     "Inbox",
     "InboxDailySends",
-    "InboxMove",
     "InboxSender",
     "IpPool",
     "IpPoolAddress",

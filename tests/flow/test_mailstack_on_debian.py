@@ -22,15 +22,13 @@ from mailstack.certificates import self_signed
 from mailstack.certificates.render import render_pair
 from mailstack.checking import CommandOutput
 from mailstack.dovecot import check as dovecot
-from mailstack.dovecot.render import copy_configuration
-from mailstack.dovecot.render import render as render_dovecot
 from mailstack.opendkim import check as opendkim
 from mailstack.opendmarc import check as opendmarc
 from mailstack.postfix import check as postfix
 from mailstack.postfix.render import render as render_postfix
 from mailstack.rendered_file import RenderedFile
 from tests.golden.render import rendered
-from tests.golden.spec import MOVING, PLATFORMS, POOLED, SPEC
+from tests.golden.spec import PLATFORMS, POOLED, SPEC
 
 _IMAGES = {"debian-12": BOOKWORM, "debian-13": TRIXIE}
 _LONG_AGO = 1_000_000_000
@@ -160,19 +158,6 @@ def test_real_postfix_takes_the_transports_of_further_addresses_and_binds_sender
     options = root.run("postconf", "-P", "out-192-0-2-21/unix/*").stdout
     assert "out-192-0-2-21/unix/smtp_bind_address = 192.0.2.21\n" in options
     assert "out-192-0-2-21/unix/smtp_helo_name = mx1-a1.fleet.example\n" in options
-
-
-def test_real_daemons_take_the_files_of_mailboxes_that_move(root: Root, platform: str) -> None:
-    for file in (*render_postfix(MOVING, PLATFORMS[platform]), *render_dovecot(MOVING, PLATFORMS[platform])):
-        root.install(file)
-
-    assert [_complaints(root, service) for service in (postfix, dovecot)] == [[], []]
-    routes = root.run("postconf", "-h", "transport_maps").stdout.strip()
-    assert root.run("postmap", "-q", "old@gone.example", routes).stdout == "smtp:[mx2.fleet.example]\n"
-    policies = root.run("postconf", "-h", "smtp_tls_policy_maps").stdout.strip()
-    assert root.run("postmap", "-q", "[mx2.fleet.example]", policies).stdout == "encrypt\n"
-    copying = root.run("doveconf", "-c", copy_configuration("jane.doe@shop.example"), "-n")
-    assert (copying.exit_code, "mx2.fleet.example" in copying.stdout) == (0, True), copying.last_words
 
 
 def test_mail_flows_through_the_daemons_from_submission_to_mailbox(root: Root) -> None:

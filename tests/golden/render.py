@@ -15,7 +15,7 @@ from mailstack.opendmarc.render import render as render_opendmarc
 from mailstack.postfix.render import render as render_postfix
 from mailstack.rendered_file import RenderedFile
 from mailstack.spec import MailServerSpec
-from tests.golden.spec import MOVING, PLATFORMS, POOLED, SPEC
+from tests.golden.spec import PLATFORMS, POOLED, SPEC
 
 FOLDER = Path(__file__).parent
 
@@ -30,12 +30,11 @@ def rendered(platform: str, spec: MailServerSpec = SPEC) -> tuple[RenderedFile, 
 
 
 def kept_renderings() -> dict[str, tuple[RenderedFile, ...]]:
-    """Return what is kept, by folder: of servers with further addresses or mailboxes that move, what differs."""
+    """Return what is kept, by folder: of a server with further addresses, the files that differ for it."""
     kept = {platform: rendered(platform) for platform in PLATFORMS}
-    others = {f"{platform}-pools": rendered(platform, POOLED) for platform in PLATFORMS}
-    others |= {f"{platform}-moves": rendered(platform, MOVING) for platform in PLATFORMS}
+    pooled = {f"{platform}-pools": rendered(platform, POOLED) for platform in PLATFORMS}
     plain = {file for files in kept.values() for file in files}
-    return kept | {folder: tuple(file for file in files if file not in plain) for folder, files in others.items()}
+    return kept | {folder: tuple(file for file in files if file not in plain) for folder, files in pooled.items()}
 
 
 def main() -> None:
