@@ -257,13 +257,13 @@ def _lease(taken: Taken, at: TakenAt) -> tuple[bytes, int, int, str, int]:
 def _keep_envelopes(connection: sqlite3.Connection, envelopes: Sequence[tuple[int, Envelope]]) -> None:
     for piece in pieces(envelopes):
         values = [value for row_id, envelope in piece for value in (row_id, envelope.SerializeToString())]
-        statement = f"INSERT OR REPLACE INTO envelopes (id, envelope) VALUES {row_marks(len(piece), 2)}"  # noqa: S608
+        statement = f"INSERT OR REPLACE INTO envelopes (id, envelope) VALUES {row_marks(len(piece), 2)}"  # noqa: S608 - "?"s
         connection.execute(statement, values)
 
 
 def _drop_envelopes(connection: sqlite3.Connection, row_ids: Sequence[int]) -> None:
     for piece in pieces(row_ids):
-        connection.execute(f"DELETE FROM envelopes WHERE id IN {row_marks(len(piece), 1)}", piece)  # noqa: S608
+        connection.execute(f"DELETE FROM envelopes WHERE id IN {row_marks(len(piece), 1)}", piece)  # noqa: S608 - "?"s
 
 
 def _tell_again(connection: sqlite3.Connection, row: SendRow, lease_token: bytes) -> None:
