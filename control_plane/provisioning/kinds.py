@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.pipelines.step import Cause, Pipeline, Resolution, Run, Step
 from control_plane.provisioning.draining import HOLD_KIND
 from control_plane.provisioning.environment import Environment, StepContext
+from control_plane.provisioning.hosts import host_of_server
 from control_plane.provisioning.power import PowerAction
 from control_plane.provisioning.sending_kinds import sending_pipelines
 from control_plane.provisioning.states import (
@@ -32,7 +33,7 @@ from control_plane.provisioning.steps.hold_back import HoldBack
 from control_plane.provisioning.steps.mark_server import MarkServer
 from control_plane.provisioning.steps.preflight import InspectServer, Preflight
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
-from control_plane.provisioning.steps.publish_server_dns import PublishServerDns, WithdrawServerDns
+from control_plane.provisioning.steps.publish_host_dns import PublishHostDns, WithdrawHostDns
 from control_plane.provisioning.steps.revoke_agent import RevokeAgent
 from control_plane.provisioning.steps.rotate_dkim import (
     AwaitQueueLife,
@@ -54,7 +55,7 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         CreateServer(),
         StartJoining(),
         AwaitAgent(),
-        PublishServerDns(),
+        PublishHostDns(host_of_server),
         Preflight(),
         ApplyConfiguration(raised_by="create_server"),
         VerifyMailFlow(),
@@ -68,7 +69,7 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         MarkServer(ServerStatus.DELETING),
         RevokeAgent(),
         DeleteServer(),
-        WithdrawServerDns(),
+        WithdrawHostDns(host_of_server),
         MarkServer(ServerStatus.DELETED),
     ),
     HOLD_KIND: (HoldBack(),),

@@ -10,24 +10,24 @@ from control_plane.pools.addresses import ADD_RUN, RETIRE_RUN
 from control_plane.pools.senders import BIND_RUN
 from control_plane.pools.states import AddressState, move_address, note_address
 from control_plane.provisioning.environment import Environment, StepContext
+from control_plane.provisioning.hosts import host_of_address
 from control_plane.provisioning.steps.apply_configuration import ApplyConfiguration
 from control_plane.provisioning.steps.bind_sender import BindSender, OfInbox
 from control_plane.provisioning.steps.drain_address import AddressReleased, AwaitDrained, LetAddressGo, UnbindSenders
 from control_plane.provisioning.steps.generate_records import GenerateRecords
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
+from control_plane.provisioning.steps.publish_host_dns import PublishHostDns, WithdrawHostDns
 from control_plane.provisioning.steps.server_addresses import (
     AddAddress,
     AddressReady,
     ConfigureAddress,
     GiveAddressBack,
-    PublishAddressDns,
-    WithdrawAddressDns,
 )
 
 _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
     ADD_RUN: (
         AddAddress(),
-        PublishAddressDns(),
+        PublishHostDns(host_of_address),
         ConfigureAddress(),
         ApplyConfiguration(raised_by="configure_address"),
         AddressReady(),
@@ -39,7 +39,7 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         LetAddressGo(),
         ApplyConfiguration(raised_by="let_go", name="apply_release"),
         GiveAddressBack(),
-        WithdrawAddressDns(),
+        WithdrawHostDns(host_of_address),
         AddressReleased(),
     ),
     # First SPF with the new address, then the binding, then SPF without the old one.

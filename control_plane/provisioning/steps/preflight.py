@@ -23,10 +23,11 @@ from control_plane.preflight.port_25_request import port_25_request
 from control_plane.preflight.results import failed_for, refuse_address, refused_for
 from control_plane.providers.base import Capability, Provider, ProviderError, ReplacesAddress
 from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.hosts import host_of_server
 from control_plane.provisioning.refusals import no_provider, outcome_of
 from control_plane.provisioning.servers import Server, load_server, provider_of
 from control_plane.provisioning.states import ServerStatus
-from control_plane.provisioning.steps.publish_server_dns import PublishServerDns
+from control_plane.provisioning.steps.publish_host_dns import PublishHostDns
 from control_plane.provisioning.steps.replace_address import replace_address
 
 _LOOK_SECONDS = 10.0
@@ -58,7 +59,7 @@ class Preflight(NothingToUndo):
         if server.ipv4_address in refused:
             return await replace_address(context, server, provider)
         # Whoever put the address into its place may have got no further.
-        if refused and not isinstance(published := await PublishServerDns().run(context), Done):
+        if refused and not isinstance(published := await PublishHostDns(host_of_server).run(context), Done):
             return published
         try:
             findings = await inspect(context, server, provider)

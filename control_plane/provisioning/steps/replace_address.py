@@ -10,10 +10,11 @@ from control_plane.pipelines.step import Done, Outcome, Wait
 from control_plane.preflight.results import refused_addresses
 from control_plane.providers.base import Provider, ProviderError, ReplacesAddress
 from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.hosts import host_of_server
 from control_plane.provisioning.refusals import no_provider, outcome_of
 from control_plane.provisioning.servers import Server
 from control_plane.provisioning.steps.apply_configuration import request_configuration
-from control_plane.provisioning.steps.publish_server_dns import WithdrawServerDns
+from control_plane.provisioning.steps.publish_host_dns import WithdrawHostDns
 
 _READDRESS = text(
     "UPDATE vps_servers SET ip_address = CAST(:new AS inet) WHERE id = :id AND ip_address = CAST(:old AS inet)"
@@ -25,7 +26,7 @@ async def replace_address(context: StepContext, server: Server, provider: Provid
     """Get as far as can be got now; never done, for the new address has yet to be looked at."""
     if not isinstance(provider, ReplacesAddress):
         return no_provider(server.provider)
-    withdrawn = await WithdrawServerDns().run(context)
+    withdrawn = await WithdrawHostDns(host_of_server).run(context)
     if not isinstance(withdrawn, Done):
         return withdrawn
     async with context.environment.database.system() as session:

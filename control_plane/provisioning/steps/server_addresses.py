@@ -1,20 +1,17 @@
-"""A further address of a server: got at the provider, named in DNS both ways, configured; and all of it taken back."""
+"""A further address of a server: got at the provider and configured; and all of it taken back."""
 
 from datetime import timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.dns.plan import ZonePlan
-from control_plane.dns.publish import publish
-from control_plane.dns.records import DnsRecord, records_for_server
 from control_plane.pipelines.step import Cause, Done, Failed, NothingToUndo, Outcome, Result
 from control_plane.pools.senders import inboxes_at, start_bindings
 from control_plane.pools.states import AddressState, move_address
 from control_plane.providers.base import AddsAddresses, Capability, ProviderError
-from control_plane.provisioning.addresses import Address, load_address
+from control_plane.provisioning.addresses import load_address
 from control_plane.provisioning.environment import StepContext
-from control_plane.provisioning.refusals import WORLD_ERRORS, no_provider, outcome_of
+from control_plane.provisioning.refusals import no_provider, outcome_of
 from control_plane.provisioning.steps.apply_configuration import request_configuration
 
 _KEEP = text("UPDATE server_addresses SET address = CAST(:address AS inet) WHERE id = :id")
@@ -77,71 +74,6 @@ async def _give_back(context: StepContext) -> Outcome:
     except ProviderError as error:
         return outcome_of(error, "the provider refused to take the address back")
     return Done()
-
-
-class PublishAddressDns:
-    """A and SPF of the name that the address says in HELO, and its PTR (Google 4.7.23 / 5.7.25)."""
-
-    name = "publish_dns"
-    patience = timedelta(minutes=30)
-
-    async def run(self, context: StepContext) -> Outcome:
-        """Publish both directions."""
-        address = await load_address(context)
-        provider = context.environment.providers.get(address.provider)
-        if provider is None:
-            return no_provider(address.provider)
-        if address.address is None:
-            return Failed("the provider gave no address")
-        try:
-            await context.fence()
-            await provider.set_reverse_dns(address.server_name, address.address, address.hostname)
-            plan = await _publish_zone(context, address, wanted=_records(address))
-        except WORLD_ERRORS as error:
-            return outcome_of(error, "DNS was not published")
-        if plan.conflicts:
-            return Failed(f"DNS was not published: {plan.conflicts[0]}")
-        return Done({"changes": [str(change) for change in plan.changes]})
-
-    async def undo(self, context: StepContext) -> Outcome:
-        """Withdraw what is ours in the platform's zone; the PTR goes with the address."""
-        return await _withdraw(context)
-
-
-class WithdrawAddressDns(NothingToUndo):
-    """Take away what `PublishAddressDns` wrote in the platform's zone; the PTR went with the address."""
-
-    name = "withdraw_dns"
-    patience = timedelta(hours=2)
-
-    async def run(self, context: StepContext) -> Outcome:
-        """Withdraw it."""
-        return await _withdraw(context)
-
-
-async def _withdraw(context: StepContext) -> Outcome:
-    address = await load_address(context)
-    try:
-        plan = await _publish_zone(context, address, wanted=())
-    except WORLD_ERRORS as error:
-        return outcome_of(error, "DNS was not withdrawn")
-    return Done({"changes": [str(change) for change in plan.changes]})
-
-
-async def _publish_zone(context: StepContext, address: Address, wanted: tuple[DnsRecord, ...]) -> ZonePlan:
-    async def fence(_: ZonePlan) -> None:
-        # There is nothing to remember: the row, its name and address, says what is ours.
-        await context.fence()
-
-    zone = address.hostname.partition(".")[2]
-    return await publish(context.environment.publisher, zone, wanted, written=_records(address), before_apply=fence)
-
-
-def _records(address: Address) -> tuple[DnsRecord, ...]:
-    if address.address is None:
-        return ()
-    zone = address.hostname.partition(".")[2]
-    return tuple(record for record in records_for_server(address.hostname, address.address) if record.zone == zone)
 
 
 class ConfigureAddress:

@@ -21,8 +21,9 @@ from control_plane.preflight.resolvers import Resolvers
 from control_plane.preflight.results import PreflightReport, load_report
 from control_plane.providers.base import Capability, ProviderBusy, ProviderServer, ServerOrder
 from control_plane.provisioning.environment import Environment, StepContext
+from control_plane.provisioning.hosts import host_of_server
 from control_plane.provisioning.steps.preflight import InspectServer, Preflight
-from control_plane.provisioning.steps.publish_server_dns import PublishServerDns
+from control_plane.provisioning.steps.publish_host_dns import PublishHostDns
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from protos.agent.v1.commands_pb2 import CommandResult
@@ -177,7 +178,7 @@ async def staged(
         await stage.execute(
             "UPDATE vps_servers SET ip_address = CAST(:ip AS inet) WHERE id = :id", ip=made.ipv4_address
         )
-        assert isinstance(await PublishServerDns().run(stage.context), Done)
+        assert isinstance(await PublishHostDns(host_of_server).run(stage.context), Done)
         yield stage
 
 
