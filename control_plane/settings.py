@@ -1,15 +1,18 @@
 """Settings of the control plane's processes, frozen, from `PENGUIN_*` environment variables.
 
 `./penguin up` and `./penguin demo` fill in what the user did not set; a process of its own needs them all. Secrets are
-`SecretStr`, so that they do not appear in a `repr` or a log line.
+`SecretStr`, so that they do not appear in a `repr` or a log line. What the environment does not say is read from the
+credentials that systemd gives a service: files named like the variables, in small letters (`LoadCredential=`,
+systemd.exec(5)), which no other process can read.
 """
 
 import ipaddress
+import os
 from decimal import Decimal
 from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 
 def _is_address(text: str) -> bool:
@@ -27,12 +30,16 @@ class Settings(BaseSettings):
 
     #: Where this installation keeps what must survive: the sealing key, local disks.
     state_dir: Path
+    #: Where the 32-byte key of `sealing.py` lies, mode 0600; made when there is none.
+    sealing_key_file: Path = Field(default_factory=lambda data: data["state_dir"] / "sealing.key")
     #: What the downloads door serves: wheels, manifest and bootstrap. Shared by the installations of one checkout.
     wheelhouse_dir: Path = Field(default_factory=lambda data: data["state_dir"] / "wheelhouse")
     #: libpq URLs (postgresql://…), one for each role. A process is given its own role's and not the other.
     api_database_url: SecretStr = SecretStr("")
     system_database_url: SecretStr = SecretStr("")
-    #: redis://, rediss:// or unix:// URL with the control plane's own user; for the hub and the queuer.
+    #: Of the role that log-in works with; for the api process, beside its own.
+    identity_database_url: SecretStr = SecretStr("")
+    #: redis://, rediss:// or unix:// URL with the control plane's own user; for the hub, the queuer and the api.
     redis_url: SecretStr = SecretStr("")
     #: host:port where agents reach Redis over TLS.
     redis_agent_endpoint: str = "10.77.0.1:7379"
@@ -40,10 +47,26 @@ class Settings(BaseSettings):
     enrol_endpoint: str = "10.77.0.1:7443"
     link_endpoint: str = "10.77.0.1:7444"
     downloads_endpoint: str = "10.77.0.1:7480"
+    #: host:port where these doors listen; unset for the endpoint itself, which behind a gateway is the gateway's.
+    enrol_listen: str = Field(default_factory=lambda data: data["enrol_endpoint"])
+    link_listen: str = Field(default_factory=lambda data: data["link_endpoint"])
+    downloads_listen: str = Field(default_factory=lambda data: data["downloads_endpoint"])
+    #: Addresses and networks of gateways: whom a REST door believes in X-Forwarded-For who its client is.
+    trusted_proxies: tuple[str, ...] = ()
+    #: Seconds for which a REST door that was told to end serves on, while /healthz tells gateways to look elsewhere.
+    rest_drain_seconds: float = Field(default=0.0, ge=0)
     #: SPIFFE trust domain of agents' identities.
     trust_domain: str = "penguin.example"
     #: Servers are named <name>.<platform domain>; its zone is published like a customer's.
     platform_domain: str = "penguin.example"
+    #: Where people reach the REST API, as letters and access tokens (`iss`) name it.
+    public_url: str = "http://127.0.0.1:8025"
+    #: How letters to people leave: smtps:// URL, or smtp:// with STARTTLS, of a submission server, with user and
+    #: password; or a platform's own inbox, <tenant id>/<inbox id>. Without either nobody can sign up.
+    mail_url: SecretStr = SecretStr("")
+    mail_inbox: str = ""
+    #: Who letters by `mail_url` are from.
+    mail_from: str = "postmaster@penguin.example"
     #: Unix socket of the local provider's daemon (providers/local/cloud.py); unset where there is none.
     local_cloud_socket: Path | None = None
     #: API token of a Hetzner Cloud project, with read and write access; unset where there is none.
@@ -147,7 +170,24 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} must begin with https://")
         return self
 
-    @property
-    def sealing_key_file(self) -> Path:
-        """The 32-byte key of `sealing.py`, mode 0600."""
-        return self.state_dir / "sealing.key"
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, the environment, and systemd's credentials, in this order."""
+        credentials = SecretsSettingsSource(settings_cls, secrets_dir=os.environ.get("CREDENTIALS_DIRECTORY"))
+        return (init_settings, env_settings, credentials)
+
+    @model_validator(mode="after")
+    def _proxies_are_networks(self) -> "Settings":
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"trusted_proxies names addresses and networks, and not {proxy}") from None
+        return self

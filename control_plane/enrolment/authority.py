@@ -115,6 +115,14 @@ class Authority:
             certificate.public_bytes(Encoding.PEM), serial_of(certificate), certificate.not_valid_after_utc
         )
 
+    def issue_for(self, endpoint: str) -> ServerCertificate:
+        """Return a server certificate and its new key for the host of an endpoint, given as host:port."""
+        host = endpoint.rpartition(":")[0].strip("[]")
+        try:
+            return self.issue_server([], [str(ipaddress.ip_address(host))])
+        except ValueError:
+            return self.issue_server([host], [])
+
     def issue_server(self, dns_names: Sequence[str], ip_addresses: Sequence[str]) -> ServerCertificate:
         """Return a server certificate and its new key for one of our doors."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -1,7 +1,6 @@
 """The certificate that a port shows, issued anew at half of its life while the hub runs."""
 
 import asyncio
-import ipaddress
 from datetime import timedelta
 from typing import Never
 
@@ -14,7 +13,7 @@ class PortCertificate:
 
     def __init__(self, authority: Authority, endpoint: str, life: timedelta = SERVER_CERTIFICATE_LIFE) -> None:
         self._authority = authority
-        self._host = endpoint.rpartition(":")[0].strip("[]")
+        self._endpoint = endpoint
         self._half_life = life / 2
         self._tls = self._issue()
 
@@ -29,13 +28,5 @@ class PortCertificate:
             self._tls = self._issue()
 
     def _issue(self) -> ServerTls:
-        issued = self._authority.issue_server(*_names(self._host))
+        issued = self._authority.issue_for(self._endpoint)
         return ServerTls(issued.certificate_pem, issued.private_key_pem, self._authority.certificate_pem)
-
-
-def _names(host: str) -> tuple[list[str], list[str]]:
-    """Return the host as DNS names and addresses, of which one is empty."""
-    try:
-        return [], [str(ipaddress.ip_address(host))]
-    except ValueError:
-        return [host], []

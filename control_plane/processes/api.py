@@ -14,7 +14,8 @@ from control_plane.settings import Settings
 
 def main() -> None:
     """Serve until told to end."""
-    serve(make_app(Settings.model_validate({})))
+    settings = Settings.model_validate({})
+    serve(make_app(settings), settings)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The downloads process: serves the agent's wheelhouse to new servers, and greets those who try port 25.
 
-`python -m control_plane.processes.downloads`, with settings from PENGUIN_*. HTTPS, TLS 1.3, at `downloads_endpoint`.
-Its certificate comes from the platform's authority, which servers pin, and is issued anew at each start and while it
-runs. It connects to PostgreSQL for that alone. At `port25_listen` it answers in SMTP and takes no mail. SIGTERM lets
-downloads in hand end, then it exits.
+`python -m control_plane.processes.downloads`, with settings from PENGUIN_*. HTTPS, TLS 1.3, at `downloads_listen`.
+Its certificate, for `downloads_endpoint`, comes from the platform's authority, which servers pin, and is issued anew at
+each start and while it runs. It connects to PostgreSQL for that alone. At `port25_listen` it answers in SMTP and takes
+no mail. SIGTERM lets downloads in hand end, then it exits.
 
 SECURITY: whoever reaches the first port may read the wheels, which are no secret, and nothing else. What a server
 takes is decided by the hashes in its user-data, not here.
@@ -66,8 +66,8 @@ def use_certificate(context: ssl.SSLContext, certificate: ServerCertificate) -> 
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal ends it."""
-    host, _, port = settings.downloads_endpoint.rpartition(":")
-    context = tls_context(await _issue(settings, host))
+    host, _, port = settings.downloads_listen.rpartition(":")
+    context = tls_context(await _issue(settings))
     config = uvicorn.Config(
         make_app(settings.wheelhouse_dir),
         http="httptools",
@@ -80,7 +80,7 @@ async def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_context_factory=lambda _config, _default: context,
     )
-    renewing = asyncio.create_task(_renew(settings, host, context))
+    renewing = asyncio.create_task(_renew(settings, context))
     try:
         # A server may be installing while this is started again.
         with socket.create_server((host, int(port)), reuse_port=False) as listener:
@@ -90,13 +90,13 @@ async def serve(settings: Settings) -> None:
         renewing.cancel()
 
 
-async def _renew(settings: Settings, host: str, context: ssl.SSLContext) -> None:
+async def _renew(settings: Settings, context: ssl.SSLContext) -> None:
     while True:
         await asyncio.sleep(SERVER_CERTIFICATE_LIFE.total_seconds() / 2)
-        use_certificate(context, await _issue(settings, host))
+        use_certificate(context, await _issue(settings))
 
 
-async def _issue(settings: Settings, host: str) -> ServerCertificate:
+async def _issue(settings: Settings) -> ServerCertificate:
     database = Database(settings.system_database_url.get_secret_value())
     sealer = Sealer(load_or_create_key(settings.sealing_key_file))
     try:
@@ -104,7 +104,7 @@ async def _issue(settings: Settings, host: str) -> ServerCertificate:
             authority = await Authority.load_or_create(session, sealer, settings.trust_domain)
     finally:
         await database.close()
-    return authority.issue_server([], [host])
+    return authority.issue_for(settings.downloads_endpoint)
 
 
 def main() -> None:

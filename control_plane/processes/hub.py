@@ -1,7 +1,8 @@
 """The hub's process, the agents' door: `python -m control_plane.processes.hub`.
 
-Listens at the enrolment endpoint (server TLS) and the link endpoint (mutual TLS), with certificates that it has the
-platform's authority issue at start and renew. Several hubs may run; an agent is linked to one of them at a time.
+Listens at `enrol_listen` (server TLS) and `link_listen` (mutual TLS), with certificates for the two endpoints that it
+has the platform's authority issue at start and renew. Several hubs may run, each where it listens alone; an agent is
+linked to one of them at a time.
 
 SECURITY: reached by every server, and on the enrolment port by whoever can reach that. It uses the system database
 role, opens sealed keys to send them to the servers that need them, and logs no message's content.
@@ -97,15 +98,15 @@ async def _serve_agents(
     stopped: asyncio.Event,
 ) -> None:
     sessions = Sessions()
-    hub = uuid.uuid5(uuid.NAMESPACE_URL, f"penguin://{socket.gethostname()}/{settings.link_endpoint}")
+    hub = uuid.uuid5(uuid.NAMESPACE_URL, f"penguin://{socket.gethostname()}/{settings.link_listen}")
     async with resources.database.system() as session:
         await clear_links(session, hub)
 
     door = Door(resources.database)
     enrol_certificate = PortCertificate(authority, settings.enrol_endpoint)
     link_certificate = PortCertificate(authority, settings.link_endpoint)
-    enrolment = enrolment_server(door, settings.enrol_endpoint, enrol_certificate.current)
-    link = link_server(door, settings.link_endpoint, link_certificate.current)
+    enrolment = enrolment_server(door, settings.enrol_listen, enrol_certificate.current)
+    link = link_server(door, settings.link_listen, link_certificate.current)
     add_EnrolmentServicer_to_server(EnrolmentService(resources.database, authority, settings.link_endpoint), enrolment)
     add_LinkServicer_to_server(LinkService(resources, authority, sessions, hub), link)
 

@@ -19,6 +19,7 @@ def make_door(title: str, prefix: str, resources: Iterable[APIRouter], database:
     """Return an application that serves the resources below the prefix; `max_body` in octets."""
     app = FastAPI(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
     app.state.database = database
+    app.state.stopping = False
     app.add_middleware(LimitsBodies, limit=max_body)
     app.add_middleware(NamesRequests)
     api = APIRouter(prefix=prefix, responses=RESPONSES)
