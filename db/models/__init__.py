@@ -10,6 +10,7 @@ from db.models.providers import ProviderLook, ProviderOrder, ProviderRateLimit, 
 from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
 from db.models.tenancy import ApiKeyRow, Tenant, Workspace
+from db.models.webhooks import TenantEvent, WebhookDelivery, WebhookEndpoint
 
 #: What the migrated schema is compared with.
 metadata = Base.metadata
@@ -53,8 +54,11 @@ __all__ = [
     "StrayServer",
     "Suppression",
     "Tenant",
+    "TenantEvent",
     "VpsReport",
     "VpsServer",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "Workspace",
     "metadata",
 ]
