@@ -28,3 +28,6 @@ MAIL_LOG_GROUP = "penguin-agent"
 
 #: Where the agent hands over finished messages, on 127.0.0.1 only.
 INJECTION_PORT = 10025
+
+#: All mail, sealed, while the server is rebuilt; for root alone.
+MAIL_ARCHIVE = "/var/lib/penguin-rebuild/mail.sealed"

@@ -18,6 +18,7 @@ ROOT_DEEDS = (
     "release_queued",
     "delete_queued",
     "issue_certificate",
+    "keep_mail",
 )
 #: Seconds for the root half, which may be applying a configuration first.
 _ANSWER_SECONDS = 300.0

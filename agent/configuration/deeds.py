@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from agent.configuration.keep_mail import MailKeeper
+from agent.configuration.told import Refused, Told
 from mailstack import layout
 from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import ORDER
@@ -19,10 +21,6 @@ _QUEUE_ID = re.compile(r"[0-9A-Za-z]{6,32}", re.ASCII)
 _LONGEST_PORT_OPENING = 600.0
 
 
-class _Refused(Exception):
-    """The command's argument is no good."""
-
-
 def perform(command: Command, host: Host) -> CommandResult:
     """Do it and say what came of it."""
     kind = command.WhichOneof("deed")
@@ -30,11 +28,14 @@ def perform(command: Command, host: Host) -> CommandResult:
     if deed is None:
         return _result(command, CommandResult.OUTCOME_REFUSED, "the root half does not know that command")
     try:
-        return _result(command, CommandResult.OUTCOME_DONE, deed(command, host))
-    except _Refused as error:
+        told = deed(command, host)
+    except Refused as error:
         return _result(command, CommandResult.OUTCOME_REFUSED, str(error))
     except (CommandFailed, OSError) as error:
         return _result(command, CommandResult.OUTCOME_FAILED, str(error))
+    if isinstance(told, Told):
+        return _result(command, CommandResult.OUTCOME_DONE, told.detail, told.output)
+    return _result(command, CommandResult.OUTCOME_DONE, told)
 
 
 def _restart(_command: Command, host: Host) -> str:
@@ -73,9 +74,9 @@ def _issue_certificate(command: Command, host: Host) -> str:
     """
     asked, now = command.issue_certificate, host.now().timestamp()
     if not 0 <= asked.port_open_seconds <= _LONGEST_PORT_OPENING:
-        raise _Refused(f"port 80 is open for 0 to {_LONGEST_PORT_OPENING:.0f} s")
+        raise Refused(f"port 80 is open for 0 to {_LONGEST_PORT_OPENING:.0f} s")
     if host.read(layout.CERTIFICATE_ORDER) is None:
-        raise _Refused("no certificate authority is set")
+        raise Refused("no certificate authority is set")
     found = host.read(layout.CERTIFICATE_ASKED)
     written: dict[str, float] = json.loads(found.content) if found else {}
     if asked.renew:
@@ -87,7 +88,7 @@ def _issue_certificate(command: Command, host: Host) -> str:
     return "the certificate authority is asked"
 
 
-DEEDS: Mapping[str, Callable[[Command, Host], str]] = {
+DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {
     "restart_mail_server": _restart,
     "reload_mail_server": _reload,
     "flush_queue": _flush,
@@ -95,16 +96,17 @@ DEEDS: Mapping[str, Callable[[Command, Host], str]] = {
     "release_queued": _release,
     "delete_queued": _delete,
     "issue_certificate": _issue_certificate,
+    "keep_mail": MailKeeper(),
 }
 
 
 def _postsuper(host: Host, option: str, queue_id: str) -> str:
     """Act on one message; postsuper(1) says on standard error how many it found."""
     if not _QUEUE_ID.fullmatch(queue_id):
-        raise _Refused("that is no queue id")
+        raise Refused("that is no queue id")
     output = _must_run(host, ["postsuper", option, queue_id])
     if not output.stderr.strip():
-        raise _Refused(f"there is no message {queue_id} in the queue, or not where that could be done to it")
+        raise Refused(f"there is no message {queue_id} in the queue, or not where that could be done to it")
     return output.last_words
 
 
@@ -119,5 +121,5 @@ def _names() -> str:
     return ", ".join(service.value for service in ORDER)
 
 
-def _result(command: Command, outcome: CommandResult.Outcome.ValueType, detail: str) -> CommandResult:
-    return CommandResult(id=command.id, outcome=outcome, detail=detail)
+def _result(command: Command, outcome: CommandResult.Outcome.ValueType, detail: str, output: str = "") -> CommandResult:
+    return CommandResult(id=command.id, outcome=outcome, detail=detail, output=output)

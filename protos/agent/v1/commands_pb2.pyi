@@ -36,6 +36,7 @@ class Command(_message.Message):
     READ_MAIL_LOG_FIELD_NUMBER: _builtins.int
     PROBE_PORT_FIELD_NUMBER: _builtins.int
     ISSUE_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    KEEP_MAIL_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
     """The command's id, 16 bytes."""
     seconds_left: _builtins.float
@@ -58,6 +59,8 @@ class Command(_message.Message):
     def probe_port(self) -> Global___ProbePort: ...
     @_builtins.property
     def issue_certificate(self) -> Global___IssueCertificate: ...
+    @_builtins.property
+    def keep_mail(self) -> Global___KeepMail: ...
     def __init__(
         self,
         *,
@@ -72,12 +75,13 @@ class Command(_message.Message):
         read_mail_log: Global___ReadMailLog | None = ...,
         probe_port: Global___ProbePort | None = ...,
         issue_certificate: Global___IssueCertificate | None = ...,
+        keep_mail: Global___KeepMail | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "seconds_left", b"seconds_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "keep_mail"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -270,6 +274,175 @@ class IssueCertificate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueCertificate: _TypeAlias = IssueCertificate  # noqa: Y015
+
+@_typing.final
+class KeepMail(_message.Message):
+    """All mail of a server, kept while it is rebuilt: packed and fetched before, brought back and unpacked after."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACK_FIELD_NUMBER: _builtins.int
+    READ_BLOCK_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    DISCARD_FIELD_NUMBER: _builtins.int
+    WRITE_BLOCK_FIELD_NUMBER: _builtins.int
+    UNPACK_FIELD_NUMBER: _builtins.int
+    read_block: _builtins.int
+    """The number of a block, from 0; `output` is the block in base64."""
+    @_builtins.property
+    def pack(self) -> Global___PackMail: ...
+    @_builtins.property
+    def check(self) -> Global___CheckPackedMail: ...
+    @_builtins.property
+    def discard(self) -> Global___DiscardPackedMail: ...
+    @_builtins.property
+    def write_block(self) -> Global___WriteMailBlock: ...
+    @_builtins.property
+    def unpack(self) -> Global___UnpackMail: ...
+    def __init__(
+        self,
+        *,
+        pack: Global___PackMail | None = ...,
+        read_block: _builtins.int = ...,
+        check: Global___CheckPackedMail | None = ...,
+        discard: Global___DiscardPackedMail | None = ...,
+        write_block: Global___WriteMailBlock | None = ...,
+        unpack: Global___UnpackMail | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "discard", b"discard", "pack", b"pack", "read_block", b"read_block", "step", b"step", "unpack", b"unpack", "write_block", b"write_block"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "discard", b"discard", "pack", b"pack", "read_block", b"read_block", "step", b"step", "unpack", b"unpack", "write_block", b"write_block"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["pack", "read_block", "check", "discard", "write_block", "unpack"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___KeepMail: _TypeAlias = KeepMail  # noqa: Y015
+
+@_typing.final
+class PackMail(_message.Message):
+    """Stops Postfix, sees that its queue is empty, stops Dovecot and packs. `output` is a JSON object with the archive's
+    `size` and `sha256`, and the `files`, `tree_size` and `tree_sha256` of what was packed. Unless it is done, the services
+    run again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    MOST_SIZE_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """Of AES-256."""
+    most_size: _builtins.int
+    """With more octets of mail it is refused, and nothing was stopped."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        most_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "most_size", b"most_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PackMail: _TypeAlias = PackMail  # noqa: Y015
+
+@_typing.final
+class CheckPackedMail(_message.Message):
+    """Sees that the mail is still what was packed, and that nothing runs that could change it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TREE_SHA256_FIELD_NUMBER: _builtins.int
+    tree_sha256: _builtins.str
+    def __init__(
+        self,
+        *,
+        tree_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tree_sha256", b"tree_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckPackedMail: _TypeAlias = CheckPackedMail  # noqa: Y015
+
+@_typing.final
+class DiscardPackedMail(_message.Message):
+    """Forgets the archive and starts the services."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardPackedMail: _TypeAlias = DiscardPackedMail  # noqa: Y015
+
+@_typing.final
+class WriteMailBlock(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BLOCK_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    block: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        block: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteMailBlock: _TypeAlias = WriteMailBlock  # noqa: Y015
+
+@_typing.final
+class UnpackMail(_message.Message):
+    """Puts the mail into its place, where none is yet, and forgets the archive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    TREE_SIZE_FIELD_NUMBER: _builtins.int
+    TREE_SHA256_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    size: _builtins.int
+    sha256: _builtins.str
+    files: _builtins.int
+    tree_size: _builtins.int
+    tree_sha256: _builtins.str
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        files: _builtins.int = ...,
+        tree_size: _builtins.int = ...,
+        tree_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "key", b"key", "sha256", b"sha256", "size", b"size", "tree_sha256", b"tree_sha256", "tree_size", b"tree_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnpackMail: _TypeAlias = UnpackMail  # noqa: Y015
 
 @_typing.final
 class CommandResult(_message.Message):
