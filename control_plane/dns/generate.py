@@ -12,12 +12,14 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.dns.extras import Extras, extra_records
 from control_plane.dns.plan import Blend, ZonePlan
 from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_inbox
 
 # Inboxes whose server has an address; the others have no records yet.
 _INBOXES = text(
-    "SELECT i.id, i.tenant_id, d.name AS domain, v.hostname, host(v.ip_address) AS ipv4_address"
+    "SELECT i.id, i.tenant_id, d.name AS domain, v.hostname, host(v.ip_address) AS ipv4_address, d.tls_reports_to,"
+    " d.client_records"
     " FROM inboxes i JOIN domains d ON d.id = i.domain_id JOIN vps_servers v ON v.id = i.vps_id"
     " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND v.ip_address IS NOT NULL ORDER BY i.id"
 )
@@ -74,7 +76,10 @@ async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping
     addresses = [inbox.ipv4_address for inbox in inboxes]
     addresses += await session.scalars(_POOL_ADDRESSES, {"domain": domain_id})
     return {
-        inbox.id: frozenset(records_for_inbox(inbox.domain, inbox.hostname, inbox.ipv4_address, addresses, keys))
+        inbox.id: frozenset(
+            records_for_inbox(inbox.domain, inbox.hostname, inbox.ipv4_address, addresses, keys)
+            + extra_records(inbox.domain, inbox.hostname, Extras(inbox.tls_reports_to, inbox.client_records))
+        )
         for inbox in inboxes
     }
 

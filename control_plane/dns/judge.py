@@ -1,7 +1,8 @@
 """Whether what a zone's server answered is what a record asks for: pure.
 
 A tenant may write records by hand, and may have had SPF and DMARC before us. So the text need not be ours: SPF must be
-one record that passes our addresses, DKIM must carry our key, DMARC must be one record. What an SPF record costs in
+one record that passes our addresses, DKIM must carry our key, DMARC must be one record, TLS-RPT one that names our
+address among others. What an SPF record costs in
 look-ups is not seen here (spf_cost.py).
 """
 
@@ -14,6 +15,7 @@ from control_plane.dns.dmarc import DmarcBroken, parse_dmarc
 from control_plane.dns.problems import REMEDIES, Problem
 from control_plane.dns.records import DnsRecord
 from control_plane.dns.spf import SpfBroken, addresses_of, is_spf, parse_spf
+from control_plane.dns.tls_reports import TlsReportsBroken, parse_tls_reports
 
 
 class Verdict(enum.Enum):
@@ -60,13 +62,15 @@ def judge(record: DnsRecord, found: Sequence[str]) -> Judgement:
 
 #: What stands for an alias among the values of another type (`resolve.values_of`).
 ALIAS = "CNAME "
-#: Kinds of TXT record of which a name has one (RFC 7208 section 4.5, RFC 9989, RFC 6376 section 3.6.2.2).
+#: Kinds of TXT record of which a name has one (RFC 7208 section 4.5, RFC 9989, RFC 6376 section 3.6.2.2,
+#: RFC 8460 section 3).
 _TWO: Mapping[str, Problem] = {
     "SPF": Problem.SPF_TWO_RECORDS,
     "DMARC": Problem.DMARC_TWO_RECORDS,
     "DKIM": Problem.DKIM_TWO_RECORDS,
+    "TLSRPT": Problem.TLS_REPORTS_TWO_RECORDS,
 }
-_VERSION_TAG = re.compile(r"v\s*=\s*(dmarc|dkim)1(?=[\s;]|$)", re.IGNORECASE)
+_VERSION_TAG = re.compile(r"v\s*=\s*(dmarc(?=1)|dkim(?=1)|tlsrpt(?=v1))v?1(?=[\s;]|$)", re.IGNORECASE)
 
 
 def slot(record_type: str, value: str) -> str:
@@ -90,6 +94,8 @@ def _fault(wanted: str, found: str, kind: str) -> Problem | None:
             return None if _tags(found).get("p") == _tags(wanted)["p"] else Problem.DKIM_OTHER_KEY
         case "DMARC":
             return _dmarc_fault(found)
+        case "TLSRPT":
+            return _tls_reports_fault(wanted, found)
         case "MX":
             return Problem.MAIL_GOES_ELSEWHERE
         case _:
@@ -113,6 +119,14 @@ def _dmarc_fault(found: str) -> Problem | None:
     except DmarcBroken:
         return Problem.DMARC_SYNTAX
     return None
+
+
+def _tls_reports_fault(wanted: str, found: str) -> Problem | None:
+    try:
+        elsewhere = set(parse_tls_reports(wanted)) - set(parse_tls_reports(found))
+    except TlsReportsBroken:
+        return Problem.TLS_REPORTS_SYNTAX
+    return Problem.DIFFERENT if elsewhere else None
 
 
 def _tags(value: str) -> dict[str, str]:

@@ -29,6 +29,8 @@ class Problem(enum.StrEnum):
     DMARC_SYNTAX = "dmarc_syntax"
     DKIM_TWO_RECORDS = "dkim_two_records"
     DKIM_OTHER_KEY = "dkim_other_key"
+    TLS_REPORTS_TWO_RECORDS = "tls_reports_two_records"
+    TLS_REPORTS_SYNTAX = "tls_reports_syntax"
     #: The DNS host took what we wrote, and the zone's name servers do not say it.
     ZONE_IGNORES_UPDATES = "zone_ignores_updates"
 
@@ -48,6 +50,8 @@ REMEDIES: Mapping[Problem, str] = {
     Problem.DMARC_SYNTAX: "Correct the DMARC record (RFC 9989), or remove it and have ours published.",
     Problem.DKIM_TWO_RECORDS: "Leave the one record that is shown at this name.",
     Problem.DKIM_OTHER_KEY: "Replace the key by the one shown; the name is ours alone.",
+    Problem.TLS_REPORTS_TWO_RECORDS: "Leave one TLS-RPT record, for with two neither counts.",
+    Problem.TLS_REPORTS_SYNTAX: "Correct the TLS-RPT record (RFC 8460), or remove it and have ours published.",
     Problem.ZONE_IGNORES_UPDATES: (
         "Make sure that the domain is delegated to the DNS host that is set for it, or set the one that it is at."
     ),

@@ -11,6 +11,7 @@ from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TXT import TXT
+from dns.rdtypes.IN.SRV import SRV
 
 #: Seconds for one question, all servers and retries together.
 QUESTION_TIMEOUT = 5.0
@@ -59,6 +60,8 @@ def value_of(rdata: dns.rdata.Rdata) -> str:
             return b"".join(rdata.strings).decode(errors="replace")
         case MX():
             return f"{rdata.preference} {_host(rdata.exchange)}"
+        case SRV():
+            return f"{rdata.priority} {rdata.weight} {rdata.port} {_host(rdata.target)}"
         case PTR() | CNAME():
             return _host(rdata.target)
         case _:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, status
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import select
 
 from control_plane.errors import NotFound
+from control_plane.inboxes.addresses import MAX_ADDRESS, parse_address
 from control_plane.inboxes.dkim_rotation import request_rotation
 from control_plane.inboxes.load import list_domains, load_domain
+from control_plane.provisioning.domain_extras import change_extras
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.runs import RunView, load_last_run
@@ -47,10 +49,25 @@ class DomainView(BaseModel):
 
 
 class DomainDetail(DomainView):
-    """A domain with its keys, and the last run that changed them."""
+    """A domain with its keys and the last run that changed them, and the records that it has because it was asked for.
 
+    `tls_reports_to` is where other mail servers report how TLS went (RFC 8460); with `client_records`, mail programs
+    find its servers by themselves (RFC 6186).
+    """
+
+    tls_reports_to: str | None
+    client_records: bool
     dkim_keys: list[DkimKeyView]
     rotation: RunView | None
+
+
+class DomainPatch(BaseModel):
+    """What to change; what is left out stays. With null no reports are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tls_reports_to: Annotated[str, Field(max_length=MAX_ADDRESS)] | None = None
+    client_records: StrictBool = False
 
 
 class DomainList(BaseModel):
@@ -73,12 +90,16 @@ async def list_of_tenant(access: _Reading, after: After = None, limit: Limit = D
 @router.get("/{domain_id}")
 async def show(domain_id: uuid.UUID, access: _Reading) -> DomainDetail:
     """Show a domain, what each of its DKIM keys is doing, and how far a change of keys has come."""
-    domain = await load_domain(access.session, access.scope, domain_id)
-    return DomainDetail(
-        **DomainView.model_validate(domain).model_dump(),
-        dkim_keys=[DkimKeyView.model_validate(key) for key in await _keys(access, domain)],
-        rotation=await load_last_run(access.session, access.scope, domain_id),
-    )
+    return await _detail(access, await load_domain(access.session, access.scope, domain_id))
+
+
+@router.patch("/{domain_id}")
+async def change(domain_id: uuid.UUID, body: DomainPatch, access: _Managing) -> DomainDetail:
+    """Choose which further records the domain has. They are published and verified in the background, like the rest."""
+    changes = body.model_dump(exclude_unset=True)
+    if body.tls_reports_to is not None:
+        changes["tls_reports_to"] = str(parse_address(body.tls_reports_to, "/tls_reports_to"))
+    return await _detail(access, await change_extras(access.session, access.scope, domain_id, changes))
 
 
 @router.post("/{domain_id}/dkim:rotate", status_code=status.HTTP_202_ACCEPTED)
@@ -89,6 +110,16 @@ async def rotate(domain_id: uuid.UUID, access: _Managing) -> RunView:
     if run is None:
         raise NotFound("There is no such run.")
     return run
+
+
+async def _detail(access: Access, domain: Domain) -> DomainDetail:
+    return DomainDetail(
+        **DomainView.model_validate(domain).model_dump(),
+        tls_reports_to=domain.tls_reports_to,
+        client_records=domain.client_records,
+        dkim_keys=[DkimKeyView.model_validate(key) for key in await _keys(access, domain)],
+        rotation=await load_last_run(access.session, access.scope, domain.id),
+    )
 
 
 async def _keys(access: Access, domain: Domain) -> Sequence[DkimKeyRow]:

@@ -21,6 +21,9 @@ class Domain(Base):
     tenant_id: Mapped[TenantId]
     name: Mapped[str] = mapped_column(String(255), unique=True)
     created_at: Mapped[CreatedAt]
+    #: See dns/extras.py.
+    tls_reports_to: Mapped[str | None] = mapped_column(String(254))
+    client_records: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class DkimKeyRow(Base):

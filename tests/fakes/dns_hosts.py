@@ -148,21 +148,38 @@ class FakeCloudflare(FakeHost):
     def _shown(self, number: str, type_: str, name: str, value: str) -> dict[str, Any]:
         fqdn = self.zone if name == "@" else f"{name}.{self.zone}"
         shown = {"id": number, "zone_id": "z1", "type": type_, "name": fqdn, "ttl": 1, "proxied": False}
-        if type_ != "MX":
-            return {**shown, "content": value}
-        priority, host = value.split(" ")
-        return {**shown, "content": host.removesuffix("."), "priority": int(priority)}
+        if type_ == "MX":
+            priority, host = value.split(" ")
+            return {**shown, "content": host.removesuffix("."), "priority": int(priority)}
+        if type_ == "SRV":
+            *numbers, target = value.split(" ")
+            data = dict(zip(_SRV_NUMBERS, map(int, numbers), strict=True))
+            return {**shown, "data": {**data, "target": target.removesuffix(".")}}
+        return {**shown, "content": value}
 
     def _add(self, body: dict[str, Any]) -> None:
         name = body["name"].removesuffix(".").removesuffix(self.zone).removesuffix(".") or "@"
-        value = f"{body['priority']} {body['content']}" if body["type"] == "MX" else body["content"]
-        self.records.setdefault((body["type"], name), []).append(value)
+        self.records.setdefault((body["type"], name), []).append(_zone_file_value(body))
 
     def _take(self, number: str) -> None:
         type_, name, value = self._ids.pop(number)
         self.records[type_, name].remove(value)
         if not self.records[type_, name]:
             del self.records[type_, name]
+
+
+_SRV_NUMBERS = ("priority", "weight", "port")
+
+
+def _zone_file_value(body: dict[str, Any]) -> str:
+    match body["type"]:
+        case "MX":
+            return f"{body['priority']} {body['content']}"
+        case "SRV":
+            data = body["data"]
+            return " ".join([*(str(data[name]) for name in _SRV_NUMBERS), f"{data['target']}."])
+        case _:
+            return str(body["content"])
 
 
 def _page(found: list[dict[str, Any]]) -> Answer:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from control_plane.dns.extras import Extras, extra_records
 from control_plane.dns.plan import PublisherNeedsPerson, PublisherUnavailable
 from control_plane.dns.publish import Publisher
 from control_plane.dns.publishers.cloudflare import CloudflarePublisher
@@ -14,7 +15,8 @@ from tests.fakes.dns_hosts import TOKEN, FakeCloudflare, FakeHetzner, FakeHost, 
 ZONE = "acme.example"
 # As long as that of an RSA-2048 key: it does not fit into one string of 255 octets.
 LONG_KEY = DkimRecordKey("pm1", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A" + "M/+A" * 90)
-WANTED = records_for_domain(ZONE, "mx-1.penguin.example", ["192.0.2.7"], [LONG_KEY])
+EXTRAS = extra_records(ZONE, "mx-1.penguin.example", Extras("tls@acme.example", client_records=True))
+WANTED = records_for_domain(ZONE, "mx-1.penguin.example", ["192.0.2.7"], [LONG_KEY]) + EXTRAS
 VERIFICATION = "site-verification=a;b"
 
 

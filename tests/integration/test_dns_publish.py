@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from control_plane.dns.extras import Extras, extra_records
 from control_plane.dns.judge import Verdict, judge
 from control_plane.dns.plan import PlanRefused, PublisherUnavailable, ZonePlan
 from control_plane.dns.problems import Problem
@@ -16,7 +17,8 @@ from tests.fakes.powerdns import PowerDns, running_powerdns
 ZONE = "acme.example"
 # As long as that of an RSA-2048 key: it does not fit into one string of 255 octets.
 LONG_KEY = DkimRecordKey("pm1", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A" + "M/+A" * 90)
-WANTED = records_for_domain(ZONE, "mx-1.penguin.example", ["192.0.2.7"], [LONG_KEY])
+EXTRAS = extra_records(ZONE, "mx-1.penguin.example", Extras("tls@acme.example", client_records=True))
+WANTED = records_for_domain(ZONE, "mx-1.penguin.example", ["192.0.2.7"], [LONG_KEY]) + EXTRAS
 CUSTOMER = {
     ("A", f"ns1.{ZONE}"): ["198.51.100.1"],
     ("A", ZONE): ["198.51.100.2"],
@@ -85,7 +87,7 @@ def test_what_the_customer_wrote_survives_publishing_and_withdrawing(
 
 def test_a_changed_record_replaces_the_one_we_wrote(powerdns: PowerDns, publisher: PowerDnsPublisher) -> None:
     publisher.apply(publisher.plan(ZONE, WANTED, ()))
-    two_servers = records_for_domain(ZONE, "mx-1.penguin.example", ["192.0.2.7", "192.0.2.8"], [LONG_KEY])
+    two_servers = records_for_domain(ZONE, "mx-1.penguin.example", ["192.0.2.7", "192.0.2.8"], [LONG_KEY]) + EXTRAS
 
     plan = publisher.plan(ZONE, two_servers, WANTED)
     publisher.apply(plan)

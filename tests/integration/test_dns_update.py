@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dns.tsig
 import pytest
 
+from control_plane.dns.extras import Extras, extra_records
 from control_plane.dns.judge import Verdict, judge
 from control_plane.dns.plan import PlanRefused, PublisherUnavailable
 from control_plane.dns.publishers.rfc2136 import Primary, Rfc2136Publisher
@@ -15,7 +16,8 @@ from tests.fakes.powerdns import PowerDns, running_powerdns
 
 ZONE = "acme.example"
 LONG_KEY = DkimRecordKey("pm1", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A" + "M/+A" * 90)
-WANTED = records_for_domain(ZONE, "mx-1.penguin.example", ["192.0.2.7"], [LONG_KEY])
+EXTRAS = extra_records(ZONE, "mx-1.penguin.example", Extras("tls@acme.example", client_records=True))
+WANTED = records_for_domain(ZONE, "mx-1.penguin.example", ["192.0.2.7"], [LONG_KEY]) + EXTRAS
 CUSTOMER = {
     ("A", f"www.{ZONE}"): ["198.51.100.1"],
     ("TXT", ZONE): ['"v=spf1 a:www.acme.example -all"', '"site-verification=a;b \\"quoted\\""'],

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from octodns.processor.filter import NameAllowlistFilter
 from octodns.provider import ProviderException
 from octodns.provider.base import BaseProvider
-from octodns.record import Change, MxValue, Record
+from octodns.record import Change, MxValue, Record, SrvValue
 from octodns.record.txt import TxtValue
 from octodns.zone import Zone
 from requests import HTTPError
@@ -144,6 +144,8 @@ def _from_octodns(value: object) -> str:
             return str(value.to_raw_text())
         case MxValue():
             return f"{value.preference} {value.exchange.removesuffix('.')}"
+        case SrvValue():
+            return f"{value.priority} {value.weight} {value.port} {value.target.removesuffix('.')}"
         case _:
             return str(value).removesuffix(".")
 
@@ -160,6 +162,9 @@ def _octodns_value(type_: str, value: str) -> object:
         case "MX":
             preference, exchange = value.split(" ")
             return {"preference": int(preference), "exchange": f"{exchange}."}
+        case "SRV":
+            priority, weight, port, target = value.split(" ")
+            return {"priority": int(priority), "weight": int(weight), "port": int(port), "target": f"{target}."}
         case _:
             return value
 

@@ -47,7 +47,7 @@ def in_a_zone_file(type_: str, value: str) -> str:
             octets = value.encode()
             strings = [octets[at : at + _STRING_OCTETS] for at in range(0, len(octets), _STRING_OCTETS)] or [b""]
             return " ".join(f'"{_escaped(string)}"' for string in strings)
-        case "MX" | "CNAME" | "PTR":
+        case "MX" | "CNAME" | "PTR" | "SRV":
             return f"{value}."
         case _:
             return value

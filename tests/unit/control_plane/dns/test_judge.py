@@ -8,6 +8,8 @@ SPF = DnsRecord("acme.example", "TXT", "@", "v=spf1 ip4:192.0.2.7 ~all")
 DKIM = DnsRecord("acme.example", "TXT", "pm1._domainkey", "v=DKIM1; k=rsa; p=MIIBIj")
 DMARC = DnsRecord("acme.example", "TXT", "_dmarc", "v=DMARC1; p=none; rua=mailto:dmarc@acme.example")
 MX = DnsRecord("acme.example", "MX", "@", "10 mx-1.penguin.example")
+TLSRPT = DnsRecord("acme.example", "TXT", "_smtp._tls", "v=TLSRPTv1; rua=mailto:tls@acme.example")
+SRV = DnsRecord("acme.example", "SRV", "_imaps._tcp", "0 1 993 mx-1.penguin.example")
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,8 @@ MX = DnsRecord("acme.example", "MX", "@", "10 mx-1.penguin.example")
         (DKIM, ["v=DKIM1; h=sha256; k=rsa; p=MIIB Ij"]),
         (DMARC, ["v=DMARC1; p=reject"]),
         (MX, [MX.value, "20 backup.acme.example"]),
+        (TLSRPT, ["v=TLSRPTv1;rua=https://reports.other.example/v1,mailto:tls@acme.example"]),
+        (SRV, [SRV.value]),
     ],
 )
 def test_what_does_the_work_is_verified(record: DnsRecord, found: list[str]) -> None:
@@ -61,6 +65,12 @@ def test_what_does_not_is_a_mismatch_and_says_what_was_found(record: DnsRecord, 
         (DMARC, ["v=DMARC1; p=all"], Problem.DMARC_SYNTAX),
         (DKIM, ["v=DKIM1; k=rsa; p=other"], Problem.DKIM_OTHER_KEY),
         (MX, ["10 mail.other.example"], Problem.MAIL_GOES_ELSEWHERE),
+        (TLSRPT, ["site=1"], Problem.MISSING),
+        (TLSRPT, [TLSRPT.value, "v=TLSRPTv1; rua=mailto:x@acme.example"], Problem.TLS_REPORTS_TWO_RECORDS),
+        (TLSRPT, ["v=TLSRPTv1; rua=tls@acme.example"], Problem.TLS_REPORTS_SYNTAX),
+        (TLSRPT, ["v=TLSRPTv1"], Problem.TLS_REPORTS_SYNTAX),
+        (TLSRPT, ["v=TLSRPTv1; rua=mailto:before@acme.example"], Problem.DIFFERENT),
+        (SRV, ["0 1 993 imap.other.example"], Problem.DIFFERENT),
         (MX, ["CNAME shop.other.example"], Problem.ALIAS_IN_THE_WAY),
         (DnsRecord("penguin.example", "A", "mx-1", "192.0.2.7"), ["192.0.2.8"], Problem.DIFFERENT),
     ],
