@@ -43,7 +43,7 @@ class Database:
         )
         async with self.engine.connect() as connection:
             if (await connection.execute(query)).scalar() is not False:
-                raise UnsafeRole("connect as penguin_api or penguin_system, not as an owner or superuser")
+                raise UnsafeRole("connect as one of the roles that the migrations make, not as an owner or superuser")
 
     @asynccontextmanager
     async def tenant(self, tenant_id: uuid.UUID) -> AsyncIterator[AsyncSession]:

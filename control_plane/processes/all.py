@@ -162,6 +162,7 @@ class Installation:
             wheelhouse_dir=self._places.wheelhouse,
             api_database_url=SecretStr(inside.api),
             system_database_url=SecretStr(inside.system),
+            identity_database_url=SecretStr(inside.identity),
             redis_url=SecretStr(""),
             local_cloud_socket=self._places.cloud_socket,
             port25_probe=(_PORT_CHECK,),

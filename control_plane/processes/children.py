@@ -47,7 +47,9 @@ def process_orders(
 
     Without a socket there is no door for operators.
     """
-    system = settings.model_copy(update={"api_database_url": SecretStr("")})
+    system = settings.model_copy(
+        update={"api_database_url": SecretStr(""), "identity_database_url": SecretStr(""), "mail_url": SecretStr("")}
+    )
     orders = [
         ChildOrder(
             name=name,
@@ -59,9 +61,7 @@ def process_orders(
         for name in _PROCESSES
     ]
     # What serves tenants cannot see across them, whatever it is made to do; what serves operators can, and no more.
-    api = _without_tokens(settings).model_copy(
-        update={"system_database_url": SecretStr(""), "redis_url": SecretStr("")}
-    )
+    api = _without_tokens(settings).model_copy(update={"system_database_url": SecretStr("")})
     orders.append(_door_order("api", places, enter, api, rest))
     if operators:
         theirs = _with_one_secret(settings, "system_database_url")

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 from control_plane.errors import InvalidInput, Unavailable
-from control_plane.processes.database_roles import API, SYSTEM, DatabaseUrls, give_passwords, reached_at
+from control_plane.processes.database_roles import API, IDENTITY, SYSTEM, DatabaseUrls, give_passwords, reached_at
 from control_plane.processes.outside import carried, listen_inside
 from control_plane.processes.places import Places
 from control_plane.providers.local.network import NAMESPACES
@@ -29,7 +29,8 @@ async def private_database(
     postgres.start()
     stack.callback(postgres.stop)
     await asyncio.to_thread(upgrade, postgres.url(OWNER))
-    return DatabaseUrls(owner=postgres.url(OWNER), api=postgres.url(API), system=postgres.url(SYSTEM)), postgres
+    urls = DatabaseUrls(postgres.url(OWNER), postgres.url(API), postgres.url(SYSTEM), postgres.url(IDENTITY))
+    return urls, postgres
 
 
 async def brought_database(
@@ -53,7 +54,8 @@ async def brought_database(
     listener = listen_inside(NAMESPACES / world.name, _LOOPBACK, 0)
     port: int = listener.getsockname()[1]
     await stack.enter_async_context(carried(listener, lambda: asyncio.open_connection(*server)))
-    inside = DatabaseUrls(*(reached_at(url, _LOOPBACK, port) for url in (urls.owner, urls.api, urls.system)))
+    each = (urls.owner, urls.api, urls.system, urls.identity)
+    inside = DatabaseUrls(*(reached_at(url, _LOOPBACK, port) for url in each))
     return urls, inside
 
 

@@ -17,17 +17,20 @@ from control_plane.errors import Unavailable
 
 API = "penguin_api"
 SYSTEM = "penguin_system"
+IDENTITY = "penguin_identity"
+_ROLES = (API, SYSTEM, IDENTITY)
 
 _FILE = "database-roles.json"
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
-    """libpq URLs: the owner's for migrations, and those of the two roles that the processes use."""
+    """libpq URLs: the owner's for migrations, and those of the three roles that the processes use."""
 
     owner: str = field(repr=False)
     api: str = field(repr=False)
     system: str = field(repr=False)
+    identity: str = field(repr=False)
 
 
 def give_passwords(owner_url: str, state: Path) -> DatabaseUrls:
@@ -40,6 +43,7 @@ def give_passwords(owner_url: str, state: Path) -> DatabaseUrls:
         owner=owner_url,
         api=_as_role(owner_url, API, passwords[API]),
         system=_as_role(owner_url, SYSTEM, passwords[SYSTEM]),
+        identity=_as_role(owner_url, IDENTITY, passwords[IDENTITY]),
     )
 
 
@@ -65,8 +69,10 @@ def _text(url: URL) -> str:
 
 
 def _load_or_create(password_file: Path) -> dict[str, str]:
-    if not password_file.exists():
+    """Return a password for each role; one that the file does not know yet gets one."""
+    passwords: dict[str, str] = json.loads(password_file.read_text()) if password_file.exists() else {}
+    if missing := [role for role in _ROLES if role not in passwords]:
+        passwords |= {role: secrets.token_urlsafe(32) for role in missing}
         password_file.touch(mode=0o600)
-        password_file.write_text(json.dumps({role: secrets.token_urlsafe(32) for role in (API, SYSTEM)}))
-    passwords: dict[str, str] = json.loads(password_file.read_text())
+        password_file.write_text(json.dumps(passwords))
     return passwords

@@ -3,6 +3,18 @@ from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, In
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
 from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, ServerHealthRow
 from db.models.operators import OperatorAct, PlatformKey
+from db.models.people import (
+    Invitation,
+    Membership,
+    OneTimeToken,
+    Person,
+    RecoveryCode,
+    RefreshToken,
+    Session,
+    SigningKey,
+    SignUp,
+    TotpSecret,
+)
 from db.models.pipelines import PipelineRun, PipelineStep
 from db.models.pools import AddressReputation, InboxSender, IpPool, IpPoolAddress, SenderBinding, ServerAddress
 from db.models.preflight import PreflightResult, RefusedAddress
@@ -33,13 +45,17 @@ __all__ = [
     "Inbox",
     "InboxDailySends",
     "InboxSender",
+    "Invitation",
     "IpPool",
     "IpPoolAddress",
     "JoinToken",
+    "Membership",
     "Message",
     "MessageEvent",
+    "OneTimeToken",
     "OperatorAct",
     "Pause",
+    "Person",
     "PipelineRun",
     "PipelineStep",
     "PlatformKey",
@@ -47,14 +63,20 @@ __all__ = [
     "ProviderLook",
     "ProviderOrder",
     "ProviderRateLimit",
+    "RecoveryCode",
+    "RefreshToken",
     "RefusedAddress",
     "SenderBinding",
     "ServerAddress",
     "ServerHealthRow",
+    "Session",
+    "SignUp",
+    "SigningKey",
     "StrayServer",
     "Suppression",
     "Tenant",
     "TenantEvent",
+    "TotpSecret",
     "VpsReport",
     "VpsServer",
     "WebhookDelivery",

@@ -12,15 +12,25 @@ from tests.integration.database import cluster_with_template
 WITHOUT_TENANT = {
     "alembic_version",
     "certificate_authorities",
+    "one_time_tokens",
     "operator_acts",
+    "people",
     "platform_keys",
     "provider_looks",
     "provider_orders",
     "provider_rate_limits",
+    "recovery_codes",
+    "refresh_tokens",
     "refused_addresses",
+    "sessions",
+    "sign_ups",
+    "signing_keys",
     "stray_servers",
+    "totp_secrets",
 }
-API, SYSTEM = "penguin_api", "penguin_system"
+#: Of a tenant's tables, those that log-in works on across tenants; of the others its role may touch none.
+OF_PEOPLE = {"invitations", "memberships", "tenants", "workspaces"}
+API, SYSTEM, IDENTITY = "penguin_api", "penguin_system", "penguin_identity"
 ONE_TENANT = "({} = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"
 
 
@@ -51,7 +61,7 @@ def test_each_tenant_table_forces_row_level_security(catalogue: psycopg.Connecti
     assert {name for name, tenants in tables(catalogue).items() if tenants} <= forced
 
 
-def test_each_tenant_table_has_exactly_the_two_policies(catalogue: psycopg.Connection) -> None:
+def test_each_tenant_table_has_exactly_its_policies(catalogue: psycopg.Connection) -> None:
     policies: dict[str, set[tuple[object, ...]]] = {}
     for name, *policy in catalogue.execute(
         "SELECT tablename, array_to_string(roles, ','), cmd, permissive, qual, with_check FROM pg_policies"
@@ -60,6 +70,8 @@ def test_each_tenant_table_has_exactly_the_two_policies(catalogue: psycopg.Conne
     for name, tenants in tables(catalogue).items():
         own = ONE_TENANT.format("id" if name == "tenants" else "tenant_id")
         expected = {(API, "ALL", "PERMISSIVE", own, own), (SYSTEM, "ALL", "PERMISSIVE", "true", "true")}
+        if name in OF_PEOPLE:
+            expected.add((IDENTITY, "ALL", "PERMISSIVE", "true", "true"))
         assert policies.get(name, set()) == (expected if tenants else set()), name
 
 
@@ -68,9 +80,9 @@ def test_the_roles_cannot_bypass_anything(catalogue: psycopg.Connection) -> None
         "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND NOT rolsuper AND NOT rolbypassrls"
         " AND NOT rolcreaterole AND NOT rolcreatedb AND NOT EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid)"
         " AND NOT EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)",
-        [[API, SYSTEM]],
+        [[API, SYSTEM, IDENTITY]],
     ).fetchall()
-    assert {name for (name,) in roles} == {API, SYSTEM}
+    assert {name for (name,) in roles} == {API, SYSTEM, IDENTITY}
 
 
 def test_the_api_role_has_nothing_of_what_is_not_its_own(catalogue: psycopg.Connection) -> None:
@@ -81,6 +93,16 @@ def test_the_api_role_has_nothing_of_what_is_not_its_own(catalogue: psycopg.Conn
     )
     closed = {*WITHOUT_TENANT, "join_tokens", "agent_certificates"}
     assert [name for (name,) in reachable if name in closed or name.startswith("procrastinate_")] == []
+
+
+def test_the_role_of_log_in_reaches_people_and_who_is_a_member_and_nothing_else(catalogue: psycopg.Connection) -> None:
+    reachable = catalogue.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+        " AND (has_any_column_privilege('penguin_identity', oid, 'SELECT, INSERT, UPDATE, REFERENCES')"
+        " OR has_table_privilege('penguin_identity', oid, 'DELETE, TRUNCATE, TRIGGER'))"
+    )
+    people = {"people", "sign_ups", "sessions", "refresh_tokens", "one_time_tokens", "totp_secrets", "recovery_codes"}
+    assert {name for (name,) in reachable} == OF_PEOPLE | people | {"signing_keys"}
 
 
 def test_the_api_role_deletes_nothing_and_reads_no_secret(catalogue: psycopg.Connection) -> None:

@@ -54,7 +54,7 @@ async def test_a_role_that_could_bypass_the_policies_is_refused(database: FreshD
     await owner.close()
 
 
-@pytest.mark.parametrize("role", ["penguin_api", "penguin_system"])
+@pytest.mark.parametrize("role", ["penguin_api", "penguin_system", "penguin_identity"])
 async def test_the_roles_of_the_migrations_are_accepted(database: FreshDatabase, role: str) -> None:
     opened = Database(database.url(role))
     await opened.refuse_unsafe_role()

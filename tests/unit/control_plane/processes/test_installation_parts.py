@@ -29,6 +29,7 @@ def some_settings() -> Settings:
         wheelhouse_dir=PLACES.wheelhouse,
         api_database_url=SecretStr("postgresql://penguin_api@/penguin"),
         system_database_url=SecretStr("postgresql://penguin_system@/penguin"),
+        identity_database_url=SecretStr("postgresql://penguin_identity@/penguin"),
         redis_url=SecretStr("unix://default:secret@/run/redis.sock"),
         powerdns_api_key=SecretStr("the name server's key"),
         hetzner_token=SecretStr("the token of a project"),
@@ -80,8 +81,13 @@ def test_each_rest_door_is_told_its_own_role_and_no_other() -> None:
     assert settings["system"] not in api
     assert settings["system"] in operators
     assert settings["api"] not in operators
-    assert not any("redis.sock" in value for value in (*api, *operators))
+    assert not any("redis.sock" in value for value in operators)
     assert "the name server's key" not in operators
+
+
+def test_only_the_tenants_door_is_told_the_role_that_log_in_works_with() -> None:
+    url = "postgresql://penguin_identity@/penguin"
+    assert {name for name, order in some_orders().items() if url in order.environment.values()} == {"api"}
 
 
 def test_only_the_worker_is_told_a_providers_token_and_the_tenants_door_that_it_is_offered() -> None:
