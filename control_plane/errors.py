@@ -110,3 +110,16 @@ class Unavailable(PenguinError):
         super().__init__(detail)
         #: Seconds.
         self.retry_after = retry_after
+
+
+class TooManyRequests(PenguinError):
+    """There were too many requests."""
+
+    slug = "too-many-requests"
+    http_status = 429
+    grpc_code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        #: Seconds.
+        self.retry_after = retry_after

@@ -21,6 +21,7 @@ from control_plane.errors import Unauthenticated
 from control_plane.identity.api_keys import PresentedKey, parse_api_key
 from control_plane.identity.networks import address_of
 from control_plane.rest.dependencies import calls_of
+from control_plane.rest.limited_requests import Caller, note_caller
 from control_plane.rest.parts import parts_of
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope, scope_of_key
@@ -59,7 +60,9 @@ async def presented_key(
     """
     if credentials is None:
         raise Unauthenticated("Send an API key: Authorization: Bearer pmk_….")
-    return parse_api_key(credentials.credentials, address_of(request.client.host if request.client else None))
+    presented = parse_api_key(credentials.credentials, address_of(request.client.host if request.client else None))
+    note_caller(request, Caller(f"{presented.tenant_id}/{presented.prefix}", str(presented.tenant_id)))
+    return presented
 
 
 Presented = Annotated[PresentedKey, Depends(presented_key)]

@@ -31,6 +31,7 @@ from control_plane.rest.access import permissions_of
 from control_plane.rest.body_limit import MAX_BODY
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
+from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
 from db.session import Database
@@ -42,6 +43,7 @@ _POOL_SIZE = 20
 def make_app(settings: Settings) -> FastAPI:
     """Return the application; it connects to nothing before it is started."""
     database = Database(settings.api_database_url.get_secret_value(), pool_size=_POOL_SIZE)
+    limiter = RateLimiter(settings.redis_url.get_secret_value())
     parts = Parts(
         settings=settings,
         database=database,
@@ -49,6 +51,7 @@ def make_app(settings: Settings) -> FastAPI:
         providers=build_providers(settings),
         clock=utc_now,
         accepting=AcceptsTogether(database, utc_now),
+        limiter=limiter,
     )
     # Routes are tried in this order: what is asked for most comes first.
     resources = [
@@ -60,6 +63,6 @@ def make_app(settings: Settings) -> FastAPI:
     ]
     for route, permission in permissions_of(resources):
         route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission.value}
-    app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY)
+    app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY, limiter=limiter)
     app.state.parts = parts
     return app

@@ -3,24 +3,41 @@
 A door connects to nothing before it is started, and does not start with a role that could bypass row-level security.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import APIRouter, FastAPI
 
 from control_plane.rest import healthz
 from control_plane.rest.body_limit import LimitsBodies
+from control_plane.rest.limited_requests import LimitsRequests
 from control_plane.rest.problems import HANDLERS, RESPONSES
+from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.rest.request_id import NamesRequests
 from db.session import Database
 
 
-def make_door(title: str, prefix: str, resources: Iterable[APIRouter], database: Database, *, max_body: int) -> FastAPI:
-    """Return an application that serves the resources below the prefix; `max_body` in octets."""
+def make_door(
+    title: str,
+    prefix: str,
+    resources: Iterable[APIRouter],
+    database: Database,
+    *,
+    max_body: int,
+    limiter: RateLimiter | None = None,
+) -> FastAPI:
+    """Return an application that serves the resources below the prefix; `max_body` in octets.
+
+    Without a limiter requests are not counted.
+    """
     app = FastAPI(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
     app.state.database = database
     app.state.stopping = False
+    app.state.limiter = limiter
     app.add_middleware(LimitsBodies, limit=max_body)
+    if limiter:
+        app.add_middleware(LimitsRequests, limiter=limiter, prefix=prefix)
     app.add_middleware(NamesRequests)
     api = APIRouter(prefix=prefix, responses=RESPONSES)
     for resource in resources:
@@ -35,6 +52,23 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     try:
         await database.refuse_unsafe_role()
-        yield
+        async with _shared_counts(app.state.limiter):
+            yield
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def _shared_counts(limiter: RateLimiter | None) -> AsyncIterator[None]:
+    """Share the limiter's counts with other processes meanwhile."""
+    if limiter is None:
+        yield
+        return
+    task = asyncio.create_task(limiter.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await limiter.close()

@@ -8,6 +8,7 @@ from fastapi import Request
 from control_plane.clock import Clock
 from control_plane.messages.together import AcceptsTogether
 from control_plane.providers.base import Provider
+from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
@@ -23,6 +24,7 @@ class Parts:
     providers: Mapping[str, Provider]
     clock: Clock
     accepting: AcceptsTogether
+    limiter: RateLimiter
 
 
 def parts_of(request: Request) -> Parts:

@@ -17,8 +17,9 @@ from pydantic import BaseModel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
-from control_plane.errors import InvalidInput, NotFound, PenguinError, Unauthenticated, Unavailable
+from control_plane.errors import InvalidInput, NotFound, PenguinError, TooManyRequests, Unauthenticated, Unavailable
 from control_plane.rest.request_id import REQUEST_ID, request_id_of
 
 _log = logging.getLogger(__name__)
@@ -66,20 +67,21 @@ def _answer(problem: Problem, headers: Mapping[str, str] | None) -> Response:
     return Response(json.dumps(content), problem.status, headers, media_type=_MEDIA_TYPE)
 
 
-def _of(request: Request, error: PenguinError, errors: Sequence[ProblemPart] = ()) -> Response:
+def problem_answer(scope: Scope, error: PenguinError, errors: Sequence[ProblemPart] = ()) -> Response:
+    """Return the answer to a request that ends in this error."""
     problem = Problem(
         type=f"/problems/{error.slug}",
         title=error.title,
         status=error.http_status,
         detail=error.detail,
-        request_id=request_id_of(request.scope),
+        request_id=request_id_of(scope),
         errors=list(errors),
     )
     return _answer(problem, _headers(error))
 
 
 def _headers(error: PenguinError) -> dict[str, str]:
-    if isinstance(error, Unavailable):
+    if isinstance(error, (Unavailable, TooManyRequests)):
         return {"Retry-After": str(error.retry_after)}
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
 
@@ -88,17 +90,17 @@ async def _penguin_error(request: Request, error: PenguinError) -> Response:
     if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("request %s: %s", request_id_of(request.scope), error)
     if isinstance(error, InvalidInput) and error.field:
-        return _of(request, error, [ProblemPart(pointer=error.field, detail=error.detail)])
-    return _of(request, error)
+        return problem_answer(request.scope, error, [ProblemPart(pointer=error.field, detail=error.detail)])
+    return problem_answer(request.scope, error)
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     """Render what pydantic found; a path that can name nothing is a thing that is not there."""
     found = error.errors()
     if any(part["loc"][0] == "path" for part in found):
-        return _of(request, NotFound("There is no such thing."))
+        return problem_answer(request.scope, NotFound("There is no such thing."))
     parts = [ProblemPart(pointer=pointer(part["loc"]), detail=str(part["msg"])) for part in found]
-    return _of(request, InvalidInput("The request is not valid; errors says where."), parts)
+    return problem_answer(request.scope, InvalidInput("The request is not valid; errors says where."), parts)
 
 
 def pointer(location: Sequence[str | int]) -> str:
@@ -125,12 +127,12 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
 
 async def _database_away(request: Request, error: Exception) -> Response:
     _log.warning("request %s: the database is away: %s", request_id_of(request.scope), type(error).__name__)
-    return _of(request, Unavailable("The database is away; nothing was changed."))
+    return problem_answer(request.scope, Unavailable("The database is away; nothing was changed."))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     _log.error("request %s failed", request_id_of(request.scope), exc_info=error)
-    answer = _of(request, PenguinError("This is our fault; the request id leads us to it."))
+    answer = problem_answer(request.scope, PenguinError("This is our fault; the request id leads us to it."))
     # This answer is given outside of the middleware that names requests.
     answer.headers[REQUEST_ID] = request_id_of(request.scope)
     return answer
