@@ -10,6 +10,7 @@ import ipaddress
 import os
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
@@ -114,6 +115,9 @@ class Settings(BaseSettings):
     acme_directory: str = ""
     #: Where that authority writes to, such as when it will stop serving us.
     acme_email: str = "postmaster@penguin.example"
+    #: How it sees that a name is ours (RFC 8555, section 8): it asks back at a server's port 80, or looks for a record
+    #: that is published for it at the installation's own DNS host.
+    acme_challenge: Literal["http-01", "dns-01"] = "http-01"
     #: What servers trust for the directory's own HTTPS, a PEM file; unset for what their operating system trusts.
     acme_roots_file: Path | None = None
     #: Seconds a lease lasts, and the clock tolerance added before a send is leased again.

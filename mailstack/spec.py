@@ -120,12 +120,14 @@ class CertificateAuthority:
 
     `roots_pem` are trusted for the directory's own HTTPS, in place of the operating system's; empty for those.
     `port_on_request`: port 80, at which it asks back, is shut until the control plane says that it is open.
+    `by_dns`: it looks for a record (DNS-01) that the control plane publishes, and not at port 80.
     """
 
     directory_url: str
     account_email: str
     roots_pem: bytes = b""
     port_on_request: bool = False
+    by_dns: bool = False
 
     def __post_init__(self) -> None:
         require_directory_url(self.directory_url)

@@ -1,4 +1,6 @@
-"""Has certbot get one certificate for a key of ours, over HTTP-01: it listens on port 80 while it does, and only then.
+"""Has certbot get one certificate for a key of ours.
+
+Over HTTP-01 it listens on port 80 while it does, and only then; over DNS-01 a record is asked for (dns_hook.py).
 
 certbot is given a request (CSR) and keeps nothing but its account: neither the key nor the renewal is its affair. Its
 own folders are ours, so that the distribution's timer finds nothing of ours to renew.
@@ -8,8 +10,10 @@ the pair that it returns.
 """
 
 import datetime as dt
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,30 +21,55 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from agent.acme import dns_hook
 from agent.acme.order import Order
+from agent.acme.states import State
 from agent.acme.verdict import Failure, judge
+from mailstack import layout
 from mailstack.certificates.pair import Pair
 
-#: Seconds for a whole issue.
+#: Seconds for a whole issue; a record takes its time until each name server says it.
 TIMEOUT = 180.0
+DNS_TIMEOUT = 300.0
+#: The hook outlives certbot by these.
+_GRACE = 5.0
+#: Within the folder: the record that is asked for now.
+CHALLENGE = "challenge.json"
 
 
-def ask(order: Order, folder: Path, program: str = "certbot") -> Pair | Failure:
-    """Return the issued pair, or why there is none. `folder` keeps certbot's account and log."""
-    answer = _ask_once(order, folder, program)
-    if isinstance(answer, Failure) and answer.account_gone:
-        shutil.rmtree(folder / "certbot" / "accounts", ignore_errors=True)
-        answer = _ask_once(order, folder, program)
+def ask(
+    order: Order, folder: Path, program: str = "certbot", shown: Path = Path(layout.CERTIFICATE_CHALLENGE_SHOWN)
+) -> Pair | Failure:
+    """Return the issued pair, or why there is none.
+
+    `folder` keeps certbot's account and log; `shown` is where the record is written down that can be seen in DNS.
+    """
+    try:
+        answer = _ask_once(order, folder, program, shown)
+        if isinstance(answer, Failure) and answer.account_gone:
+            shutil.rmtree(folder / "certbot" / "accounts", ignore_errors=True)
+            answer = _ask_once(order, folder, program, shown)
+    finally:
+        forget_challenge(folder)
     return answer
 
 
-def _ask_once(order: Order, folder: Path, program: str) -> Pair | Failure:
+def forget_challenge(folder: Path) -> None:
+    """Ask for no record any more, and so have it withdrawn."""
+    (folder / CHALLENGE).unlink(missing_ok=True)
+
+
+def _ask_once(order: Order, folder: Path, program: str, shown: Path) -> Pair | Failure:
     log = folder / "log" / "letsencrypt.log"
     log.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".issue-") as name:
         work = Path(name)
         key_pem = _write_request(order.hostname, work / "request.pem")
-        words = _run(_command(order, folder, work, program), order, work)
+        command = [*_command(order, folder, work, program), *_challenge(order, folder, shown)]
+        try:
+            words = _run(command, order, work)
+        except subprocess.TimeoutExpired:
+            return _given_up(order, folder)
         chain = work / "fullchain.pem"
         if chain.exists():
             return Pair(chain.read_bytes(), key_pem)
@@ -52,7 +81,7 @@ def _command(order: Order, folder: Path, work: Path, program: str) -> list[str]:
     return [
         *(program, "certonly", "--non-interactive", "--agree-tos", "--no-eff-email"),
         *("--email", order.account_email, "--server", order.directory_url),
-        *("--standalone", "--preferred-challenges", "http", "--csr", str(work / "request.pem")),
+        *("--csr", str(work / "request.pem")),
         *("--cert-path", str(work / "certificate.pem"), "--chain-path", str(work / "chain.pem")),
         *("--fullchain-path", str(work / "fullchain.pem")),
         *("--config-dir", str(folder / "certbot"), "--work-dir", str(work / "certbot")),
@@ -60,8 +89,28 @@ def _command(order: Order, folder: Path, work: Path, program: str) -> list[str]:
     ]
 
 
+def _challenge(order: Order, folder: Path, shown: Path) -> list[str]:
+    if not order.by_dns:
+        return ["--standalone", "--preferred-challenges", "http"]
+    # certbot has a shell read this one word.
+    wait = str(DNS_TIMEOUT + _GRACE)
+    hook = shlex.join([sys.executable, "-I", str(dns_hook.__file__), str(folder / CHALLENGE), str(shown), wait])
+    return ["--manual", "--preferred-challenges", "dns", "--manual-auth-hook", hook]
+
+
+def _given_up(order: Order, folder: Path) -> Failure:
+    if (folder / CHALLENGE).exists():
+        why = f"the control plane did not say within {DNS_TIMEOUT:.0f} s that _acme-challenge.{order.hostname} is there"
+        return Failure(State.FAILED, why)
+    return Failure(State.FAILED, f"certbot was given up after {_timeout(order):.0f} s")
+
+
+def _timeout(order: Order) -> float:
+    return DNS_TIMEOUT if order.by_dns else TIMEOUT
+
+
 def _run(command: list[str], order: Order, work: Path) -> str:
-    """Run certbot to its end and return what it said."""
+    """Run certbot to its end and return what it said; raise `subprocess.TimeoutExpired`."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(work)}
     if order.roots_pem:
         roots = work / "roots.pem"
@@ -75,13 +124,11 @@ def _run(command: list[str], order: Order, work: Path) -> str:
             stderr=subprocess.STDOUT,
             env=environment,
             cwd="/",
-            timeout=TIMEOUT,
+            timeout=_timeout(order),
             check=False,
         )
     except FileNotFoundError:
         return "certbot is not installed"
-    except subprocess.TimeoutExpired:
-        return f"it was given up after {TIMEOUT:.0f} s"
     return done.stdout.decode(errors="replace")
 
 

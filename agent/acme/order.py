@@ -16,6 +16,8 @@ class Order:
     roots_pem: str
     #: Port 80 is shut until a command says that it is open.
     port_on_request: bool = False
+    #: The authority looks for a record (DNS-01) that the control plane publishes, and not at port 80.
+    by_dns: bool = False
 
     @property
     def mark(self) -> str:

@@ -17,6 +17,8 @@ from protos.agent.v1.commands_pb2 import Command, CommandResult
 
 #: Postfix's short and long queue ids (postconf(5), enable_long_queue_ids).
 _QUEUE_ID = re.compile(r"[0-9A-Za-z]{6,32}", re.ASCII)
+#: What an authority looks for in a TXT record: a SHA-256, base64url (RFC 8555, section 8.4).
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 #: Seconds.
 _LONGEST_PORT_OPENING = 600.0
 
@@ -77,6 +79,8 @@ def _issue_certificate(command: Command, host: Host) -> str:
         raise Refused(f"port 80 is open for 0 to {_LONGEST_PORT_OPENING:.0f} s")
     if host.read(layout.CERTIFICATE_ORDER) is None:
         raise Refused("no certificate authority is set")
+    if asked.challenge_shown:
+        return _note_challenge(asked.challenge_shown, host)
     found = host.read(layout.CERTIFICATE_ASKED)
     written: dict[str, float] = json.loads(found.content) if found else {}
     if asked.renew:
@@ -86,6 +90,14 @@ def _issue_certificate(command: Command, host: Host) -> str:
     host.write(layout.CERTIFICATE_ASKED, StoredFile(json.dumps(written).encode(), "root", "root", 0o644))
     _must_run(host, ["systemctl", "start", "--no-block", "penguin-certificates.service"])
     return "the certificate authority is asked"
+
+
+def _note_challenge(value: str, host: Host) -> str:
+    """Write down which record can be seen; certbot's hook waits for it (agent/acme/dns_hook.py)."""
+    if not _CHALLENGE.fullmatch(value):
+        raise Refused("that is nothing an authority looks for")
+    host.write(layout.CERTIFICATE_CHALLENGE_SHOWN, StoredFile(value.encode(), "root", "root", 0o644))
+    return "the record for the authority is known to be there"
 
 
 DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {

@@ -35,7 +35,11 @@ def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
 
 def _authority(authority: configuration_pb2.CertificateAuthority) -> CertificateAuthority:
     return CertificateAuthority(
-        authority.directory_url, authority.account_email, authority.roots_pem, authority.port_on_request
+        authority.directory_url,
+        authority.account_email,
+        authority.roots_pem,
+        authority.port_on_request,
+        authority.by_dns,
     )
 
 

@@ -1,33 +1,51 @@
-"""How it stands with the authority's certificate, as penguin-certificates last wrote it down (agent/acme/status.py)."""
+"""How it stands with the authority's certificate, as penguin-certificates last wrote it down (agent/acme/status.py).
+
+Beside it may lie the record that an attempt waits for (agent/acme/dns_hook.py).
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from protos.agent.v1.telemetry_pb2 import CertificateIssue
+from protos.agent.v1.telemetry_pb2 import AcmeChallenge, CertificateIssue
+
+#: As agent/acme/certbot.py has it, which this half need not load.
+_CHALLENGE = "challenge.json"
 
 
 class CertificateIssueFile:
-    """Reads the file when it was replaced, and not otherwise."""
+    """Reads the files when one was replaced, and not otherwise."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = 0
+        self._challenge_path = path.with_name(_CHALLENGE)
+        self._seen = (0, 0)
         #: As last read; None until there is something to tell.
         self.issue: CertificateIssue | None = None
 
     def seen_change(self) -> bool:
         """Return whether there is something new in `issue` since the last look."""
         try:
-            changed = self._path.stat().st_mtime_ns
+            changed = (self._path.stat().st_mtime_ns, _changed(self._challenge_path))
             if changed == self._seen:
                 return False
-            kept = json.loads(self._path.read_bytes())
-            self.issue = _issue(kept)
+            issue = _issue(json.loads(self._path.read_bytes()))
+            if changed[1]:
+                asked = json.loads(self._challenge_path.read_bytes())
+                issue.challenge.CopyFrom(AcmeChallenge(name=str(asked["name"]), value=str(asked["value"])))
+            self.issue = issue
         except (OSError, ValueError, KeyError, TypeError):
             return False
         self._seen = changed
         return True
+
+
+def _changed(path: Path) -> int:
+    """Return when the file was changed; 0 when it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _issue(kept: dict[str, Any]) -> CertificateIssue:

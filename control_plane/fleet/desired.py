@@ -95,7 +95,7 @@ async def load_desired_state(
     """Return what the server should be; system role, since it opens sealed keys.
 
     Its certificate comes from `authority`, or is its own where there is none; at one of `acme_port_providers` it waits
-    for port 80 before it asks.
+    for port 80 before it asks, unless the authority looks for a record.
     Raises `NotFound`, `Conflict` while the server has no address yet, and `SealBroken`.
     """
     server = (await session.execute(_SERVER, {"vps": vps_id})).mappings().one_or_none()
@@ -126,7 +126,7 @@ async def load_desired_state(
 
 
 def _authority(authority: CertificateAuthority | None, *, waits: bool) -> CertificateAuthority | None:
-    if authority is None or not waits:
+    if authority is None or authority.by_dns or not waits:
         return authority
     told = CertificateAuthority(port_on_request=True)
     told.MergeFrom(authority)

@@ -87,6 +87,7 @@ def certificate_authority(settings: Settings) -> CertificateAuthority | None:
         directory_url=settings.acme_directory,
         account_email=settings.acme_email,
         roots_pem=settings.acme_roots_file.read_bytes() if settings.acme_roots_file else b"",
+        by_dns=settings.acme_challenge == "dns-01",
     )
 
 

@@ -13,6 +13,7 @@ from control_plane.monitoring.alerts import advance_alerts
 from control_plane.monitoring.health_check import check_health
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
 from control_plane.pools.reputation import count_reputation
+from control_plane.provisioning.acme_challenges import look_after_challenges
 from control_plane.provisioning.acme_ports import look_after_ports
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.strays import look_after_strays
@@ -22,6 +23,7 @@ DNS_QUEUE = "dns"
 #: Likewise for slow providers.
 STRAYS_QUEUE = "strays"
 PORTS_QUEUE = "ports"
+CHALLENGES_QUEUE = "challenges"
 #: Likewise for slow servers.
 MONITORING_QUEUE = "monitoring"
 
@@ -30,8 +32,9 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     """Add what DNS, DKIM keys, health and the upkeep need.
 
     `monitoring.health`, `dns.generate` and `dns.verify` run every five minutes, `dkim.rotate` every hour. Upkeep looks
-    after strays at the providers, every quarter of a minute, opens and shuts ports for certificates and ends overdue
-    commands, every minute, and forgets old idempotency keys and counts reputation, every five.
+    after records for certificates, every five seconds, and after strays at the providers, every quarter of a minute,
+    opens and shuts ports for certificates and ends overdue commands, every minute, and forgets old idempotency keys and
+    counts reputation, every five.
     """
     rules = read_rules()
 
@@ -91,3 +94,8 @@ def _add_jobs_at_providers(app: App, environment: Environment) -> None:
     @app.task(name="vps.look_after_ports", queue=PORTS_QUEUE, queueing_lock="vps.look_after_ports")
     async def ports_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await look_after_ports(environment.database, environment.providers)
+
+    @app.periodic(cron="* * * * * */5")
+    @app.task(name="vps.look_after_challenges", queue=CHALLENGES_QUEUE, queueing_lock="vps.look_after_challenges")
+    async def challenges_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await look_after_challenges(environment)

@@ -28,6 +28,11 @@ class VpsServer(Base):
         ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
         Index("idx_vps_servers_workspace", "tenant_id", "workspace_id"),
         Index(
+            "idx_vps_servers_acme_challenge",
+            "acme_challenge_until",
+            postgresql_where=text("acme_challenge IS NOT NULL"),
+        ),
+        Index(
             "idx_vps_servers_acme_port",
             "acme_port_open_until",
             postgresql_where=text("acme_port_open_until IS NOT NULL"),
@@ -66,6 +71,10 @@ class VpsServer(Base):
     removal_forced: Mapped[bool] = mapped_column(server_default=text("false"))
     drift_policy: Mapped[str] = mapped_column(Text, server_default=text("'mend'"))
     acme_port_open_until: Mapped[dt.datetime | None] = mapped_column(deferred=True)
+    #: See provisioning/acme_challenges.py.
+    acme_challenge: Mapped[str | None] = mapped_column(String(43), deferred=True)
+    acme_challenge_until: Mapped[dt.datetime | None] = mapped_column(deferred=True)
+    acme_challenge_told_at: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     created_at: Mapped[CreatedAt]
 
 

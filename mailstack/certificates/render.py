@@ -26,5 +26,6 @@ def render_order(spec: MailServerSpec) -> tuple[RenderedFile, ...]:
         "account_email": spec.authority.account_email,
         "roots_pem": spec.authority.roots_pem.decode("ascii"),
         "port_on_request": spec.authority.port_on_request,
+        "by_dns": spec.authority.by_dns,
     }
     return (RenderedFile(layout.CERTIFICATE_ORDER, json.dumps(order, indent=1).encode(), ()),)

@@ -102,6 +102,18 @@ async def test_only_where_a_firewall_keeps_port_80_shut_a_server_waits_for_it(
         assert state.server.authority == CertificateAuthority(directory_url="https://a.example", port_on_request=waits)
 
 
+async def test_where_the_authority_looks_for_a_record_no_server_waits_for_a_port(
+    system_database: Database, vps_id: uuid.UUID
+) -> None:
+    authority = CertificateAuthority(directory_url="https://a.example", by_dns=True)
+    await execute(system_database, "UPDATE vps_servers SET provider = 'hetzner'")
+    async with system_database.system() as session:
+        state = await load_desired_state(
+            session, vps_id, SEALER, (), authority, acme_port_providers=ACME_PORT_PROVIDERS
+        )
+    assert state.server.authority == authority
+
+
 async def test_there_is_no_desired_state_without_a_server_its_address_or_its_seal(
     system_database: Database, vps_id: uuid.UUID
 ) -> None:

@@ -257,19 +257,23 @@ class IssueCertificate(_message.Message):
 
     RENEW_FIELD_NUMBER: _builtins.int
     PORT_OPEN_SECONDS_FIELD_NUMBER: _builtins.int
+    CHALLENGE_SHOWN_FIELD_NUMBER: _builtins.int
     renew: _builtins.bool
     """Ask whatever is served now; otherwise only when a certificate is wanted."""
     port_open_seconds: _builtins.float
     """Port 80 is open: one attempt may begin within so many seconds, at most 600; 0 says nothing about the port."""
+    challenge_shown: _builtins.str
+    """The challenge with this value is what every name server of its zone says now; nothing else is asked for."""
     def __init__(
         self,
         *,
         renew: _builtins.bool = ...,
         port_open_seconds: _builtins.float = ...,
+        challenge_shown: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["port_open_seconds", b"port_open_seconds", "renew", b"renew"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_shown", b"challenge_shown", "port_open_seconds", b"port_open_seconds", "renew", b"renew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -183,6 +183,7 @@ class CertificateAuthority(_message.Message):
     ACCOUNT_EMAIL_FIELD_NUMBER: _builtins.int
     ROOTS_PEM_FIELD_NUMBER: _builtins.int
     PORT_ON_REQUEST_FIELD_NUMBER: _builtins.int
+    BY_DNS_FIELD_NUMBER: _builtins.int
     directory_url: _builtins.str
     """The ACME directory (RFC 8555 section 7.1.1), https."""
     account_email: _builtins.str
@@ -191,6 +192,8 @@ class CertificateAuthority(_message.Message):
     """What to trust for the directory's own HTTPS, PEM; empty for the operating system's authorities."""
     port_on_request: _builtins.bool
     """A firewall of the provider's keeps port 80 shut: an attempt waits for a command that says it is open."""
+    by_dns: _builtins.bool
+    """It looks for a TXT record (RFC 8555 section 8.4) in place of port 80: see CertificateIssue.challenge."""
     def __init__(
         self,
         *,
@@ -198,10 +201,11 @@ class CertificateAuthority(_message.Message):
         account_email: _builtins.str = ...,
         roots_pem: _builtins.bytes = ...,
         port_on_request: _builtins.bool = ...,
+        by_dns: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_email", b"account_email", "directory_url", b"directory_url", "port_on_request", b"port_on_request", "roots_pem", b"roots_pem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_email", b"account_email", "by_dns", b"by_dns", "directory_url", b"directory_url", "port_on_request", b"port_on_request", "roots_pem", b"roots_pem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

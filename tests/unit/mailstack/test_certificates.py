@@ -71,7 +71,7 @@ def test_key_and_chain_lie_in_one_file_that_only_root_reads() -> None:
 
 def test_the_order_says_which_certificate_is_wanted_from_whom() -> None:
     assert render_order(SPEC) == ()
-    authority = CertificateAuthority("https://acme.example/directory", "ops@fleet.example")
+    authority = CertificateAuthority("https://acme.example/directory", "ops@fleet.example", by_dns=True)
     (file,) = render_order(dataclasses.replace(SPEC, authority=authority))
 
     assert json.loads(file.content) == {
@@ -80,6 +80,7 @@ def test_the_order_says_which_certificate_is_wanted_from_whom() -> None:
         "account_email": "ops@fleet.example",
         "roots_pem": "",
         "port_on_request": False,
+        "by_dns": True,
     }
     assert file.services == ()
 

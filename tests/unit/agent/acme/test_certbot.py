@@ -1,11 +1,15 @@
+import dataclasses
 import json
 import stat
+import threading
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from agent.acme.certbot import ask
+from agent.acme import certbot
+from agent.acme.certbot import CHALLENGE, ask
 from agent.acme.order import Order
 from agent.acme.states import State
 from agent.acme.verdict import Failure
@@ -15,7 +19,7 @@ _ORDER = Order("mx1.fleet.example", "https://acme.example/dir", "ops@fleet.examp
 #: Notes how it was called, and does what its folder says.
 _CERTBOT = """\
 #!/usr/bin/python3
-import json, os, pathlib, sys
+import json, os, pathlib, subprocess, sys
 folder = pathlib.Path(__file__).parent
 option = lambda name: pathlib.Path(sys.argv[sys.argv.index(name) + 1])
 calls = folder / "calls.json"
@@ -31,6 +35,9 @@ if (folder / "forgets").exists() and account.exists():
 if (folder / "fails").exists():
     print("it has its reasons")
     sys.exit(1)
+if "--manual" in sys.argv:
+    told = {"CERTBOT_DOMAIN": "mx1.fleet.example", "CERTBOT_VALIDATION": "V" * 43}
+    subprocess.run(str(option("--manual-auth-hook")), shell=True, env=os.environ | told)
 account.parent.mkdir(parents=True, exist_ok=True)
 account.touch()
 option("--fullchain-path").write_text("the chain")
@@ -80,3 +87,43 @@ def test_what_certbot_says_of_its_failure_is_told(tmp_path: Path) -> None:
 def test_a_missing_certbot_is_told(tmp_path: Path) -> None:
     failure = ask(_ORDER, tmp_path, str(tmp_path / "nowhere"))
     assert failure == Failure(State.FAILED, "certbot failed: certbot is not installed")
+
+
+def test_over_dns_the_authority_looks_once_the_record_is_known_to_be_there(tmp_path: Path) -> None:
+    program, folder, shown = _certbot(tmp_path), tmp_path / "state", tmp_path / "shown"
+    folder.mkdir()
+    seen: list[dict[str, str]] = []
+
+    def control_plane() -> None:
+        while not (folder / CHALLENGE).exists():
+            assert asking.is_alive()
+        seen.append(json.loads((folder / CHALLENGE).read_text()))
+        shown.write_text("one from before")
+        shown.write_text(seen[0]["value"])
+
+    answers: list[Pair | Failure] = []
+    order = dataclasses.replace(_ORDER, by_dns=True)
+    asking = threading.Thread(target=lambda: answers.append(ask(order, folder, program, shown)))
+    asking.start()
+    control_plane()
+    asking.join()
+
+    (call,) = json.loads((tmp_path / "calls.json").read_text())
+    assert isinstance(answers[0], Pair)
+    assert seen == [{"name": "_acme-challenge.mx1.fleet.example", "value": "V" * 43}]
+    assert "--standalone" not in call["arguments"]
+    assert not (folder / CHALLENGE).exists()
+
+
+def test_a_record_that_does_not_come_keeps_the_authority_from_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, folder = _certbot(tmp_path), tmp_path / "state"
+    folder.mkdir()
+    monkeypatch.setattr(certbot, "DNS_TIMEOUT", 1.0)
+    monkeypatch.setattr(certbot, "_GRACE", 1.0)
+    answer = ask(dataclasses.replace(_ORDER, by_dns=True), folder, program, tmp_path / "shown")
+
+    assert isinstance(answer, Failure)
+    assert (answer.state, "_acme-challenge.mx1.fleet.example" in answer.why) == (State.FAILED, True)
+    assert not (folder / CHALLENGE).exists()

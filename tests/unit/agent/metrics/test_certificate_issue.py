@@ -2,10 +2,10 @@ import json
 import os
 from pathlib import Path
 
-from agent.acme import status
+from agent.acme import certbot, status
 from agent.acme.states import State
 from agent.metrics.certificate_issue import CertificateIssueFile
-from protos.agent.v1.telemetry_pb2 import CertificateIssue
+from protos.agent.v1.telemetry_pb2 import AcmeChallenge, CertificateIssue
 
 
 def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> None:
@@ -20,6 +20,21 @@ def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> N
     assert file.issue == CertificateIssue(
         state="limited", detail="later", last_attempt_ms=1500, next_attempt_ms=7250, attempts_today=1, failures=2
     )
+
+
+def test_a_record_is_asked_for_while_its_file_is_there(tmp_path: Path) -> None:
+    file = CertificateIssueFile(tmp_path / "status.json")
+    challenge = tmp_path / certbot.CHALLENGE
+    status.save(tmp_path / "status.json", status.Status(State.ASKING, "asked"))
+    challenge.write_text(json.dumps({"name": "_acme-challenge.mx1.fleet.example", "value": "V"}))
+    assert file.seen_change()
+    assert file.issue is not None
+    assert file.issue.challenge == AcmeChallenge(name="_acme-challenge.mx1.fleet.example", value="V")
+
+    challenge.unlink()
+    assert file.seen_change()
+    assert not file.issue.HasField("challenge")
+    assert not file.seen_change()
 
 
 def test_a_half_written_file_changes_nothing(tmp_path: Path) -> None:
