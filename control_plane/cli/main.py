@@ -11,7 +11,9 @@ import typer
 
 from control_plane.cli.alerts import alert_commands
 from control_plane.cli.bench import bench
+from control_plane.cli.database import database_commands
 from control_plane.cli.demo import run_demo
+from control_plane.cli.deploy import deploy_commands
 from control_plane.cli.doctor import doctor
 from control_plane.cli.domains import domain_commands
 from control_plane.cli.fleet import fleet_commands
@@ -58,6 +60,8 @@ app.add_typer(tenant_commands, name="tenant")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")
 app.add_typer(operator_key_commands, name="operator-key")
+app.add_typer(database_commands, name="database")
+app.add_typer(deploy_commands, name="deploy")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)
 app.command()(bench)
 app.command()(lock)

@@ -1,0 +1,7 @@
+-- The owner of the schema and the database, for a PostgreSQL of yours: psql -f roles.sql as its superuser, once.
+--
+-- The owner is nobody's role while the platform runs: `./penguin database upgrade` works as it, which makes the tables
+-- and the roles of the processes. Those own nothing and cannot bypass row-level security; processes refuse to start
+-- with a role that could. Then: \password penguinmails_owner
+CREATE ROLE penguinmails_owner LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS NOCREATEDB;
+CREATE DATABASE penguinmails OWNER penguinmails_owner ENCODING 'UTF8' TEMPLATE template0;

@@ -1,0 +1,236 @@
+"""A deployment by deploy/README.md: its files, commands and services, on a PostgreSQL and a Redis of its own.
+
+systemd itself checks the unit files; each service then runs as its unit says, as nobody and without capabilities.
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from redis.exceptions import NoPermissionError
+
+from control_plane.embedded.daemon import Daemon, answers
+from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
+from control_plane.processes.outside import carried
+from control_plane.queuer.access import grant, revoke_others, username
+from control_plane.queuer.streams import connect
+from tests.flow.unit_files import CHECKOUT, HARDENING, UNITS, Service, give_credentials, running
+
+DEPLOY = CHECKOUT / "deploy"
+SERVICES = [Service.read(unit) for unit in sorted(UNITS.glob("*.service"))]
+NAMES = [unit.name.replace("@.", "@8025.") for unit in sorted(UNITS.glob("penguinmails*.*")) if unit.is_file()]
+PASSWORD = "a-password-of-redis"
+
+
+# ---------------------------------------------------------------- what systemd says
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root file system with the unit files and what they start."""
+    shutil.copytree(UNITS, tmp_path / "etc" / "systemd" / "system")
+    program = tmp_path / SERVICES[0].command[0].removeprefix("/")
+    program.parent.mkdir(parents=True)
+    shutil.copy("/bin/true", program)
+    return tmp_path
+
+
+def analyze(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", f"--root={root}", "--man=no", "--recursive-errors=no", "--no-pager", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_systemd_finds_no_fault_in_the_units(root: Path) -> None:
+    verified = analyze(root, "verify", *NAMES)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_systemd_does_find_a_fault_where_there_is_one(root: Path) -> None:
+    unit = root / "etc" / "systemd" / "system" / "penguinmails-hub.service"
+    unit.write_text(unit.read_text().replace("[Service]", "[Service]\nRestrat=always"))
+    assert "Restrat" in analyze(root, "verify", unit.name).stderr
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".service")])
+def test_a_service_is_exposed_to_little(root: Path, name: str) -> None:
+    judged = analyze(root, "security", "--offline=true", "--threshold=15", name)
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_without_the_hardening_it_would_be_exposed(root: Path) -> None:
+    (root / "etc" / "systemd" / "system" / HARDENING.relative_to(UNITS)).unlink()
+    assert analyze(root, "security", "--offline=true", "--threshold=15", "penguinmails-hub.service").returncode != 0
+
+
+# ---------------------------------------------------------------- a deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The credentials that the commands wrote, and settings that are this machine's own."""
+
+    credentials: Path
+    settings: Mapping[str, str]
+    redis_url: str
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A folder that nobody can pass through."""
+    with tempfile.TemporaryDirectory(prefix="penguin-deploy-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def home(place: Path) -> Path:
+    """One deployment's files."""
+    folder = Path(tempfile.mkdtemp(dir=place))
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+async def deployment(home: Path) -> AsyncIterator[Deployment]:
+    postgres = EmbeddedPostgres(home / "data", home / "sockets")
+    postgres.start()
+    async with AsyncExitStack() as stack:
+        stack.callback(postgres.stop)
+        roles = ("psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(DEPLOY / "postgresql" / "roles.sql"))
+        await run({}, *roles, postgres.url(OWNER, "postgres"))
+        database = await stack.enter_async_context(by_tcp(home / "sockets" / ".s.PGSQL.5432"))
+        door = free_port()
+        redis_url = f"rediss://penguinmails:{PASSWORD}@127.0.0.1:{door}?ssl_ca_certs={home}/authority.pem"
+        urls = {
+            "PENGUIN_DATABASE_URL": f"postgresql://penguinmails_owner@127.0.0.1:{database}/penguinmails",
+            "PENGUIN_REDIS_URL": redis_url,
+        }
+        await penguin(urls, "database", "upgrade")
+        credentials = home / "credentials"
+        await penguin(urls, "deploy", "credentials", "--into", str(credentials))
+        certificate = ("--into", str(home), "--given", str(credentials))
+        await penguin({}, "deploy", "redis-certificate", f"127.0.0.1:{door}", *certificate)
+        redis = start_redis(home, door)
+        stack.callback(redis.stop, signal.SIGTERM, 10)
+        wheels = {"PENGUIN_WHEELHOUSE_DIR": str(home / "run")}
+        yield Deployment(credentials, {**settings_of(f"127.0.0.1:{door}"), **wheels}, redis_url)
+
+
+async def penguin(environment: Mapping[str, str], *words: str) -> None:
+    """Run a command of ours, as the README says."""
+    await run(environment, sys.executable, "-m", "control_plane.cli.main", *words)
+
+
+async def run(environment: Mapping[str, str], *command: str) -> None:
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("PENGUIN_")}
+    process = await asyncio.create_subprocess_exec(*command, cwd=CHECKOUT, env={**outer, **environment})
+    assert await process.wait() == 0
+
+
+@asynccontextmanager
+async def by_tcp(unix_socket: Path) -> AsyncIterator[int]:
+    """Carry a port of loopback, which nobody's processes can reach, to a socket that they cannot."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port: int = listener.getsockname()[1]
+    async with carried(listener, lambda: asyncio.open_unix_connection(str(unix_socket))):
+        yield port
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def start_redis(home: Path, port: int) -> Daemon:
+    """Start Redis with deploy/redis, but for its places."""
+    (home / "run").mkdir()
+    users = (DEPLOY / "redis" / "users.acl").read_text()
+    digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    (home / "users.acl").write_text(users.replace("REPLACE_WITH_SHA256_OF_THE_PASSWORD", digest))
+    conf = (DEPLOY / "redis" / "redis.conf").read_text()
+    for there, here in {
+        "/etc/redis/tls": home,
+        "/etc/redis": home,
+        "/run/redis": home / "run",
+        "/var/lib/redis": home / "run",
+        "bind * -::*": "bind 127.0.0.1",
+        "7379": port,
+        "supervised systemd": "supervised no",
+    }.items():
+        assert there in conf
+        conf = conf.replace(there, str(here))
+    (home / "redis.conf").write_text(conf)
+    redis = Daemon("Redis", ["redis-server", str(home / "redis.conf")], home / "redis.log")
+    redis.wait_until(lambda: answers(home / "run" / "redis.sock"), 20)
+    return redis
+
+
+def settings_of(redis_endpoint: str) -> dict[str, str]:
+    """Return the environment file's settings, with this machine's addresses."""
+    settings = dict(re.findall(r"^(PENGUIN_[A-Z0-9_]+)=(.*)$", (DEPLOY / "environment").read_text(), re.MULTILINE))
+    doors = ("PENGUIN_ENROL_LISTEN", "PENGUIN_LINK_LISTEN", "PENGUIN_DOWNLOADS_LISTEN")
+    return {
+        **settings,
+        **{door: f"127.0.0.1:{free_port()}" for door in doors},
+        "PENGUIN_REDIS_AGENT_ENDPOINT": redis_endpoint,
+        "PENGUIN_NAMESERVERS": '["127.0.0.1"]',
+        "PENGUIN_POWERDNS_URL": "https://127.0.0.1:1",
+    }
+
+
+async def test_every_service_serves_and_ends_as_its_unit_says(deployment: Deployment, place: Path) -> None:
+    """One after another is enough: they meet in PostgreSQL and Redis alone."""
+    for service in SERVICES:
+        home = place / service.name
+        home.mkdir(mode=0o755)
+        give_credentials(home / "credentials", deployment.credentials / service.name)
+        if "PENGUIN_REST_FDS=3" not in service.values("Environment"):
+            async with running(service, home, deployment.settings) as process:
+                assert user_of(process.pid) == {65534}
+            continue
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with running(service, home, deployment.settings, listener), httpx.AsyncClient() as client:
+                answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/healthz")
+                assert answer.json() == {"status": "ok"}
+
+
+def user_of(pid: int) -> set[int]:
+    """Return a process's user ids: real, effective, saved and of files."""
+    (line,) = re.findall(r"^Uid:\s+(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return {int(number) for number in line.split()}
+
+
+async def test_redis_lets_the_control_plane_grant_and_revoke_and_nothing_that_is_the_operators(
+    deployment: Deployment,
+) -> None:
+    server = uuid.uuid4()
+    redis = connect(deployment.redis_url)
+    try:
+        await grant(redis, server, "127.0.0.1:1", b"")
+        assert username(server) in await redis.acl_users()
+        await revoke_others(redis, _nobody)
+        assert username(server) not in await redis.acl_users()
+        for command in ("CONFIG GET dir", "DEBUG SLEEP 0", "SHUTDOWN NOSAVE", "FLUSHALL", "KEYS *", "REPLICAOF NO ONE"):
+            with pytest.raises(NoPermissionError):
+                await redis.execute_command(*command.split())  # type: ignore[no-untyped-call] # redis-py's
+    finally:
+        await redis.aclose()
+
+
+async def _nobody() -> set[uuid.UUID]:
+    return set()
