@@ -1,4 +1,7 @@
-"""`vps power|drain|undrain|remove|drift-policy|renew-certificate`: what an operator does to one server, recorded."""
+"""What an operator does to one server, recorded.
+
+`vps power|rebuild|drain|undrain|remove|drift-policy|renew-certificate`.
+"""
 
 import asyncio
 import uuid
@@ -18,6 +21,7 @@ from control_plane.fleet.drift import DriftPolicy, set_drift_policy
 from control_plane.operators.acts import Act, record
 from control_plane.provisioning.draining import request_drain, request_undrain
 from control_plane.provisioning.power import PowerAction, request_power
+from control_plane.provisioning.rebuilding import request_rebuild
 from control_plane.provisioning.requests import request_removal
 from db.models import VpsServer
 from protos.agent.v1.commands_pb2 import Command, IssueCertificate
@@ -44,6 +48,17 @@ def power(
 
     run_id = asyncio.run(_do(instance, server, Act.POWER, deed, reason))
     _say(f"asked for: {action}", server, run_id, as_json=as_json)
+
+
+@vps_deed_commands.command()
+def rebuild(server: Server, reason: Reason = None, as_json: Json = False, instance: Instance = "main") -> None:
+    """Have a server's system made anew, in the background; its name, addresses and mail stay."""
+
+    async def deed(session: AsyncSession, tenant_id: uuid.UUID) -> uuid.UUID:
+        return await request_rebuild(session, tenant_id=tenant_id, vps_id=server)
+
+    run_id = asyncio.run(_do(instance, server, Act.REBUILD, deed, reason))
+    _say("the server is being rebuilt", server, run_id, as_json=as_json)
 
 
 @vps_deed_commands.command()

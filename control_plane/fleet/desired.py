@@ -41,6 +41,8 @@ _SERVER = text(
     " provider"
     " FROM vps_servers WHERE id = :vps"
 )
+# A mail server that does not have its mailboxes turns away for good what comes for them.
+_IS_HELD = text("SELECT EXISTS (SELECT FROM server_rebuilds WHERE vps_id = :vps AND holds_configuration)")
 _MAILBOXES = text(
     "SELECT email_address, password_hash FROM inboxes WHERE vps_id = :vps AND status <> 'deleting'"
     " ORDER BY email_address"
@@ -96,13 +98,15 @@ async def load_desired_state(
 
     Its certificate comes from `authority`, or is its own where there is none; at one of `acme_port_providers` it waits
     for port 80 before it asks, unless the authority looks for a record.
-    Raises `NotFound`, `Conflict` while the server has no address yet, and `SealBroken`.
+    Raises `NotFound`, `Conflict` while the server has no address or is to stay empty for its mail, and `SealBroken`.
     """
     server = (await session.execute(_SERVER, {"vps": vps_id})).mappings().one_or_none()
     if server is None:
         raise NotFound("there is no such server")
     if server["ipv4_address"] is None:
         raise Conflict("the server has no address yet")
+    if await session.scalar(_IS_HELD, {"vps": vps_id}):
+        raise Conflict("the server is being rebuilt, and its mail is not back yet")
     mailboxes = (await session.execute(_MAILBOXES, {"vps": vps_id})).all()
     addresses = (await session.execute(_ADDRESSES, {"vps": vps_id})).all()
     keys = (await session.execute(_DKIM_KEYS, {"vps": vps_id})).mappings().all()

@@ -31,6 +31,7 @@ class Act(enum.StrEnum):
     DROP = "queue.drop"
     CREATE_KEY = "operator-key.create"
     POWER = "vps.power"
+    REBUILD = "vps.rebuild"
     DRAIN = "vps.drain"
     UNDRAIN = "vps.undrain"
     REMOVE = "vps.remove"

@@ -197,6 +197,7 @@ class ResetsServers(Protocol):
         """Cut the power and give it again, whatever the operating system does."""
 
 
+@runtime_checkable
 class RebuildsServers(Protocol):
     """Start again from the image, with the same addresses."""
 

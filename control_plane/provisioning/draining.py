@@ -27,6 +27,10 @@ _LOCK = text(
 )
 _DRAIN = text("UPDATE vps_servers SET draining_since = now() WHERE tenant_id = :tenant AND id = :id")
 _UNDRAIN = text("UPDATE vps_servers SET draining_since = NULL WHERE tenant_id = :tenant AND id = :id")
+_IS_REBUILT = text(
+    "SELECT EXISTS (SELECT FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id"
+    " AND kind = 'vps.rebuild' AND finished_at IS NULL)"
+)
 # The lock makes two of these come one after the other, whichever way the server was switched last.
 _WANTED = text("SELECT tenant_id, draining_since IS NOT NULL AS held FROM vps_servers WHERE id = :id FOR NO KEY UPDATE")
 _HOLD = text(
@@ -96,7 +100,7 @@ async def request_drain(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id: 
 async def request_undrain(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id: uuid.UUID) -> None:
     """Use the server again; nothing happens when it is not being drained.
 
-    Raises `NotFound`, and `Conflict` when it is drained because it is to be removed.
+    Raises `NotFound`, and `Conflict` when it is drained because it is to be removed or rebuilt.
     """
     key = {"tenant": tenant_id, "id": vps_id}
     server = (await session.execute(_LOCK, key)).one_or_none()
@@ -104,6 +108,8 @@ async def request_undrain(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id
         raise NotFound("There is no such server.")
     if server.removal_requested_at is not None:
         raise Conflict("The server is being removed.")
+    if await session.scalar(_IS_REBUILT, key):
+        raise Conflict("The server is being rebuilt; it is used again after that.")
     if server.draining_since is not None:
         await session.execute(_UNDRAIN, key)
         await start_run(session, tenant_id, HOLD_KIND, vps_id)

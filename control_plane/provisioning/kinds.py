@@ -10,6 +10,7 @@ from control_plane.provisioning.draining import HOLD_KIND
 from control_plane.provisioning.environment import Environment, StepContext
 from control_plane.provisioning.hosts import host_of_server
 from control_plane.provisioning.power import PowerAction
+from control_plane.provisioning.rebuilding import REBUILD_KIND
 from control_plane.provisioning.sending_kinds import sending_pipelines
 from control_plane.provisioning.states import (
     InboxStatus,
@@ -30,10 +31,19 @@ from control_plane.provisioning.steps.forget_inbox import ForgetInbox
 from control_plane.provisioning.steps.generate_records import GenerateRecords
 from control_plane.provisioning.steps.hand_over import HandOver
 from control_plane.provisioning.steps.hold_back import HoldBack
+from control_plane.provisioning.steps.keep_mail import CutOff, EmptyServer, FetchMail, HoldForRebuild, PackAway
 from control_plane.provisioning.steps.mark_server import MarkServer
 from control_plane.provisioning.steps.preflight import InspectServer, Preflight
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
 from control_plane.provisioning.steps.publish_host_dns import PublishHostDns, WithdrawHostDns
+from control_plane.provisioning.steps.rebuild_server import (
+    AwaitRebuilt,
+    Onward,
+    PutMailBack,
+    Reinstall,
+    SendMailBack,
+    UseAgain,
+)
 from control_plane.provisioning.steps.revoke_agent import RevokeAgent
 from control_plane.provisioning.steps.rotate_dkim import (
     AwaitQueueLife,
@@ -73,6 +83,22 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         MarkServer(ServerStatus.DELETED),
     ),
     HOLD_KIND: (HoldBack(),),
+    REBUILD_KIND: (
+        HoldForRebuild(),
+        EmptyServer(),
+        PackAway(),
+        FetchMail(),
+        CutOff(),
+        Onward(Reinstall()),
+        Onward(StartJoining()),
+        Onward(AwaitRebuilt()),
+        Onward(SendMailBack()),
+        Onward(PutMailBack()),
+        Onward(ApplyConfiguration(raised_by="unpack_mail")),
+        Onward(VerifyMailFlow()),
+        Onward(AwaitCertificate()),
+        UseAgain(),
+    ),
     **{action.run_kind: (SwitchPower(action),) for action in PowerAction},
     "inbox.setup": (
         GenerateRecords(),
@@ -112,6 +138,8 @@ _RESOLUTIONS: Mapping[str, Mapping[Cause, Resolution]] = {
     # What could not be done is told, and the server stays what it was.
     **{action.run_kind: dict.fromkeys(Cause, Resolution.STOP) for action in PowerAction},
     HOLD_KIND: dict.fromkeys(Cause, Resolution.ASK_PERSON),
+    # Only what is before the deed fails; after it a person is asked.
+    REBUILD_KIND: dict.fromkeys(Cause, Resolution.ASK_PERSON) | {Cause.REFUSED: Resolution.UNDO},
     "inbox.setup": {
         Cause.REFUSED: Resolution.ASK_PERSON,
         Cause.GIVEN_UP: Resolution.ASK_PERSON,
@@ -138,6 +166,7 @@ _SERVERS_OF: Mapping[str, frozenset[ServerStatus]] = {
     # It is ready until it is empty.
     "vps.decommission": frozenset({ServerStatus.READY, ServerStatus.DELETING}),
     HOLD_KIND: frozenset(),
+    REBUILD_KIND: frozenset({ServerStatus.READY}),
     **{action.run_kind: frozenset[ServerStatus]() for action in PowerAction},
 }
 _INBOXES_OF: Mapping[str, frozenset[InboxStatus]] = {

@@ -29,6 +29,10 @@ _FORCE = text("UPDATE vps_servers SET removal_forced = true WHERE tenant_id = :t
 _LOCK = text("SELECT status, removal_requested_at FROM vps_servers WHERE tenant_id = :tenant AND id = :id FOR UPDATE")
 # Asked once the lock is held: an inbox that was being placed meanwhile is there now.
 _INBOXES = text("SELECT email_address FROM inboxes WHERE tenant_id = :tenant AND vps_id = :id ORDER BY email_address")
+_IS_REBUILT = text(
+    "SELECT EXISTS (SELECT FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id"
+    " AND kind = 'vps.rebuild' AND finished_at IS NULL)"
+)
 _REMOVAL = text(
     "SELECT id FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id AND kind = 'vps.decommission'"
     " AND finished_at IS NULL"
@@ -100,6 +104,8 @@ async def request_removal(
         raise Conflict(f"the server still has {len(inboxes)} inboxes; delete them first: {named}")
     if not force and (addresses := await session.scalar(_ADDRESSES, key)):
         raise Conflict(f"the server still has {addresses} further addresses; give them back first")
+    if not force and await session.scalar(_IS_REBUILT, key):
+        raise Conflict("the server is being rebuilt; wait for that, or remove it by force")
     if force:
         await session.execute(_FORCE, key)
     if server.removal_requested_at is None and server.status not in {"deleting", "deleted"}:

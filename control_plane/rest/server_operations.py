@@ -11,6 +11,7 @@ from control_plane.fleet.drift import DriftPolicy, set_drift_policy
 from control_plane.providers.base import Capability
 from control_plane.provisioning.draining import request_drain, request_undrain
 from control_plane.provisioning.power import PowerAction, request_power
+from control_plane.provisioning.rebuilding import request_rebuild
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.parts import Parts, parts_of
 from control_plane.rest.runs import RunView, load_run
@@ -43,6 +44,22 @@ async def switch_power(
         vps_id=vps_id,
         action=order.action,
         capabilities=capabilities,
+    )
+    response.headers["Location"] = f"/api/v1/vps/{vps_id}"
+    return await load_run(access.session, access.scope, run_id)
+
+
+@router.post("/vps/{vps_id}/rebuild", status_code=status.HTTP_202_ACCEPTED)
+async def rebuild(vps_id: uuid.UUID, request: Request, response: Response, access: _Managing) -> RunView:
+    """Have a server's system made anew, in the background; its name, addresses and mail stay.
+
+    It is drained first. Then its mail server stands still until the mail is back; senders' servers try again meanwhile.
+    A run that cannot keep the mail whole undoes itself before anything is destroyed. 409 for what the provider cannot
+    do.
+    """
+    capabilities = await _capabilities(access.session, access.scope, parts_of(request), vps_id)
+    run_id = await request_rebuild(
+        access.session, tenant_id=access.scope.tenant_id, vps_id=vps_id, capabilities=capabilities
     )
     response.headers["Location"] = f"/api/v1/vps/{vps_id}"
     return await load_run(access.session, access.scope, run_id)

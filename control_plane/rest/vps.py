@@ -17,6 +17,7 @@ from control_plane.fleet.reports import moment
 from control_plane.fleet.servers import ServerHealth, server_health
 from control_plane.provisioning.draining import HOLD_KIND, drain_progress
 from control_plane.provisioning.power import POWER_KINDS
+from control_plane.provisioning.rebuilding import REBUILD_KIND
 from control_plane.provisioning.requests import request_removal
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
@@ -31,7 +32,7 @@ from db.models import VpsServer
 router = APIRouter(tags=["vps"])
 
 LIFE_KINDS = frozenset({"vps.provision", "vps.decommission"})
-OPERATION_KINDS = POWER_KINDS | {HOLD_KIND}
+OPERATION_KINDS = POWER_KINDS | {HOLD_KIND, REBUILD_KIND}
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]

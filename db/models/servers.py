@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Numeric, String, Text, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, CreatedAt, RowId, TenantId
@@ -157,3 +157,38 @@ class CertificateAuthority(Base):
     certificate_pem: Mapped[str] = mapped_column(Text)
     private_key_sealed: Mapped[bytes] = mapped_column(deferred=True)
     created_at: Mapped[CreatedAt]
+
+
+class ServerRebuild(Base):
+    """A rebuild of a server, by the id of its run; `key_sealed` is gone when the copy of its mail is."""
+
+    __tablename__ = "server_rebuilds"
+    __table_args__ = (UniqueConstraint("tenant_id", "id"), UniqueConstraint("vps_id", "generation"), _of_server())
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantId]
+    vps_id: Mapped[uuid.UUID]
+    generation: Mapped[int]
+    drained_before: Mapped[bool]
+    key_sealed: Mapped[bytes | None] = mapped_column(deferred=True)
+    packed: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    packed_at: Mapped[dt.datetime | None]
+    holds_configuration: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[CreatedAt]
+    finished_at: Mapped[dt.datetime | None]
+
+
+class MailBlock(Base):
+    """A piece of a server's mail while the server is rebuilt, sealed with the rebuild's key."""
+
+    __tablename__ = "mail_blocks"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "rebuild_id"], ["server_rebuilds.tenant_id", "server_rebuilds.id"], ondelete="CASCADE"
+        ),
+    )
+
+    rebuild_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantId]
+    sealed: Mapped[bytes] = mapped_column(deferred=True)

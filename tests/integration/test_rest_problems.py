@@ -95,6 +95,7 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/vps/{vps_id}/runs": ["get"],
         "/api/v1/vps/{vps_id}/certificate:renew": ["post"],
         "/api/v1/vps/{vps_id}/power": ["post"],
+        "/api/v1/vps/{vps_id}/rebuild": ["post"],
         "/api/v1/vps/{vps_id}/drain": ["post"],
         "/api/v1/vps/{vps_id}/undrain": ["post"],
         "/api/v1/vps/{vps_id}/preflight": ["get", "post"],

@@ -34,7 +34,7 @@ def methods_of(inventory: Inventory) -> dict[str, Method]:
     """Return what may be called over the socket; arguments are checked against the annotations."""
     callables: tuple[Method, ...] = (
         *(inventory.create, inventory.find, inventory.list, inventory.delete),
-        *(inventory.power_off, inventory.power_on, inventory.reboot),
+        *(inventory.power_off, inventory.power_on, inventory.reboot, inventory.rebuild),
         *(inventory.cut_network, inventory.restore_network, inventory.set_reverse_dns, inventory.console),
         *(inventory.add_address, inventory.remove_address),
     )

@@ -41,6 +41,15 @@ def detach_disk(folder: Path) -> None:
     unmount_below(folder)
 
 
+def empty_disk(folder: Path) -> None:
+    """Unmount a server's disk and remove all that is on it; `create_disk` makes another."""
+    detach_disk(folder)
+    for name in ("upper", "work", "root"):
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)
+    (folder / "lower").unlink(missing_ok=True)
+
+
 def remove_disk(folder: Path) -> None:
     """Unmount and remove a server's folder; no error when it is gone already."""
     detach_disk(folder)

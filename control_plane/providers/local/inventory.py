@@ -32,7 +32,11 @@ def check_order(order: ServerOrder) -> None:
         raise ProviderError(f"invalid name {order.name!r}: lower-case letters, digits and hyphens, at most 63")
     if not _HOSTNAME.fullmatch(order.hostname):
         raise ProviderError(f"invalid hostname {order.hostname!r}: a lower-case domain name, at most 64 characters")
-    if len(order.user_data.encode()) > _USER_DATA_BYTES:
+    _check_user_data(order.user_data)
+
+
+def _check_user_data(user_data: str) -> None:
+    if len(user_data.encode()) > _USER_DATA_BYTES:
         raise ProviderError("user-data is larger than 32 KiB")
 
 
@@ -120,6 +124,15 @@ class Inventory:
     async def reboot(self, name: str) -> None:
         """Ask the operating system to start again."""
         self._machine(name).reboot()
+
+    async def rebuild(self, name: str, user_data: str, generation: int) -> None:
+        """Start again from an empty disk with the same addresses, unless that `generation` was built already."""
+        _check_user_data(user_data)
+        machine = self._machine(name)
+        async with machine.lock:
+            if machine.record.generation < generation:
+                await machine.rebuild(user_data, generation, self._image)
+            await machine.start()
 
     async def cut_network(self, name: str) -> None:
         """Pull the server's network cable."""

@@ -66,12 +66,26 @@ class Machine:
 
     def _build(self, order: ServerOrder, image: Path) -> None:
         self.folder.mkdir(mode=0o700, parents=True)
-        disk.create_disk(self.folder, image)
-        root = self.folder / "root"
-        disk.write_first_files(root, order.hostname, self.record.address)
-        disk.write_seed(root, self.record.provider_id, order.hostname, order.user_data)
+        self._write_disk(order.user_data, image)
         network.plug_in(self._world.name, self._namespace, self.record.address)
         save_record(self.folder, self.record)
+
+    async def rebuild(self, user_data: str, generation: int, image: Path) -> None:
+        """Cut the power and make the disk anew; what was on it is gone. Recorded last, so that a crash repeats it."""
+        await self.cut_power()
+        await asyncio.to_thread(self._rebuild, user_data, image)
+        self.record = dataclasses.replace(self.record, generation=generation)
+        save_record(self.folder, self.record)
+
+    def _rebuild(self, user_data: str, image: Path) -> None:
+        disk.empty_disk(self.folder)
+        self._write_disk(user_data, image)
+
+    def _write_disk(self, user_data: str, image: Path) -> None:
+        disk.create_disk(self.folder, image)
+        root = self.folder / "root"
+        disk.write_first_files(root, self.record.hostname, self.record.address)
+        disk.write_seed(root, self.record.provider_id, self.record.hostname, user_data)
 
     async def attach(self) -> None:
         """Mount the disk and make the network of a server that an earlier daemon has built."""

@@ -25,7 +25,7 @@ class LocalProvider:
     capabilities = frozenset(
         {
             *(Capability.POWER, Capability.REVERSE_DNS, Capability.USER_DATA, Capability.LIST),
-            Capability.EXTRA_ADDRESSES,
+            *(Capability.EXTRA_ADDRESSES, Capability.REBUILD),
         }
     )
 
@@ -60,6 +60,10 @@ class LocalProvider:
     async def reboot(self, name: str) -> None:
         """Ask the operating system to start again."""
         await call(self._socket, "reboot", name=name)
+
+    async def rebuild(self, name: str, user_data: str, generation: int) -> None:
+        """Give it an empty disk over the image and start it; nothing happens when that `generation` was built."""
+        await call(self._socket, "rebuild", name=name, user_data=user_data, generation=generation)
 
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
         """Set or (with None) remove the PTR of the server's address."""

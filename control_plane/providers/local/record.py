@@ -33,6 +33,8 @@ class ServerRecord:
     wanted: PowerState
     #: Further addresses, by the label they were asked for with.
     extra: tuple[tuple[str, ipaddress.IPv4Address], ...] = ()
+    #: Which rebuild its disk is of; 0 for the first.
+    generation: int = 0
 
     @property
     def addresses(self) -> tuple[ipaddress.IPv4Address, ...]:

@@ -11,6 +11,7 @@ from control_plane.fleet.desired import raise_desired_version
 from control_plane.pipelines.runs import supersede_runs
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome
 from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.rebuilding import forget_rebuilds
 
 
 class RevokeAgent(NothingToUndo):
@@ -25,6 +26,7 @@ class RevokeAgent(NothingToUndo):
         async def revoke(session: AsyncSession) -> None:
             await supersede_runs(session, context.run)
             await end_identity(session, context.subject_id)
+            await forget_rebuilds(session, context.subject_id)
 
         return Done(apply=revoke)
 
