@@ -141,6 +141,8 @@ class Settings(BaseSettings):
     stream_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     #: Seconds for which a server's removal waits by itself for its queue to be empty; then a person decides.
     drain_seconds: int = Field(default=6 * 3600, ge=0)
+    #: Whether webhooks may lead to addresses that are not public, by plain HTTP too: for tests of a local installation.
+    webhook_private_targets: bool = False
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
 
@@ -148,6 +150,12 @@ class Settings(BaseSettings):
     def _clocks_are_held_to_less_than_leases(self) -> "Settings":
         if self.clock_tolerance_seconds >= self.lease_tolerance_seconds:
             raise ValueError("clock_tolerance_seconds must be less than lease_tolerance_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _webhooks_stay_outside(self) -> "Settings":
+        if self.webhook_private_targets and self.local_cloud_socket is None:
+            raise ValueError("webhook_private_targets is for an installation whose servers are local")
         return self
 
     @model_validator(mode="after")

@@ -31,6 +31,10 @@ from control_plane.provisioning.kinds import pipelines
 from control_plane.provisioning.periodic import add_periodic_jobs
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
+from control_plane.webhooks.attempt import Poster
+from control_plane.webhooks.deliverer import Deliverer
+from control_plane.webhooks.forget import add_webhook_jobs
+from control_plane.webhooks.own_servers import knows_servers
 from db.session import Database
 
 #: Loggers of libraries that tell each thing they do; what became of it, our own lines say.
@@ -68,10 +72,13 @@ async def _work(settings: Settings) -> None:
     app = make_app(url)
     add_pipelines(app, Worker(database, pipelines(environment)))
     add_periodic_jobs(app, environment)
+    add_webhook_jobs(app, database)
+    poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
     try:
         await database.refuse_unsafe_role()
         async with app.open_async(), asyncio.TaskGroup() as tasks:
             tasks.create_task(dispatch(database, app))
+            tasks.create_task(Deliverer(database, environment.sealer, poster).deliver_for_ever())
             say_ready()
             await app.run_worker_async(
                 concurrency=CONCURRENCY,
@@ -84,6 +91,7 @@ async def _work(settings: Settings) -> None:
             )
             raise WorkerStopped("the job runner ended")
     finally:
+        await poster.aclose()
         await database.close()
 
 

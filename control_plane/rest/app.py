@@ -15,6 +15,7 @@ from control_plane.rest import (
     batches,
     dns_records,
     domains,
+    events,
     health,
     inboxes,
     ip_pools,
@@ -26,6 +27,7 @@ from control_plane.rest import (
     server_operations,
     server_runs,
     vps,
+    webhooks,
 )
 from control_plane.rest.access import permissions_of
 from control_plane.rest.body_limit import MAX_BODY
@@ -59,6 +61,7 @@ def make_app(settings: Settings) -> FastAPI:
         for resource in (
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
+            *(webhooks, events),
         )
     ]
     for route, permission in permissions_of(resources):

@@ -18,6 +18,8 @@ class Permission(enum.Enum):
     SEND_MESSAGES = "messages:send"
     READ_API_KEYS = "api-keys:read"
     MANAGE_API_KEYS = "api-keys:manage"
+    READ_WEBHOOKS = "webhooks:read"
+    MANAGE_WEBHOOKS = "webhooks:write"
 
 
 class Role(enum.StrEnum):
@@ -32,7 +34,13 @@ class Role(enum.StrEnum):
 
 #: What is left to a tenant that is suspended: looking.
 READ_ONLY = frozenset(
-    {Permission.READ_SERVERS, Permission.READ_INBOXES, Permission.READ_MESSAGES, Permission.READ_API_KEYS}
+    {
+        Permission.READ_SERVERS,
+        Permission.READ_INBOXES,
+        Permission.READ_MESSAGES,
+        Permission.READ_API_KEYS,
+        Permission.READ_WEBHOOKS,
+    }
 )
 
 #: What a tenant may do in all, and so a key that names no scopes.

@@ -73,7 +73,7 @@ class WebhookDelivery(Base):
         ForeignKeyConstraint(
             ["tenant_id", "event_id"], ["tenant_events.tenant_id", "tenant_events.id"], ondelete="CASCADE"
         ),
-        Index("idx_webhook_deliveries_due", "due_at", postgresql_where=_WAITING),
+        Index("idx_webhook_deliveries_due", "endpoint_id", "due_at", postgresql_where=_WAITING),
         Index("idx_webhook_deliveries_waiting", "endpoint_id", "subject_id", "position", postgresql_where=_WAITING),
         Index("idx_webhook_deliveries_tried", "endpoint_id", postgresql_where=text("claim_token IS NOT NULL")),
         Index("idx_webhook_deliveries_newest", "tenant_id", "endpoint_id", "position"),

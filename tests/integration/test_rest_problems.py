@@ -126,6 +126,15 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/queue/pauses": ["post"],
         "/api/v1/queue/pauses/{pause_id}": ["delete"],
         "/api/v1/fleet/health": ["get"],
+        "/api/v1/events": ["get"],
+        "/api/v1/events/{event_id}": ["get"],
+        "/api/v1/webhooks": ["get", "post"],
+        "/api/v1/webhooks/{webhook_id}": ["delete", "get", "patch"],
+        "/api/v1/webhooks/{webhook_id}:ping": ["post"],
+        "/api/v1/webhooks/{webhook_id}:replay": ["post"],
+        "/api/v1/webhooks/{webhook_id}:rotate": ["post"],
+        "/api/v1/webhooks/{webhook_id}/deliveries": ["get"],
+        "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}:replay": ["post"],
     }
 
 

@@ -70,7 +70,7 @@ CREATE TABLE webhook_deliveries (
     FOREIGN KEY (tenant_id, endpoint_id) REFERENCES webhook_endpoints (tenant_id, id) ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, event_id) REFERENCES tenant_events (tenant_id, id) ON DELETE CASCADE
 );
-CREATE INDEX idx_webhook_deliveries_due ON webhook_deliveries (due_at) WHERE state = 'waiting';
+CREATE INDEX idx_webhook_deliveries_due ON webhook_deliveries (endpoint_id, due_at) WHERE state = 'waiting';
 CREATE INDEX idx_webhook_deliveries_waiting ON webhook_deliveries (endpoint_id, subject_id, position)
     WHERE state = 'waiting';
 CREATE INDEX idx_webhook_deliveries_tried ON webhook_deliveries (endpoint_id) WHERE claim_token IS NOT NULL;
