@@ -11,11 +11,21 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 #: Read by every policy (db/migrations). Nile's convention would be nile.tenant_id.
 TENANT_SETTING = "app.tenant_id"
+
+
+def with_idle_limit(url: str, seconds: float) -> str:
+    """Return the URL for connections that lose a transaction in which their client says nothing for so long.
+
+    For processes that others take over from: one that stands still in the middle of a transaction would hold its locks
+    for as long as it stands.
+    """
+    options = f"-cidle_in_transaction_session_timeout={seconds * 1000:.0f}"
+    return make_url(url).update_query_dict({"options": options}).render_as_string(hide_password=False)
 
 
 class UnsafeRole(Exception):

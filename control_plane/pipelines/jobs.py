@@ -17,6 +17,8 @@ from control_plane.pipelines.worker import Worker
 #: Seconds between heartbeats, and without one before a worker counts as dead.
 HEARTBEAT_SECONDS = 5.0
 STALLED_SECONDS = 20.0
+#: A worker that stands still in a transaction (a heartbeat, a renewed claim) loses it, or nobody could take over.
+IDLE_SECONDS = 10.0
 #: New jobs are notified; one that waited for another's lock is found by looking.
 POLL_SECONDS = 0.5
 #: Runs that one process works on at a time; nearly all of it is waiting for others.

@@ -5,7 +5,8 @@ and speaks to providers, DNS hosts, name servers and, to verify them, to new mai
 number of these may run side by side: runs are claimed step by step (pipelines/claims.py).
 
 SIGTERM ends it within seconds: steps in hand are given back and taken up by the next worker. When it is killed, they
-are taken up once their claims have run out.
+are taken up once their claims have run out. So they are when it stands still, also in the middle of a transaction:
+PostgreSQL ends that before claims run out.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from control_plane.pipelines.dispatch import dispatch
 from control_plane.pipelines.jobs import (
     CONCURRENCY,
     HEARTBEAT_SECONDS,
+    IDLE_SECONDS,
     POLL_SECONDS,
     STALLED_SECONDS,
     add_pipelines,
@@ -31,11 +33,7 @@ from control_plane.provisioning.kinds import pipelines
 from control_plane.provisioning.periodic import add_periodic_jobs
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
-from control_plane.webhooks.attempt import Poster
-from control_plane.webhooks.deliverer import Deliverer
-from control_plane.webhooks.forget import add_webhook_jobs
-from control_plane.webhooks.own_servers import knows_servers
-from db.session import Database
+from db.session import Database, with_idle_limit
 
 #: Loggers of libraries that tell each thing they do; what became of it, our own lines say.
 _TALKATIVE = ("procrastinate", "PowerDnsProvider[powerdns]", "CloudflareProvider[cloudflare]", "Record")
@@ -66,19 +64,16 @@ async def serve(settings: Settings) -> None:
 
 
 async def _work(settings: Settings) -> None:
-    url = settings.system_database_url.get_secret_value()
+    url = with_idle_limit(settings.system_database_url.get_secret_value(), IDLE_SECONDS)
     database = Database(url)
     environment = make_environment(settings, database)
     app = make_app(url)
     add_pipelines(app, Worker(database, pipelines(environment)))
     add_periodic_jobs(app, environment)
-    add_webhook_jobs(app, database)
-    poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
     try:
         await database.refuse_unsafe_role()
         async with app.open_async(), asyncio.TaskGroup() as tasks:
             tasks.create_task(dispatch(database, app))
-            tasks.create_task(Deliverer(database, environment.sealer, poster).deliver_for_ever())
             say_ready()
             await app.run_worker_async(
                 concurrency=CONCURRENCY,
@@ -91,7 +86,6 @@ async def _work(settings: Settings) -> None:
             )
             raise WorkerStopped("the job runner ended")
     finally:
-        await poster.aclose()
         await database.close()
 
 

@@ -12,12 +12,18 @@ import sys
 import time
 from typing import Any
 
+from control_plane.embedded.postgres import EmbeddedPostgres
 from tests.integration.database import cluster_with_template
 from tests.provisioning_faults.clouds import CLOUDS
-from tests.provisioning_faults.life import Verdict
-from tests.provisioning_faults.matrix import Report, all_cases, ground_of, walk
+from tests.provisioning_faults.life import Ground, Verdict
+from tests.provisioning_faults.matrix import Named, Report, all_cases, ground_of, walk
 from tests.provisioning_faults.mutants import MUTANTS, caught
-from tests.provisioning_faults.plan import Case, parse_case, sample
+from tests.provisioning_faults.plan import parse_case, sample
+from tests.provisioning_faults.process_life import parse_process_case
+from tests.provisioning_faults.processes import CLOUDS_OF_PROCESSES, process_cases, walk_processes
+
+#: Of those with worker processes, when nothing is said.
+_PROCESSES = 60
 
 
 def main() -> int:
@@ -25,45 +31,57 @@ def main() -> int:
     arguments = _parse()
     # What the struck workers say is wanted for one case alone.
     logging.basicConfig(level=logging.INFO if arguments.case else logging.CRITICAL, format="%(name)s: %(message)s")
-    report, mutants, seconds = asyncio.run(_run(arguments))
+    begun = time.monotonic()
+    report, processes, mutants = asyncio.run(_run(arguments))
     answer: dict[str, Any] = {
-        **report.counts,
-        "providers": dict(report.by_cloud),
+        **{name: report.counts[name] + processes.counts[name] for name in report.counts},
+        "with_processes": dict(processes.counts),
+        "providers": dict(report.by_cloud + processes.by_cloud),
         "mutants": mutants,
-        "seconds": round(seconds, 1),
-        "failures": report.failures,
+        "seconds": round(time.monotonic() - begun, 1),
+        "failures": [*report.failures, *processes.failures],
     }
     if arguments.json:
         print(json.dumps(answer, indent=2))
     else:
         print(", ".join(f"{name} {value}" for name, value in answer.items() if name != "failures"))
-    return 0 if report.holds and all(mutants.values()) else 1
+    return 0 if answer["runs"] and not answer["failures"] and all(mutants.values()) else 1
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="penguin test provisioning-faults", description=__doc__.partition("\n")[0])
     parser.add_argument("--provider", action="append", choices=sorted(CLOUDS), help="this one alone; may be repeated")
     parser.add_argument("--cases", type=int, help="so many, drawn by the seed; all when left out")
+    parser.add_argument(
+        "--processes", type=int, default=_PROCESSES, help="so many with worker processes, drawn by the seed"
+    )
     parser.add_argument("--seed", type=int, default=1, help="which are drawn, and in which order all are walked")
     parser.add_argument("--case", help="one, by its name in a failure, with what the workers say")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
 
 
-async def _run(arguments: argparse.Namespace) -> tuple[Report, dict[str, bool], float]:
-    begun = time.monotonic()
+async def _run(arguments: argparse.Namespace) -> tuple[Report, Report, dict[str, bool]]:
+    clouds = arguments.provider or tuple(CLOUDS)
     with cluster_with_template() as cluster:
         async with ground_of(cluster) as ground:
             if arguments.case:
-                return await walk(ground, [parse_case(arguments.case)], _tell), {}, time.monotonic() - begun
-            every = await all_cases(ground, arguments.provider or tuple(CLOUDS))
-            todo = sample(every, arguments.seed, arguments.cases or len(every))
-            report = await walk(ground, todo, _tell)
-            mutants = {name: await caught(ground, name) for name in MUTANTS}
-            return report, mutants, time.monotonic() - begun
+                return *await _walk_one(cluster, ground, arguments.case), {}
+            every = await all_cases(ground, clouds)
+            report = await walk(ground, sample(every, arguments.seed, arguments.cases or len(every)), _tell)
+            points = await process_cases(ground, [cloud for cloud in clouds if cloud in CLOUDS_OF_PROCESSES])
+            processes = await walk_processes(cluster, sample(points, arguments.seed, arguments.processes), _tell)
+            return report, processes, {name: await caught(ground, name) for name in MUTANTS}
 
 
-def _tell(case: Case, verdict: Verdict) -> None:
+async def _walk_one(cluster: EmbeddedPostgres, ground: Ground, name: str) -> tuple[Report, Report]:
+    case = parse_process_case(name)
+    if case is not None:
+        return Report(), await walk_processes(cluster, [case], _tell)
+    return await walk(ground, [parse_case(name)], _tell), Report()
+
+
+def _tell(case: Named, verdict: Verdict) -> None:
     if verdict.wrong:
         print(f"{case.name} ({case.where}): {'; '.join(verdict.wrong)}", file=sys.stderr, flush=True)
 

@@ -1,11 +1,11 @@
 """Servers of one's own in the matrix: the adapter is the product's, and a person is played who does what it says."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from control_plane.providers.base import Provider, ProviderServer, ServerOrder
+from control_plane.providers.base import NeedsPerson, Provider, ProviderServer, ServerOrder
 from control_plane.providers.byo.provider import ByoProvider
 from db.session import Database
 
@@ -38,6 +38,9 @@ class Person:
     def wire_calls(self) -> int:
         return 0
 
+    def variables(self) -> Mapping[str, str]:
+        return {}
+
     def hear(self, name: str) -> None:
         """Hear that a server is waited for; say it twice and it is still one."""
         self.asked_for.add(name)
@@ -59,8 +62,11 @@ class _Obeyed(ByoProvider):
         self._person = person
 
     async def create(self, order: ServerOrder) -> ProviderServer:
-        self._person.hear(order.name)
-        return await super().create(order)
+        try:
+            return await super().create(order)
+        except NeedsPerson:
+            self._person.hear(order.name)
+            raise
 
     async def delete(self, name: str) -> None:
         await super().delete(name)

@@ -61,6 +61,9 @@ class Cloud(Protocol):
     def wire_calls(self) -> int:
         """How many requests came in."""
 
+    def variables(self) -> Mapping[str, str]:
+        """The settings of a worker process that is to use it, as environment variables."""
+
 
 @dataclass
 class Charging:
@@ -95,6 +98,9 @@ class Charging:
 
     def wire_calls(self) -> int:
         return 0
+
+    def variables(self) -> Mapping[str, str]:
+        raise NotImplementedError("it is in the memory of one process")
 
     async def create(self, order: ServerOrder) -> ProviderServer:
         order.refuse_late()
@@ -153,6 +159,7 @@ class LocalCloud:
     inventory: Charging
     provider: Provider
     calls: list[str]
+    socket: Path
 
     def servers(self) -> list[str]:
         return self.inventory.servers()
@@ -169,6 +176,9 @@ class LocalCloud:
     def wire_calls(self) -> int:
         return len(self.calls)
 
+    def variables(self) -> Mapping[str, str]:
+        return {"PENGUIN_LOCAL_CLOUD_SOCKET": str(self.socket)}
+
 
 @dataclass
 class HetznerCloud:
@@ -177,6 +187,7 @@ class HetznerCloud:
     provider: Provider
     script: LosingScript
     project: "ProjectView"
+    account: Account
 
     def servers(self) -> list[str]:
         return [str(each["name"]) for each in self.project.servers.values()]
@@ -192,6 +203,10 @@ class HetznerCloud:
 
     def wire_calls(self) -> int:
         return self.script.count
+
+    def variables(self) -> Mapping[str, str]:
+        token = self.account.token.get_secret_value()
+        return {"PENGUIN_HETZNER_TOKEN": token, "PENGUIN_HETZNER_API_URL": self.account.api_url}
 
 
 class CostsView(Protocol):
@@ -242,7 +257,7 @@ async def local(_database: Database, lost: int) -> AsyncIterator[Cloud]:
     with tempfile.TemporaryDirectory(prefix="penguin-cloud-") as folder:
         path = Path(folder) / "cloud.sock"
         async with await asyncio.start_unix_server(serve, str(path), limit=1 << 20):
-            yield LocalCloud(inventory, LocalProvider(path), calls)
+            yield LocalCloud(inventory, LocalProvider(path), calls, path)
 
 
 @asynccontextmanager
@@ -252,7 +267,7 @@ async def hetzner(_database: Database, lost: int) -> AsyncIterator[Cloud]:
         fake.script = script
         account = Account(SecretStr(fake.token), fake.url, "penguin.example", "debian-12")
         provider = HetznerProvider(account, Unpaced(), timeout=(2.0, 2.0))
-        yield HetznerCloud(provider, script, fake.project)
+        yield HetznerCloud(provider, script, fake.project, account)
 
 
 @dataclass(frozen=True, slots=True)

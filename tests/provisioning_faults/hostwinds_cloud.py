@@ -1,7 +1,7 @@
 """Hostwinds in the matrix: its adapter asks the fake of its API over HTTP; what would go over SSH is played."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -36,6 +36,7 @@ class HostwindsCloud:
     provider: Provider
     script: LosingScript
     account: HostwindsAccount
+    access: Access
 
     def servers(self) -> list[str]:
         return [str(each["srvrname"]) for each in self.account.instances]
@@ -52,6 +53,16 @@ class HostwindsCloud:
     def wire_calls(self) -> int:
         return self.script.count
 
+    def variables(self) -> Mapping[str, str]:
+        return {
+            "PENGUIN_HOSTWINDS_API_KEY": self.access.key.get_secret_value(),
+            "PENGUIN_HOSTWINDS_API_URL": self.access.url,
+            "PENGUIN_HOSTWINDS_TEMPLATE": "tpl-1",
+            "PENGUIN_HOSTWINDS_LOCATIONS": '["1"]',
+            "PENGUIN_HOSTWINDS_SSH_KEY": "penguin",
+            "PENGUIN_HOSTWINDS_SPENDING": "true",
+        }
+
 
 @asynccontextmanager
 async def hostwinds(database: Database, lost: int) -> AsyncIterator[HostwindsCloud]:
@@ -62,4 +73,4 @@ async def hostwinds(database: Database, lost: int) -> AsyncIterator[HostwindsClo
         login = Login(Path("no-key"), Path("no-known-hosts"))
         access = Access(fake.url, SecretStr(fake.key), 2.0)
         account = Account(access, _ALLOWED, "tpl-1", ("1",), "penguin", login)
-        yield HostwindsCloud(WithoutSsh(account, database), script, fake.account)
+        yield HostwindsCloud(WithoutSsh(account, database), script, fake.account, access)

@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,13 +35,15 @@ from control_plane.settings import Settings
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant, make_tenant
 from tests.provisioning_faults.clouds import CLOUDS, Cloud
+from tests.provisioning_faults.file_zone import FileZone
 from tests.provisioning_faults.plan import Case, Scenario
 from tests.provisioning_faults.touches import Killed, Touch, TouchedPublisher, TouchedStep, Touches, touched
 from tests.provisioning_faults.zone import MemoryZone
 
 PLATFORM = "penguin.example"
 _ROUNDS = 60
-_SEALER = Sealer(bytes(32))
+_KEY = bytes(32)
+_SEALER = Sealer(_KEY)
 _APPLIES = (
     "UPDATE vps_servers SET link_session = gen_random_uuid(), applied_version = desired_version,"
     " applied_at = now(), mail_server_status = 'running', applied_detail = 'played' WHERE id = :id"
@@ -75,18 +77,33 @@ async def _finds_nothing_wrong(*_: object) -> list[Finding]:
 @asynccontextmanager
 async def standing_ground(fresh: FreshDatabase, folder: Path) -> AsyncIterator[Ground]:
     """Open the database, and have waiting steps given back at once and mail flow."""
+    with played_world():
+        async with opened_ground(fresh, folder) as ground:
+            yield ground
+
+
+@contextmanager
+def played_world() -> Iterator[None]:
+    """Have waiting steps given back at once, and mail flow, in this process."""
+    with (
+        patch.object(worker_module, "POLLED_SECONDS", 0.0),
+        patch.object(verify_mail_flow, "verify_mail_flow", lambda _: None),
+        patch.object(Inspector, "inspect", _finds_nothing_wrong),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def opened_ground(fresh: FreshDatabase, folder: Path, *, pool_size: int = 20) -> AsyncIterator[Ground]:
+    """Open the database, with a tenant and what a control plane has in its folder."""
     (folder / "wheelhouse").mkdir(parents=True)
     (folder / "wheelhouse" / "manifest.json").write_text("{}")
     (folder / "wheelhouse" / "bootstrap.py").write_text("print()\n")
     settings = Settings.model_validate({"state_dir": folder, "platform_domain": PLATFORM})
-    database = Database(fresh.url("penguin_system"), pool_size=20)
+    settings.sealing_key_file.write_bytes(_KEY)
+    database = Database(fresh.url("penguin_system"), pool_size=pool_size)
     try:
-        with (
-            patch.object(worker_module, "POLLED_SECONDS", 0.0),
-            patch.object(verify_mail_flow, "verify_mail_flow", lambda _: None),
-            patch.object(Inspector, "inspect", _finds_nothing_wrong),
-        ):
-            yield Ground(database, await make_tenant(database, f"Penguin Post {uuid.uuid4()}"), settings)
+        yield Ground(database, await make_tenant(database, f"Penguin Post {uuid.uuid4()}"), settings)
     finally:
         await database.close()
 
@@ -112,7 +129,7 @@ class Life:
     case: Case
     cloud: Cloud
     touches: Touches
-    zone: MemoryZone = field(default_factory=MemoryZone)
+    zone: MemoryZone | FileZone = field(default_factory=MemoryZone)
     vps_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
     def worker(self) -> Worker:
@@ -161,7 +178,7 @@ class Life:
                 return
             for run in runs:
                 await self._work_on(run.id, run.kind)
-            await self._play_agent()
+            await self.play_agent()
             await self.execute(
                 "UPDATE pipeline_steps s SET claimed_until = now() FROM pipeline_runs r"
                 " WHERE r.id = s.run_id AND r.subject_id = :id AND s.claimed_until IS NOT NULL"
@@ -216,7 +233,7 @@ class Life:
             "zone": sorted(self.zone.records),
         }
 
-    async def _play_agent(self) -> None:
+    async def play_agent(self) -> None:
         """Enrol, connect and apply, when there is a server that may."""
         (row,) = await self.rows("SELECT status, link_session, desired_version FROM vps_servers WHERE id = :id")
         if row.status != "provisioning" or not self.cloud.servers():
@@ -254,13 +271,13 @@ async def live(ground: Ground, case: Case) -> Verdict:
             await life.remove()
             await life.work()
         changed = await life.come_back()
-        verdict = await _judge(life)
+        verdict = await judge(life)
         if changed is not None:
             verdict.wrong.append(changed)
         return verdict
 
 
-async def _judge(life: Life) -> Verdict:
+async def judge(life: Life) -> Verdict:
     """Look at what there is in the end, and say what should not be so."""
     cloud = life.cloud
     verdict = Verdict(cloud.asked(), cloud.created(), touches=life.touches.seen, wire_calls=cloud.wire_calls())

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from control_plane.embedded.postgres import EmbeddedPostgres
 from tests.integration.database import fresh_database
@@ -20,6 +20,22 @@ _SIDE_BY_SIDE = 6
 _CASE_SECONDS = 90.0
 #: Paused workers hold a thread each.
 _THREADS = 64
+
+
+class Named(Protocol):
+    """A case, within one process or among several."""
+
+    @property
+    def cloud(self) -> str:
+        """Whose servers."""
+
+    @property
+    def where(self) -> str:
+        """What is struck."""
+
+    @property
+    def name(self) -> str:
+        """How to walk through it again."""
 
 
 @dataclass(slots=True)
@@ -34,7 +50,7 @@ class Report:
     by_cloud: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, case: Case, verdict: Verdict) -> None:
+    def add(self, case: Named, verdict: Verdict) -> None:
         """Count a case, and keep what is needed to look into one that failed."""
         self.counts.update(
             runs=1,
@@ -46,7 +62,7 @@ class Report:
         )
         self.by_cloud[case.cloud] += 1
         if verdict.wrong:
-            replay = f"./penguin test provisioning-faults --case {case.name}"
+            replay = f"./penguin test provisioning-faults --case '{case.name}'"
             self.failures.append({"case": case.name, "at": case.where, "wrong": verdict.wrong, "replay": replay})
 
     @property

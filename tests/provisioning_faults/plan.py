@@ -4,8 +4,11 @@ import enum
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tests.provisioning_faults.touches import Blow, Touch
+
+CaseT = TypeVar("CaseT")
 
 
 class Scenario(enum.StrEnum):
@@ -21,13 +24,14 @@ class Scenario(enum.StrEnum):
     UNDO = "undo"
 
 
-_ENDS = {
+#: What the server is in the end.
+ENDS = {
     Scenario.PROVISION: frozenset({"ready"}),
     Scenario.REMOVED: frozenset({"deleted"}),
     Scenario.DECOMMISSION: frozenset({"deleted"}),
     Scenario.UNDO: frozenset({"failed"}),
 }
-_PAUSES = (Blow.PAUSED_BEFORE, Blow.PAUSED_AFTER)
+PAUSES = (Blow.PAUSED_BEFORE, Blow.PAUSED_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Case:
     def ends(self) -> frozenset[str]:
         """What the server may be in the end: one that is refused while being made is taken back."""
         also = {"failed"} if self.blow is Blow.REFUSED and self.scenario is Scenario.PROVISION else set()
-        return _ENDS[self.scenario] | also
+        return ENDS[self.scenario] | also
 
 
 def parse_case(name: str) -> Case:
@@ -67,14 +71,14 @@ def cases(cloud: str, scenario: Scenario, touches: Sequence[Touch], wire_calls: 
     """Yield each touch with each of its blows, and each request whose answer can be lost."""
     for touch in touches:
         for blow in touch.blows:
-            if scenario is not Scenario.REMOVED or blow in _PAUSES:
+            if scenario is not Scenario.REMOVED or blow in PAUSES:
                 yield Case(cloud, scenario, touch.number, blow, where=touch.what)
     if scenario is not Scenario.REMOVED:
         for number in range(wire_calls):
             yield Case(cloud, scenario, lost_on_wire=number, where=f"request {number}")
 
 
-def sample(every: Iterable[Case], seed: int, size: int) -> list[Case]:
+def sample(every: Iterable[CaseT], seed: int, size: int) -> list[CaseT]:
     """Return some of them, others for each seed."""
     known = list(every)
     return random.Random(seed).sample(known, min(size, len(known)))  # noqa: S311 - no secret

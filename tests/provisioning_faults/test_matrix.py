@@ -10,10 +10,23 @@ from tests.provisioning_faults.clouds import CLOUDS
 from tests.provisioning_faults.life import Ground
 from tests.provisioning_faults.matrix import all_cases, ground_of, walk
 from tests.provisioning_faults.mutants import MUTANTS, caught
-from tests.provisioning_faults.plan import sample
+from tests.provisioning_faults.plan import Scenario, sample
+from tests.provisioning_faults.process_life import ProcessCase
+from tests.provisioning_faults.processes import CLOUDS_OF_PROCESSES, process_cases, walk_processes
+from tests.provisioning_faults.touches import Blow
+from tests.provisioning_faults.worker_process import Point
 
 _SEED = 4
 _CASES = 8
+_WITH_PROCESSES = [
+    ProcessCase(cloud, scenario, Point(where, blow))
+    for cloud, scenario, where, blow in (
+        ("hetzner", Scenario.PROVISION, "create_server: create", Blow.KILLED_AFTER),
+        ("hostwinds", Scenario.PROVISION, "create_server: create", Blow.PAUSED_BEFORE),
+        ("byo", Scenario.UNDO, "undo publish_dns: change the zone", Blow.KILLED_BEFORE),
+        ("local", Scenario.DECOMMISSION, "delete_server: delete", Blow.PAUSED_AFTER),
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +53,17 @@ async def test_whatever_happens_there_is_one_server_for_each_request_and_nothing
     assert report.counts["valid"] == report.counts["runs"] == _CASES
     assert report.counts["servers_created"] == report.counts["servers_asked"]
     assert (report.counts["orphans"], report.counts["double_charges"]) == (0, 0)
+
+
+async def test_what_worker_processes_leave_when_they_are_killed_or_stopped_is_done_once_by_another(
+    cluster: EmbeddedPostgres, ground: Ground
+) -> None:
+    assert set(_WITH_PROCESSES) <= set(await process_cases(ground, CLOUDS_OF_PROCESSES))
+
+    report = await walk_processes(cluster, _WITH_PROCESSES, lambda _case, _verdict: None)
+
+    assert report.failures == []
+    assert report.counts["servers_created"] == report.counts["servers_asked"] == len(_WITH_PROCESSES)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -105,6 +105,10 @@ class Touches:
         self.seen.append(Touch(number, f"{self.step}: {what}", blows))
         return self.blow if number == self.at else None
 
+    def when_let_go(self, order: ServerOrder) -> ServerOrder:
+        """Return an order as it is after the pause: what may be ordered has run out then, as claims have."""
+        return replace(order, begin_before=0.0)
+
     async def call(self, what: str, deed: Callable[[], Awaitable[ResultT]], busy: type[Exception]) -> ResultT:
         """Do what the wrapped thing does, with what happens before and after."""
         return await self.struck(self.strike(what, OF_LOOKS if what in _LOOKS else OF_ACTS), deed, busy)
@@ -185,9 +189,8 @@ class TouchedProvider:
 
     async def create(self, order: ServerOrder) -> ProviderServer:
         blow = self._touches.strike("create", tuple(Blow))
-        # What it may order has run out when it goes on, as claims have.
-        late = replace(order, begin_before=0.0) if blow is Blow.PAUSED_BEFORE else order
-        return await self._touches.struck(blow, lambda: self._inner.create(late), ProviderBusy)
+        sent = self._touches.when_let_go(order) if blow is Blow.PAUSED_BEFORE else order
+        return await self._touches.struck(blow, lambda: self._inner.create(sent), ProviderBusy)
 
     async def find(self, name: str) -> ProviderServer | None:
         return await self._touches.call("find", lambda: self._inner.find(name), ProviderBusy)

@@ -58,7 +58,11 @@ class ByoProvider:
         self._nameservers = nameservers
 
     async def create(self, order: ServerOrder) -> ProviderServer:
-        """Ask for the person: a server comes when its join command is run on it."""
+        """Ask for the person: a server comes when its join command is run on it.
+
+        Raises `ProviderBusy` when it is too late to ask, and `NeedsPerson` otherwise.
+        """
+        order.refuse_late()
         if await self._has_token(order.name):
             raise NeedsPerson("run the join command on the server, as root; it has not joined yet", _JOIN_SECONDS)
         raise NeedsPerson(
