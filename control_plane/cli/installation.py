@@ -39,6 +39,8 @@ def _system_url(instance: str) -> str:
         raise NoInstallation("the installation belongs to root; run this as root") from None
     if record:
         return record.system_database_url
+    if url := os.environ.get("PENGUIN_SYSTEM_DATABASE_URL"):
+        return url
     if owner_url := os.environ.get("PENGUIN_DATABASE_URL"):
         return system_url(owner_url, state)
     raise NoInstallation("no installation runs here: start one with `./penguin up`, or set PENGUIN_DATABASE_URL")

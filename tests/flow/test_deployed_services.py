@@ -122,6 +122,8 @@ async def deployment(home: Path) -> AsyncIterator[Deployment]:
         await penguin(urls, "database", "upgrade")
         credentials = home / "credentials"
         await penguin(urls, "deploy", "credentials", "--into", str(credentials))
+        system_url = (credentials / "penguinmails-hub" / "system_database_url").read_text()
+        await penguin({"PENGUIN_SYSTEM_DATABASE_URL": system_url}, "tenant", "create", "Acme", "--instance", "deployed")
         certificate = ("--into", str(home), "--given", str(credentials))
         await penguin({}, "deploy", "redis-certificate", f"127.0.0.1:{door}", *certificate)
         redis = start_redis(home, door)
