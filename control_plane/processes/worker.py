@@ -1,8 +1,9 @@
 """The worker process: provisions servers and inboxes, and does what runs by the clock.
 
 `python -m control_plane.processes.worker`, with settings from PENGUIN_*. It connects to PostgreSQL as the system role
-and speaks to providers, DNS hosts, name servers and, to verify them, to new mail servers. It listens nowhere. Any
-number of these may run side by side: runs are claimed step by step (pipelines/claims.py).
+and speaks to providers, DNS hosts, name servers, tenants' webhooks and, to verify them, to new mail servers. It listens
+nowhere. Any number of these may run side by side: runs are claimed step by step (pipelines/claims.py), and deliveries
+one by one (webhooks/claim.sql).
 
 SIGTERM ends it within seconds: steps in hand are given back and taken up by the next worker. When it is killed, they
 are taken up once their claims have run out. So they are when it stands still, also in the middle of a transaction:
@@ -33,6 +34,10 @@ from control_plane.provisioning.kinds import pipelines
 from control_plane.provisioning.periodic import add_periodic_jobs
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
+from control_plane.webhooks.attempt import Poster
+from control_plane.webhooks.deliverer import Deliverer
+from control_plane.webhooks.forget import add_webhook_jobs
+from control_plane.webhooks.own_servers import knows_servers
 from db.session import Database, with_idle_limit
 
 #: Loggers of libraries that tell each thing they do; what became of it, our own lines say.
@@ -70,10 +75,13 @@ async def _work(settings: Settings) -> None:
     app = make_app(url)
     add_pipelines(app, Worker(database, pipelines(environment)))
     add_periodic_jobs(app, environment)
+    add_webhook_jobs(app, database)
+    poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
     try:
         await database.refuse_unsafe_role()
         async with app.open_async(), asyncio.TaskGroup() as tasks:
             tasks.create_task(dispatch(database, app))
+            tasks.create_task(Deliverer(database, environment.sealer, poster).deliver_for_ever())
             say_ready()
             await app.run_worker_async(
                 concurrency=CONCURRENCY,
@@ -86,6 +94,7 @@ async def _work(settings: Settings) -> None:
             )
             raise WorkerStopped("the job runner ended")
     finally:
+        await poster.aclose()
         await database.close()
 
 
