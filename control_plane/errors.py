@@ -77,6 +77,34 @@ class IdempotencyKeyReused(Conflict):
     """The idempotency key was used for another request."""
 
     slug = "idempotency-key-reused"
+    http_status = 422
+
+
+class AnswerShownOnce(Conflict):
+    """The answer showed a secret and is not given again."""
+
+    slug = "answer-shown-once"
+
+
+class RequestInFlight(Conflict):
+    """The same request is being worked on."""
+
+    slug = "request-in-flight"
+    #: Seconds.
+    retry_after = 1
+
+
+class PreconditionFailed(Conflict):
+    """The thing is not as the caller has seen it."""
+
+    slug = "precondition-failed"
+    http_status = 412
+
+
+class PlanLimitReached(Forbidden):
+    """The plan allows no more."""
+
+    slug = "plan-limit-reached"
 
 
 class DomainInUse(Conflict):

@@ -1,8 +1,8 @@
-"""Forget idempotency keys, and the answers to batches that they hold, once they have been kept for a day."""
+"""Forget idempotency keys, and the answers that are kept under them, once they have been kept for a day."""
 
 from datetime import timedelta
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from db.session import Database
 
@@ -12,24 +12,29 @@ KEPT = timedelta(hours=24)
 PAGE = 1000
 MOST_PAGES = 100
 
-# Nobody who uses an old key at this moment is waited for.
-_FORGET = text("""
-DELETE FROM idempotency_keys k
-USING (SELECT tenant_id, key FROM idempotency_keys
+# Nobody who uses an old key at this moment is waited for. Place holders go into it, and names of ours.
+_FORGET = """
+DELETE FROM {table} k
+USING (SELECT tenant_id, key FROM {table}
        WHERE created_at < now() - CAST(:kept AS interval)
        ORDER BY created_at
        LIMIT :page
        FOR UPDATE SKIP LOCKED) AS old
 WHERE k.tenant_id = old.tenant_id AND k.key = old.key
-""")
+"""
+_STATEMENTS = tuple(text(_FORGET.format(table=table)) for table in ("idempotency_keys", "kept_answers"))
 
 
 async def forget_old_keys(database: Database) -> int:
     """Forget the oldest keys of all tenants that are due, so many at a time; return how many there were."""
+    return sum([await _forget(database, statement) for statement in _STATEMENTS])
+
+
+async def _forget(database: Database, statement: TextClause) -> int:
     forgotten = 0
     for _ in range(MOST_PAGES):
         async with database.system() as session:
-            result = await session.execute(_FORGET, {"kept": KEPT, "page": PAGE})
+            result = await session.execute(statement, {"kept": KEPT, "page": PAGE})
         count: int = result.rowcount  # type: ignore[attr-defined]
         forgotten += count
         if count < PAGE:

@@ -21,11 +21,16 @@ from control_plane.errors import Unauthenticated
 from control_plane.identity.api_keys import PresentedKey, parse_api_key
 from control_plane.identity.networks import address_of
 from control_plane.rest.dependencies import calls_of
+from control_plane.rest.kept_answers import begin_before, begin_in
 from control_plane.rest.limited_requests import Caller, note_caller
 from control_plane.rest.parts import parts_of
+from control_plane.rest.versions import require_expected
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope, scope_of_key
 from db.session import driver_connection
+
+#: Where a request that reads within another's transaction finds that (versions.py).
+_OPENED = "penguin.access"
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="pmk_…", description="An API key.")
 
@@ -79,11 +84,18 @@ class _OpensTransaction(_Naming):
     """Authenticates, asks for the permission, and gives the request's transaction."""
 
     async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[Access]:
+        if (opened := request.scope.get(_OPENED)) is not None:
+            yield opened
+            return
         parts = parts_of(request)
         async with parts.database.tenant(presented.tenant_id) as session:
-            scope = await scope_of_key(await driver_connection(session), presented, parts.clock)
+            connection = await driver_connection(session)
+            scope = await scope_of_key(connection, presented, parts.clock)
             scope.require(self.permission)
-            yield Access(scope, session)
+            await begin_in(request, connection, scope)
+            access = Access(scope, session)
+            await require_expected(request, connection, {_OPENED: access})
+            yield access
 
 
 class _OpensHotTransaction(_Naming):
@@ -104,7 +116,8 @@ class _Identifies(_Naming):
         parts = parts_of(request)
         async with parts.database.tenant_connection(presented.tenant_id) as connection:
             scope = await scope_of_key(connection, presented, parts.clock)
-        scope.require(self.permission)
+            scope.require(self.permission)
+            await begin_before(request, parts.database, connection, scope)
         return scope
 
 

@@ -14,11 +14,12 @@ from control_plane.identity.networks import parse_network
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.keys import WantedKey, list_keys, load_key, make_key, revoke_key
 from control_plane.tenancy.permissions import ROLES, Permission, Role
 from db.models import ApiKeyRow
 
-router = APIRouter(prefix="/api-keys", tags=["api-keys"])
+router = APIRouter(prefix="/api-keys", tags=["api-keys"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_API_KEYS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_API_KEYS)]

@@ -34,6 +34,7 @@ from control_plane.rest.body_limit import MAX_BODY
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
 from control_plane.rest.rate_limiter import RateLimiter
+from control_plane.rest.resource_route import link_versions
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
 from db.session import Database
@@ -64,6 +65,7 @@ def make_app(settings: Settings) -> FastAPI:
             *(webhooks, events),
         )
     ]
+    link_versions(resources)
     for route, permission in permissions_of(resources):
         route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission.value}
     app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY, limiter=limiter)

@@ -22,12 +22,13 @@ from control_plane.messages.send_request import SendRequest
 from control_plane.rest.access import HotAccess, hot_transaction
 from control_plane.rest.new_message import NewMessage, RequestKey
 from control_plane.rest.problems import ProblemPart, pointer
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 
 #: Messages in one batch: one commit, and a transaction that is open for some hundredths of a second.
 MAX_BATCH = 1000
 
-router = APIRouter(tags=["messages"])
+router = APIRouter(tags=["messages"], route_class=ResourceRoute)
 
 _Sending = Annotated[HotAccess, hot_transaction(Permission.SEND_MESSAGES)]
 
@@ -101,7 +102,7 @@ async def send_batch(
 
     200 says that the batch was worked through, and `results` what became of each message, in order: `accepted`, as
     with 202 for a single one, or a problem. The same batch under the same Idempotency-Key gives the same answer and
-    sends nothing again; another one under that key is refused with 409. A batch of which nothing was accepted does not
+    sends nothing again; another one under that key is refused with 422. A batch of which nothing was accepted does not
     use up its key. 404, 409 and 503 are about the whole batch, of which then nothing was accepted.
     """
     answer = await accept_batch(access.connection, access.scope, inbox_id, items, idempotency)

@@ -17,12 +17,13 @@ from control_plane.inboxes.load import load_dns_records, load_domain, load_inbox
 from control_plane.provisioning.repairs import request_repair
 from control_plane.rest.access import Access, identity, transaction
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_last_run
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
 from db.models import DnsRecordRow
 
-router = APIRouter(prefix="/inboxes/{inbox_id}/dns-records", tags=["dns"])
+router = APIRouter(prefix="/inboxes/{inbox_id}/dns-records", tags=["dns"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
 # No session is held while name servers are asked.

@@ -16,11 +16,12 @@ from control_plane.inboxes.load import list_domains, load_domain
 from control_plane.provisioning.domain_extras import change_extras
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_last_run
 from control_plane.tenancy.permissions import Permission
 from db.models import DkimKeyRow, Domain
 
-router = APIRouter(prefix="/domains", tags=["domains"])
+router = APIRouter(prefix="/domains", tags=["domains"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_INBOXES)]

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from control_plane.webhooks.event_types import EventType
 from control_plane.webhooks.events import EventFilter, list_events, load_event
 
-router = APIRouter(prefix="/events", tags=["events"])
+router = APIRouter(prefix="/events", tags=["events"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
 

@@ -15,10 +15,11 @@ from control_plane.monitoring.states import Check, State, worst
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, Limit
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.vps import load_server
 from control_plane.tenancy.permissions import Permission
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _DAY = dt.timedelta(days=1)

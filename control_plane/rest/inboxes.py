@@ -23,11 +23,12 @@ from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import Parts, parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_last_run
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.workspaces import require_workspace
 
-router = APIRouter(tags=["inboxes"])
+router = APIRouter(tags=["inboxes"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_INBOXES)]

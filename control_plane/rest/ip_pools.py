@@ -16,12 +16,13 @@ from control_plane.pools.addresses import request_address, retire_address
 from control_plane.pools.pools import addresses_of, change_pool, create_pool, delete_pool, list_pools, load_pool
 from control_plane.pools.reputation import reputation_of
 from control_plane.rest.access import Access, transaction
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
 from control_plane.tenancy.workspaces import require_workspace
 from db.models import IpPool, ServerAddress, VpsServer
 
-router = APIRouter(tags=["ip-pools"])
+router = APIRouter(tags=["ip-pools"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]

@@ -18,9 +18,10 @@ from control_plane.rest.message_views import MessageAccepted, MessageList, Messa
 from control_plane.rest.new_message import NewMessage, RequestKey
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 
-router = APIRouter(tags=["messages"])
+router = APIRouter(tags=["messages"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
 _Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
@@ -39,7 +40,7 @@ async def send(
     """Accept a message for sending.
 
     The same request under the same Idempotency-Key gives the same answer and sends nothing again; another request
-    under that key is refused with 409.
+    under that key is refused with 422.
     """
     wanted = WantedSend(inbox_id, body.as_request(), idempotency)
     accepted = await parts_of(request).accepting.accept(presented, wanted)

@@ -41,10 +41,11 @@ class NewMessage(BaseModel):
         )
 
 
-async def _idempotency(
+async def request_idempotency(
     request: Request,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[!-~]+$")] = None,
 ) -> Idempotency | None:
+    """Return the key that a request for messages came with, and what the request was."""
     if idempotency_key is None:
         return None
     digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
@@ -52,5 +53,5 @@ async def _idempotency(
     return Idempotency(idempotency_key, digest.digest())
 
 
-#: The same request under the same Idempotency-Key gives the same answer; another one under it is refused with 409.
-RequestKey = Annotated[Idempotency | None, Depends(_idempotency)]
+#: The same request under the same Idempotency-Key gives the same answer; another one under it is refused with 422.
+RequestKey = Annotated[Idempotency | None, Depends(request_idempotency)]

@@ -11,9 +11,10 @@ from control_plane.errors import NotFound
 from control_plane.preflight.results import PreflightReport, load_report
 from control_plane.provisioning.preflight_requests import request_preflight
 from control_plane.rest.access import Access, transaction
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 
-router = APIRouter(tags=["vps"])
+router = APIRouter(tags=["vps"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]

@@ -19,7 +19,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from control_plane.errors import InvalidInput, NotFound, PenguinError, TooManyRequests, Unauthenticated, Unavailable
+from control_plane.errors import (
+    InvalidInput,
+    NotFound,
+    PenguinError,
+    RequestInFlight,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 from control_plane.rest.request_id import REQUEST_ID, request_id_of
 
 _log = logging.getLogger(__name__)
@@ -81,7 +89,7 @@ def problem_answer(scope: Scope, error: PenguinError, errors: Sequence[ProblemPa
 
 
 def _headers(error: PenguinError) -> dict[str, str]:
-    if isinstance(error, (Unavailable, TooManyRequests)):
+    if isinstance(error, (Unavailable, TooManyRequests, RequestInFlight)):
         return {"Retry-After": str(error.retry_after)}
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
 

@@ -19,10 +19,11 @@ from control_plane.errors import InvalidInput
 from control_plane.inboxes.load import load_domain
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.settings import Settings
 from control_plane.tenancy.permissions import Permission
 
-router = APIRouter(prefix="/domains/{domain_id}/publisher", tags=["domains"])
+router = APIRouter(prefix="/domains/{domain_id}/publisher", tags=["domains"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_INBOXES)]

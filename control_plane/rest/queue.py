@@ -18,9 +18,10 @@ from control_plane.queuer.pauses import PauseInForce, Subject
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.parts import parts_of
 from control_plane.rest.reasons import Reason
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 
-router = APIRouter(tags=["queue"])
+router = APIRouter(tags=["queue"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_INBOXES)]

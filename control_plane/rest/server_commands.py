@@ -26,12 +26,13 @@ from control_plane.fleet.commands import (
 from control_plane.fleet.log_lines import masked
 from control_plane.rest.access import Access, identity, transaction
 from control_plane.rest.parts import Parts, parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
 from db.models import VpsServer
 from protos.agent.v1.commands_pb2 import Command, IssueCertificate, ReadMailLog, RestartMailServer
 
-router = APIRouter(tags=["vps"])
+router = APIRouter(tags=["vps"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[TenantScope, identity(Permission.MANAGE_SERVERS)]

@@ -14,12 +14,13 @@ from control_plane.provisioning.power import PowerAction, request_power
 from control_plane.provisioning.rebuilding import request_rebuild
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.parts import Parts, parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_run
 from control_plane.rest.vps import ServerView, load_server
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
 
-router = APIRouter(tags=["vps"])
+router = APIRouter(tags=["vps"], route_class=ResourceRoute)
 
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]
 

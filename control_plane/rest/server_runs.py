@@ -10,11 +10,12 @@ from sqlalchemy import select
 from control_plane.errors import Conflict, NotFound
 from control_plane.pipelines.runs import look_again
 from control_plane.rest.access import Access, transaction
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_runs
 from control_plane.tenancy.permissions import Permission
 from db.models import PipelineRun, VpsServer
 
-router = APIRouter(tags=["vps"])
+router = APIRouter(tags=["vps"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]

@@ -23,13 +23,14 @@ from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_last_run
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
 from control_plane.tenancy.workspaces import require_workspace
 from db.models import VpsServer
 
-router = APIRouter(tags=["vps"])
+router = APIRouter(tags=["vps"], route_class=ResourceRoute)
 
 LIFE_KINDS = frozenset({"vps.provision", "vps.decommission"})
 OPERATION_KINDS = POWER_KINDS | {HOLD_KIND, REBUILD_KIND}

@@ -11,6 +11,7 @@ from control_plane.errors import InvalidInput
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from control_plane.webhooks.deliveries import Page, Range, list_deliveries, ping, replay_one, replay_range
 from control_plane.webhooks.endpoints import (
@@ -28,7 +29,7 @@ from control_plane.webhooks.event_types import EventType
 from control_plane.webhooks.urls import LONGEST_URL, require_url
 from db.models import WebhookDelivery
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_WEBHOOKS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_WEBHOOKS)]

@@ -2,8 +2,9 @@
 
 import datetime as dt
 import ipaddress
+from typing import Any
 
-from sqlalchemy import String, Text, UniqueConstraint, text
+from sqlalchemy import Index, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -53,3 +54,21 @@ class ApiKeyRow(Base):
     last_used_at: Mapped[dt.datetime | None]
     expires_at: Mapped[dt.datetime | None]
     revoked_at: Mapped[dt.datetime | None]
+
+
+class KeptAnswer(Base):
+    """The answer to a request that came with an idempotency key (control_plane/rest/kept_answers.py).
+
+    Without a status it is being worked on; without a body it showed a secret and is not kept.
+    """
+
+    __tablename__ = "kept_answers"
+    __table_args__ = (Index("idx_kept_answers_age", "created_at"),)
+
+    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_sha256: Mapped[bytes]
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    headers: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    body: Mapped[bytes | None] = mapped_column(deferred=True)
+    created_at: Mapped[CreatedAt]

@@ -169,11 +169,11 @@ async def test_a_key_used_for_another_batch_or_message_is_refused(
 ) -> None:
     key, single = {"Idempotency-Key": "monday"}, f"inboxes/{inbox.id}/messages"
     await rest_client.post(path, json=batch(HELLO), headers=key)
-    problem(await rest_client.post(path, json=batch(HELLO, HELLO), headers=key), 409, "idempotency-key-reused")
-    problem(await rest_client.post(single, json=HELLO, headers=key), 409, "idempotency-key-reused")
+    problem(await rest_client.post(path, json=batch(HELLO, HELLO), headers=key), 422, "idempotency-key-reused")
+    problem(await rest_client.post(single, json=HELLO, headers=key), 422, "idempotency-key-reused")
     await rest_client.post(single, json=HELLO, headers={"Idempotency-Key": "tuesday"})
     answer = await rest_client.post(path, json=batch(HELLO), headers={"Idempotency-Key": "tuesday"})
-    problem(answer, 409, "idempotency-key-reused")
+    problem(answer, 422, "idempotency-key-reused")
     assert len(await rows(system_database)) == 2
 
 

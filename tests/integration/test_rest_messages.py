@@ -171,7 +171,7 @@ async def test_a_key_used_for_another_request_is_refused(
     key = {"Idempotency-Key": "order-17"}
     await rest_client.post(path, json=HELLO, headers=key)
     other = await rest_client.post(path, json={**HELLO, "subject": "Other"}, headers=key)
-    problem(other, 409, "idempotency-key-reused")
+    problem(other, 422, "idempotency-key-reused")
     assert len(await rows(system_database)) == 1
 
 

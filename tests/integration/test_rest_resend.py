@@ -128,7 +128,7 @@ async def test_a_key_used_for_another_request_is_refused(
 ) -> None:
     key = {"Idempotency-Key": "click"}
     await rest_client.post(f"inboxes/{inbox.id}/messages", json=HELLO, headers=key)
-    problem(await rest_client.post(f"messages/{uncertain}/resend", headers=key), 409, "idempotency-key-reused")
+    problem(await rest_client.post(f"messages/{uncertain}/resend", headers=key), 422, "idempotency-key-reused")
     assert await count(system_database) == 2
 
 
