@@ -16,6 +16,9 @@ from control_plane.settings import Settings
 
 #: Each says by notification that it serves.
 _PROCESSES = ("downloads", "hub", "queuer", "worker")
+#: What is left of root to a process that serves: to reach the private daemons' sockets, which are their users' alone,
+#: and to greet at port 25. It makes no namespace or mount, enters none, and becomes and traces nobody.
+_LEFT = ("--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+dac_override,+net_bind_service")
 
 
 def cloud_order(places: Places, enter: Sequence[str]) -> ChildOrder:
@@ -53,7 +56,7 @@ def process_orders(
     orders = [
         ChildOrder(
             name=name,
-            command=_python(enter, f"control_plane.processes.{name}"),
+            command=_python(enter, f"control_plane.processes.{name}", left=() if name == "worker" else _LEFT),
             environment=_outer_environment() | exported(system if name == "worker" else _without_tokens(system)),
             log=places.logs / f"{name}.log",
             notify_socket=places.runtime / "notify" / name,
@@ -75,7 +78,7 @@ def _door_order(
     """Return how a REST door is started, with its socket."""
     return ChildOrder(
         name=name,
-        command=_python(enter, f"control_plane.processes.{name}"),
+        command=_python(enter, f"control_plane.processes.{name}", left=_LEFT),
         environment=_outer_environment() | exported(settings) | {"PENGUIN_REST_FDS": str(listening.fd)},
         log=places.logs / f"{name}.log",
         notify_socket=places.runtime / "notify" / name,
@@ -120,6 +123,6 @@ def _outer_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PENGUIN_")}
 
 
-def _python(enter: Sequence[str], module: str, *arguments: str) -> list[str]:
-    """Return the command for one of our modules, which gets SIGTERM when we die."""
-    return [*enter, "setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", module, *arguments]
+def _python(enter: Sequence[str], module: str, *arguments: str, left: Sequence[str] = ()) -> list[str]:
+    """Return the command for one of our modules, which gets SIGTERM when we die, with what is `left` of our rights."""
+    return [*enter, "setpriv", "--pdeathsig", "TERM", *left, "--", sys.executable, "-m", module, *arguments]

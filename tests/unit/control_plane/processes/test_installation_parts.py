@@ -107,6 +107,14 @@ def test_every_process_runs_in_the_world_and_dies_with_us() -> None:
         assert list(order.command[3:6]) == ["setpriv", "--pdeathsig", "TERM"]
 
 
+def test_only_who_makes_servers_has_all_of_roots_rights() -> None:
+    orders = [*some_orders().values(), cloud_order(PLACES, ENTER)]
+    whole = {
+        order.name for order in orders if not any(word.startswith("--bounding-set=-all") for word in order.command)
+    }
+    assert whole == {"worker", "cloud"}
+
+
 # ---------------------------------------------------------------- URLs
 
 
