@@ -25,7 +25,8 @@ def require_url(text: str, *, private_targets: bool) -> None:
     except httpx.InvalidURL:
         raise InvalidInput("This is no URL.", "/url") from None
     schemes = ("https", "http") if private_targets else ("https",)
-    if url.scheme not in schemes or not url.host or not 0 < (url.port or 443) < 65536:
+    port = 443 if url.port is None else url.port
+    if url.scheme not in schemes or not url.host or not 0 < port < 65536:
         raise InvalidInput("The URL must begin with https:// and name a host.", "/url")
     if url.userinfo or url.fragment or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidInput("The URL must be ASCII, without a user, a password or a fragment.", "/url")
