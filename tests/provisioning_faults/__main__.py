@@ -23,7 +23,7 @@ from tests.provisioning_faults.process_life import parse_process_case
 from tests.provisioning_faults.processes import CLOUDS_OF_PROCESSES, process_cases, walk_processes
 
 #: Of those with worker processes, when nothing is said.
-_PROCESSES = 60
+_PROCESSES = 40
 
 
 def main() -> int:

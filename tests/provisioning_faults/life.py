@@ -26,6 +26,7 @@ from control_plane.pipelines import worker as worker_module
 from control_plane.pipelines.worker import Worker
 from control_plane.preflight.findings import Finding
 from control_plane.preflight.inspection import Inspector
+from control_plane.providers.hostwinds.orders import forget_order
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.kinds import pipelines
 from control_plane.provisioning.requests import request_removal, request_server
@@ -57,6 +58,15 @@ _REPORT = json.dumps({"host": {"cpu_count": 1, "memory_total_bytes": "2147483648
 _REFUSES = (
     "UPDATE vps_servers SET link_session = gen_random_uuid(), mail_server_status = 'refused',"
     " applied_detail = 'played' WHERE id = :id"
+)
+
+
+_TEN_MINUTES_LATER = (
+    "UPDATE provider_orders SET placed_at = placed_at - interval '11 minutes'"
+    " WHERE CAST(:id AS uuid) IS NOT NULL AND name = :name AND found_at IS NULL"
+)
+_WAITS_FOR_WORD = (
+    "SELECT FROM pipeline_runs WHERE subject_id = :id AND state = 'needs_person' AND error LIKE '%forget-order%'"
 )
 
 
@@ -179,6 +189,7 @@ class Life:
             for run in runs:
                 await self._work_on(run.id, run.kind)
             await self.play_agent()
+            await self.play_customer()
             await self.execute(
                 "UPDATE pipeline_steps s SET claimed_until = now() FROM pipeline_runs r"
                 " WHERE r.id = s.run_id AND r.subject_id = :id AND s.claimed_until IS NOT NULL"
@@ -244,6 +255,14 @@ class Life:
                 await record_certificate(session, AgentIdentity(self.ground.tenant.id, self.vps_id), issued)
         await self.execute(_REFUSES if self.case.scenario is Scenario.UNDO else _APPLIES)
         await self.execute(_REPORTS, report=_REPORT)
+
+    async def play_customer(self) -> None:
+        """Look for an order that was written and is not to be seen, and say that it was never placed."""
+        name = f"pm-{self.vps_id.hex[:12]}"
+        await self.execute(_TEN_MINUTES_LATER, name=name)
+        if await self.rows(_WAITS_FOR_WORD) and name not in self.cloud.servers():
+            async with self.ground.database.system() as session:
+                await forget_order(session, name)
 
     async def rows(self, query: str) -> list[Any]:
         async with self.ground.database.system() as session:

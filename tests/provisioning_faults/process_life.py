@@ -27,7 +27,7 @@ from tests.provisioning_faults.plan import ENDS, PAUSES, Case, Scenario
 from tests.provisioning_faults.touches import Blow, Touches
 from tests.provisioning_faults.worker_process import Point, run_worker
 
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 _LOOK_SECONDS = 0.15
 _OPEN = (
     "SELECT kind, state, error FROM pipeline_runs WHERE subject_id = :id"
@@ -146,6 +146,7 @@ class ProcessLife(Life):
 
     async def _play(self) -> None:
         await self.play_agent()
+        await self.play_customer()
         if isinstance(self.cloud, Person):
             await self._play_person(self.cloud)
 

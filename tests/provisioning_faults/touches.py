@@ -9,9 +9,12 @@ after others have done its work.
 import asyncio
 import enum
 import threading
+import uuid
 from collections.abc import Awaitable, Callable, Collection
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,6 +32,9 @@ from control_plane.providers.base import (
     ProviderServer,
     ServerOrder,
 )
+from control_plane.providers.hostwinds.catalogue import Allowance
+from control_plane.providers.hostwinds.orders import Orders
+from control_plane.providers.hostwinds.provider import HostwindsProvider
 from control_plane.provisioning.environment import StepContext
 
 ResultT = TypeVar("ResultT")
@@ -172,10 +178,32 @@ def lose(blow: Blow | None, busy: type[Exception]) -> None:
 
 
 def touched(provider: Provider, touches: Touches) -> Provider:
-    """Wrap a provider; what takes user-data needs no program run on its servers."""
+    """Wrap a provider, with what it keeps of its own; what takes user-data needs no program run on its servers."""
+    if isinstance(provider, HostwindsProvider):
+        provider = _with_touched_orders(provider, touches)
     return (
         TouchedJoiner(provider, touches) if isinstance(provider, JoinsServers) else TouchedProvider(provider, touches)
     )
+
+
+def _with_touched_orders(provider: HostwindsProvider, touches: Touches) -> HostwindsProvider:
+    touched_one = copy(provider)
+    if provider._orders is not None:
+        vars(touched_one)["_orders"] = TouchedOrders(provider._orders, touches)
+    return touched_one
+
+
+class TouchedOrders(Orders):
+    """Orders of which one may be written and never sent."""
+
+    def __init__(self, inner: Orders, touches: Touches) -> None:
+        vars(self).update(vars(inner))
+        self._touches = touches
+
+    async def place(self, name: str, monthly: Decimal, allowance: Allowance) -> uuid.UUID:
+        attempt = await super().place(name, monthly, allowance)
+        await self._touches.after(self._touches.strike("write the order", (Blow.KILLED_AFTER,)))
+        return attempt
 
 
 class TouchedProvider:

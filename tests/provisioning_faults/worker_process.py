@@ -39,11 +39,11 @@ from tests.provisioning_faults.file_zone import FileZone
 from tests.provisioning_faults.touches import Blow, TouchedPublisher, TouchedStep, Touches, touched
 
 #: Seconds; the fence is let pass for less than a claim lives.
-CLAIM_SECONDS = 3.0
-_FENCED_SECONDS = 2.0
-_STALLED_SECONDS = 2.0
-_HEARTBEAT_SECONDS = 0.5
-_IDLE_SECONDS = 1.5
+_CLAIM_SECONDS = 6.0
+_FENCED_SECONDS = 4.0
+_STALLED_SECONDS = 4.0
+_HEARTBEAT_SECONDS = 1.0
+_IDLE_SECONDS = 4.0
 _LOOK_SECONDS = 0.3
 
 
@@ -142,7 +142,7 @@ def _played() -> list[Any]:
 
 
 def _hurried() -> list[Any]:
-    life = timedelta(seconds=CLAIM_SECONDS)
+    life = timedelta(seconds=_CLAIM_SECONDS)
     return [
         patch.object(claims, "CLAIM_LIFE", life),
         patch.object(pipeline_worker, "CLAIM_LIFE", life),
