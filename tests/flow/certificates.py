@@ -10,13 +10,18 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from control_plane.providers.local.endpoint_certificate import make_endpoint_certificate
 from control_plane.providers.local.network import AUTHORITY, GATEWAY
+from db.session import Database
 from tests.flow.local_cloud import CHECKOUT
 from tests.flow.spine import Party, Spine, call
 
 ORDER = "/etc/penguin/tls/order.json"
 STATUS = "/var/lib/penguin-certificates/status.json"
+CERTBOT_ACCOUNTS = "/var/lib/penguin-certificates/certbot/accounts"
+CERTBOT_LOG = "/var/lib/penguin-certificates/log/letsencrypt.log"
 PROGRAM = "/opt/penguin-agent/current/bin/penguin-certificates"
 _BAD_DAY_PORT = 14999
 
@@ -118,7 +123,7 @@ def read_json(spine: Spine, party: Party, path: str) -> dict[str, Any]:
     return content
 
 
-def place_order(spine: Spine, party: Party, order: Mapping[str, str]) -> None:
+def place_order(spine: Spine, party: Party, order: Mapping[str, str | bool]) -> None:
     """Order a certificate as an applied configuration does: the file is replaced, and systemd sees it."""
     spine.inside(party, "systemctl", "stop", "penguin-certificates.service")
     write = "import os, sys; open('/etc/penguin/tls/.new', 'w').write(sys.argv[1]); os.rename('/etc/penguin/tls/.new', "
@@ -146,3 +151,18 @@ async def until_state(spine: Spine, party: Party, state: str, seconds: float = 3
             if (server["certificate"] or {}).get("state") == state:
                 return server
             await asyncio.sleep(0.1)
+
+
+async def until_no_record_is_asked_for(spine: Spine, party: Party, seconds: float = 30.0) -> None:
+    """Return once the record for the authority is withdrawn: the note of it is taken away last."""
+    noted = text("SELECT acme_challenge FROM vps_servers WHERE id = :id")
+    database = Database(spine.record.system_database_url, pool_size=1)
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                async with database.system() as session:
+                    if await session.scalar(noted, {"id": party.server["id"]}) is None:
+                        return
+                await asyncio.sleep(0.2)
+    finally:
+        await database.close()

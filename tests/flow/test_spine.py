@@ -15,6 +15,8 @@ from control_plane.providers.local.network import AUTHORITY
 from control_plane.providers.local.world import World
 from tests.fakes.acme import RETRY_AFTER
 from tests.flow.certificates import (
+    CERTBOT_ACCOUNTS,
+    CERTBOT_LOG,
     ORDER,
     PROGRAM,
     authority_on_a_bad_day,
@@ -24,6 +26,7 @@ from tests.flow.certificates import (
     renewed_on_demand,
     shown_serials,
     steady_mail,
+    until_no_record_is_asked_for,
     until_state,
 )
 from tests.flow.local_cloud import until
@@ -200,6 +203,20 @@ async def test_12_a_renewal_loses_no_mail_and_no_connection(spine: Spine) -> Non
 
     await until(all_arrived)
     assert "0.0.0.0:80" not in spine.inside(spine.receiver, "ss", "-Hltn")
+
+
+async def test_12_over_dns_an_authority_looks_for_a_record_that_comes_and_goes(spine: Spine) -> None:
+    party, order = spine.receiver, read_json(spine, spine.receiver, ORDER)
+    before = shown_serials(spine, party)
+    # To an account that has shown a name to be its own, the authority may issue without another look.
+    spine.inside(party, "rm", "-r", CERTBOT_ACCOUNTS)
+    place_order(spine, party, {**order, "by_dns": True})
+    await renewed_on_demand(spine, party)
+    place_order(spine, party, order)
+
+    assert shown_serials(spine, party).isdisjoint(before)
+    assert f"dns-01 challenge for {party.server['hostname']}" in spine.inside(party, "cat", CERTBOT_LOG)
+    await until_no_record_is_asked_for(spine, party)
 
 
 async def test_13_a_failing_authority_takes_nothing_away_and_is_asked_again(spine: Spine, tmp_path: Path) -> None:
