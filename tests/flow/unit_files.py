@@ -109,7 +109,7 @@ async def _until_ready(door: socket.socket, process: asyncio.subprocess.Process)
     """Wait until it says that it serves; fail when it ends instead."""
     said = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(door, 100))
     ended = asyncio.ensure_future(process.wait())
-    await asyncio.wait((said, ended), timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((said, ended), timeout=90, return_when=asyncio.FIRST_COMPLETED)
     ended.cancel()
     said.cancel()
     assert said.done()
