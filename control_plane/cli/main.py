@@ -23,6 +23,7 @@ from control_plane.cli.lock import lock
 from control_plane.cli.node import node_commands
 from control_plane.cli.operator_keys import operator_key_commands
 from control_plane.cli.output import FAILED, NO_INSTALLATION, Json, say
+from control_plane.cli.plans import plan_commands
 from control_plane.cli.preflight import preflight
 from control_plane.cli.protos import protos
 from control_plane.cli.providers import provider_commands
@@ -57,6 +58,7 @@ app.add_typer(node_commands, name="node")
 app.add_typer(pool_commands, name="pool")
 app.add_typer(domain_commands, name="domain")
 app.add_typer(tenant_commands, name="tenant")
+app.add_typer(plan_commands, name="plan")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")
 app.add_typer(operator_key_commands, name="operator-key")

@@ -13,6 +13,8 @@ room AS MATERIALIZED (
     JOIN vps_servers v ON v.id = r.vps_id AND v.status = 'ready' AND v.banned_at IS NULL
      AND coalesce(abs(v.clock_offset_ms) <= 1000 * %(clock_tolerance_seconds)s::bigint, true)
     JOIN tenants t ON t.id = v.tenant_id AND t.state = 'active'
+     -- A round that begins below the plan's sends of a day may go beyond them by what it leases.
+     AND NOT plan_sends_spent(t.id)
     -- A pause is of a server, of a priority, or, with neither, of the whole tenant.
     WHERE NOT EXISTS (SELECT FROM paused p
                       WHERE p.inbox_id IS NULL AND coalesce(p.tenant_id = v.tenant_id, true)

@@ -30,6 +30,7 @@ paused AS MATERIALIZED (
 SELECT head.vps_id, head.priority, head.inbox_id, head.tenant_id, head.send_at AS oldest,
        concat_ws(', ',
            CASE WHEN t.state <> 'active' THEN 'the tenant is ' || t.state END,
+           CASE WHEN plan_sends_spent(t.id) THEN 'the tenant has used its plan''s sends of the day' END,
            CASE WHEN v.status <> 'ready' THEN 'the server is ' || v.status END,
            CASE WHEN v.banned_at IS NOT NULL THEN 'the server is banned' END,
            CASE WHEN abs(v.clock_offset_ms) > 1000 * CAST(%(clock_tolerance_seconds)s AS bigint)

@@ -26,6 +26,7 @@ from control_plane.rest import (
     server_commands,
     server_operations,
     server_runs,
+    usage,
     vps,
     webhooks,
 )
@@ -62,7 +63,7 @@ def make_app(settings: Settings) -> FastAPI:
         for resource in (
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
-            *(webhooks, events),
+            *(webhooks, events, usage),
         )
     ]
     link_versions(resources)

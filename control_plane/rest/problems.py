@@ -14,7 +14,7 @@ import psycopg
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
@@ -29,6 +29,7 @@ from control_plane.errors import (
     Unavailable,
 )
 from control_plane.rest.request_id import REQUEST_ID, request_id_of
+from control_plane.tenancy.plans import limit_reached
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +147,13 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return answer
 
 
+async def _refused_by_database(request: Request, error: Exception) -> Response:
+    """Render what the database refuses for a reason that the caller can know: a plan's limit."""
+    if (reached := limit_reached(error)) is not None:
+        return await _penguin_error(request, reached)
+    return await _unexpected(request, error)
+
+
 #: For the application: what renders which exception.
 HANDLERS: dict[int | type[Exception], Any] = {
     PenguinError: _penguin_error,
@@ -157,5 +165,7 @@ HANDLERS: dict[int | type[Exception], Any] = {
     PoolTimeout: _database_away,
     psycopg.OperationalError: _database_away,
     psycopg.InterfaceError: _database_away,
+    DBAPIError: _refused_by_database,
+    psycopg.DatabaseError: _refused_by_database,
     Exception: _unexpected,
 }

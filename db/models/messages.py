@@ -139,6 +139,7 @@ class InboxDailySends(Base):
     __tablename__ = "inbox_daily_sends"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "inbox_id"], ["inboxes.tenant_id", "inboxes.id"], ondelete="CASCADE"),
+        Index("idx_inbox_daily_sends_day", "tenant_id", "day"),
     )
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)

@@ -4,7 +4,7 @@ import datetime as dt
 import ipaddress
 from typing import Any
 
-from sqlalchemy import Index, SmallInteger, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,6 +20,22 @@ class Tenant(Base):
     name: Mapped[str] = mapped_column(String(255))
     state: Mapped[str] = mapped_column(String(50), server_default=text("'active'"))
     created_at: Mapped[CreatedAt]
+    plan: Mapped[str] = mapped_column(ForeignKey("plans.name"), server_default=text("'unlimited'"))
+    plan_overrides: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class Plan(Base):
+    """What tenants of a plan may have; None for as many as they like."""
+
+    __tablename__ = "plans"
+
+    name: Mapped[str] = mapped_column(String(50), primary_key=True)
+    servers: Mapped[int | None]
+    domains: Mapped[int | None]
+    inboxes: Mapped[int | None]
+    api_keys: Mapped[int | None]
+    webhooks: Mapped[int | None]
+    sends_a_day: Mapped[int | None]
 
 
 class Workspace(Base):

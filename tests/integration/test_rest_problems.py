@@ -126,6 +126,7 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/queue/pauses": ["post"],
         "/api/v1/queue/pauses/{pause_id}": ["delete"],
         "/api/v1/fleet/health": ["get"],
+        "/api/v1/usage": ["get"],
         "/api/v1/events": ["get"],
         "/api/v1/events/{event_id}": ["get"],
         "/api/v1/webhooks": ["get", "post"],
