@@ -30,6 +30,7 @@ from agent.commands.probe_port import ProbePort
 from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
 from agent.configuration.configurator import Configurator
 from agent.configuration.drift import DriftWatch
+from agent.configuration.log_size import LogSize
 from agent.health import problems
 from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog
@@ -103,6 +104,7 @@ async def run(settings: Settings, version: str) -> None:
     supervisor.add("uplink", partial(uplink.run, lambda: configurator.applied_version))
     supervisor.add("configuration", configurator.run)
     supervisor.add("drift", drift.run)
+    supervisor.add("log size", LogSize(settings.mail_log, deeds["rotate_mail_log"]).run)
     supervisor.add("commands", commands.run)
     supervisor.add("maillog", MailLog(journal, settings.mail_log).run)
     supervisor.add("relay", relay.run)

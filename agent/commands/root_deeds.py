@@ -19,6 +19,7 @@ ROOT_DEEDS = (
     "delete_queued",
     "issue_certificate",
     "keep_mail",
+    "rotate_mail_log",
 )
 #: Seconds for the root half, which may be applying a configuration first.
 _ANSWER_SECONDS = 300.0

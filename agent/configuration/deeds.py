@@ -6,6 +6,7 @@ SECURITY: runs as root. A queue id reaches a command line only when it is one; n
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from agent.configuration.keep_mail import MailKeeper
 from agent.configuration.told import Refused, Told
@@ -13,12 +14,15 @@ from mailstack import layout
 from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import ORDER
 from mailstack.checking import CommandOutput
+from mailstack.rendered_file import Service
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 
 #: Postfix's short and long queue ids (postconf(5), enable_long_queue_ids).
 _QUEUE_ID = re.compile(r"[0-9A-Za-z]{6,32}", re.ASCII)
 #: What an authority looks for in a TXT record: a SHA-256, base64url (RFC 8555, section 8.4).
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+#: Logs that are kept beside the one that is written.
+_KEPT_LOGS = 4
 #: Seconds.
 _LONGEST_PORT_OPENING = 600.0
 
@@ -100,6 +104,27 @@ def _note_challenge(value: str, host: Host) -> str:
     return "the record for the authority is known to be there"
 
 
+def _rotate_mail_log(_command: Command, host: Host) -> str:
+    """Put an empty log in the place of the full one by one rename, and have Postfix open it.
+
+    What is still written to the full one meanwhile is read there: its reader goes on to the next file once that has
+    lines. A log that Postfix made itself would not be its reader's group's to read.
+    """
+    if not host.exists(layout.MAIL_LOG):
+        raise Refused("there is no mail log")
+    generations = [f"{layout.MAIL_LOG}.{number}" for number in range(1, _KEPT_LOGS + 1)]
+    # An earlier rotation that was cut off has linked it already; a second name would have it read twice.
+    if host.run(["test", layout.MAIL_LOG, "-ef", generations[0]]).exit_code:
+        host.remove(generations[-1])
+        for older, newer in pairwise(reversed(generations)):
+            if host.exists(newer):
+                _must_run(host, ["mv", "--", newer, older])
+        _must_run(host, ["ln", "--", layout.MAIL_LOG, generations[0]])
+    host.write(layout.MAIL_LOG, StoredFile(b"", "root", layout.MAIL_LOG_GROUP, 0o640))
+    host.reload(Service.POSTFIX)
+    return "Postfix writes to a new log"
+
+
 DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {
     "restart_mail_server": _restart,
     "reload_mail_server": _reload,
@@ -109,6 +134,7 @@ DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {
     "delete_queued": _delete,
     "issue_certificate": _issue_certificate,
     "keep_mail": MailKeeper(),
+    "rotate_mail_log": _rotate_mail_log,
 }
 
 

@@ -37,6 +37,7 @@ class Command(_message.Message):
     PROBE_PORT_FIELD_NUMBER: _builtins.int
     ISSUE_CERTIFICATE_FIELD_NUMBER: _builtins.int
     KEEP_MAIL_FIELD_NUMBER: _builtins.int
+    ROTATE_MAIL_LOG_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
     """The command's id, 16 bytes."""
     seconds_left: _builtins.float
@@ -61,6 +62,8 @@ class Command(_message.Message):
     def issue_certificate(self) -> Global___IssueCertificate: ...
     @_builtins.property
     def keep_mail(self) -> Global___KeepMail: ...
+    @_builtins.property
+    def rotate_mail_log(self) -> Global___RotateMailLog: ...
     def __init__(
         self,
         *,
@@ -76,12 +79,13 @@ class Command(_message.Message):
         probe_port: Global___ProbePort | None = ...,
         issue_certificate: Global___IssueCertificate | None = ...,
         keep_mail: Global___KeepMail | None = ...,
+        rotate_mail_log: Global___RotateMailLog | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "rotate_mail_log", b"rotate_mail_log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "keep_mail"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "keep_mail", "rotate_mail_log"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -278,6 +282,23 @@ class IssueCertificate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueCertificate: _TypeAlias = IssueCertificate  # noqa: Y015
+
+@_typing.final
+class RotateMailLog(_message.Message):
+    """Has Postfix write to a new log; the last ones are kept beside it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateMailLog: _TypeAlias = RotateMailLog  # noqa: Y015
 
 @_typing.final
 class KeepMail(_message.Message):
