@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     api_database_url: SecretStr = SecretStr("")
     system_database_url: SecretStr = SecretStr("")
     #: Of the role that log-in works with; for the api process, beside its own.
-    identity_database_url: SecretStr = SecretStr("")
+    identity_database_url: SecretStr = SecretStr("postgresql://penguin_identity@/penguin")
     #: redis://, rediss:// or unix:// URL with the control plane's own user; for the hub, the queuer and the api.
     redis_url: SecretStr = SecretStr("")
     #: host:port where agents reach Redis over TLS.

@@ -19,6 +19,7 @@ from control_plane.cli.domains import domain_commands
 from control_plane.cli.fleet import fleet_commands
 from control_plane.cli.installation import NoInstallation
 from control_plane.cli.ip_pools import pool_commands
+from control_plane.cli.keys import signing_commands
 from control_plane.cli.lock import lock
 from control_plane.cli.node import node_commands
 from control_plane.cli.operator_keys import operator_key_commands
@@ -62,6 +63,7 @@ app.add_typer(plan_commands, name="plan")
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")
 app.add_typer(operator_key_commands, name="operator-key")
+app.add_typer(signing_commands, name="keys")
 app.add_typer(database_commands, name="database")
 app.add_typer(deploy_commands, name="deploy")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)

@@ -22,6 +22,8 @@ from control_plane.identity.networks import Address, Network, lies_in
 from control_plane.identity.secret_keys import KeptKey, base32, new_secret, require_in_force, sha256_of
 
 _MARK = "pmk"
+#: How every key begins.
+MARK = f"{_MARK}_"
 
 
 @dataclass(frozen=True, slots=True)

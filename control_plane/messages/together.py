@@ -5,9 +5,9 @@ requests wait in lanes, and a lane's requests are accepted in one transaction wi
 for company: a request that finds its lane idle has a transaction opened at once. What comes until that is open goes
 with it, and what comes later is gathered for the next one, which under load is as much as the database can use.
 
-A lane is one API key. Its transactions are therefore of one tenant, under whose row-level security they run, opened by
-one key, which is verified in each of them: a key that was revoked is refused at once, and one that is not true shares
-nothing with one that is.
+A lane is one API key, or one session of a person. Its transactions are therefore of one tenant, under whose row-level
+security they run, opened by one caller, who is verified in each of them: a key that was revoked is refused at once, and
+one that is not true shares nothing with one that is.
 
 A request fails by itself. What one does to the whole transaction, because the database refuses its row, makes each of
 them go alone. When the database is away all of a transaction fail, and nobody can say then whether it was committed.
@@ -24,11 +24,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.clock import Clock
 from control_plane.errors import PenguinError, Unavailable
-from control_plane.identity.api_keys import PresentedKey
 from control_plane.messages.accept import WantedSend, accept_sends
 from control_plane.messages.send_request import AcceptedSend
 from control_plane.tenancy.permissions import Permission
-from control_plane.tenancy.scope import scope_of_key
+from control_plane.tenancy.scope import PresentedCaller, scope_of
 from db.session import Database
 
 #: Requests in one transaction, which is then open for some milliseconds.
@@ -55,7 +54,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Lane:
-    presented: PresentedKey
+    presented: PresentedCaller
     waiting: deque[_Waiting] = field(default_factory=deque)
     running: int = 0
     #: A transaction is being opened that will take those who wait.
@@ -80,11 +79,11 @@ class AcceptsTogether:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._lanes: dict[PresentedKey, _Lane] = {}
+        self._lanes: dict[PresentedCaller, _Lane] = {}
         self._running: set[asyncio.Task[list[_Outcome]]] = set()
         self._waiting = 0
 
-    async def accept(self, presented: PresentedKey, wanted: WantedSend) -> AcceptedSend:
+    async def accept(self, presented: PresentedCaller, wanted: WantedSend) -> AcceptedSend:
         """Return the send once it is committed, or the one that its idempotency key stands for.
 
         Raises what `accept_sends` tells of it, `Unauthenticated` and `Forbidden` for the key, and `Unavailable` when
@@ -116,7 +115,7 @@ class AcceptsTogether:
     async def _commit(self, lane: _Lane, group: list[_Waiting]) -> list[_Outcome]:
         """Do one transaction, for those who wait when it is open; they are put into `group`."""
         async with self._database.tenant_connection(lane.presented.tenant_id) as connection:
-            scope = await scope_of_key(connection, lane.presented, self._clock)
+            scope = await scope_of(connection, lane.presented, self._clock)
             scope.require(Permission.SEND_MESSAGES)
             group += lane.take()
             self._start(lane)

@@ -1,12 +1,14 @@
 """Who calls, for which tenant, and in which transaction.
 
-Each route names its one permission by what it takes from here; one that does not keeps the door shut.
+Each route names its one permission by what it takes from here, or says that anybody or any person who is logged in may
+ask; one that does not keeps the door shut.
 
 One request, one transaction, committed at the edge: `transaction` gives the route a session, and commits it after the
 route has returned and before the answer is sent (`scope="function"`; FastAPI's own default is after the answer). A
 commit that fails is therefore an error to the caller, and a 202 is always true.
 """
 
+import enum
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,8 +19,9 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import Unauthenticated
-from control_plane.identity.api_keys import PresentedKey, parse_api_key
+from control_plane.errors import Forbidden, Unauthenticated
+from control_plane.identity.access_tokens import Claims, PresentedPerson
+from control_plane.identity.api_keys import MARK, parse_api_key
 from control_plane.identity.networks import address_of
 from control_plane.rest.dependencies import calls_of
 from control_plane.rest.kept_answers import begin_before, begin_in
@@ -26,13 +29,20 @@ from control_plane.rest.limited_requests import Caller, note_caller
 from control_plane.rest.parts import parts_of
 from control_plane.rest.versions import require_expected
 from control_plane.tenancy.permissions import Permission
-from control_plane.tenancy.scope import TenantScope, scope_of_key
+from control_plane.tenancy.scope import PresentedCaller, TenantScope, scope_of
 from db.session import driver_connection
 
 #: Where a request that reads within another's transaction finds that (versions.py).
 _OPENED = "penguin.access"
 
-_bearer = HTTPBearer(auto_error=False, bearerFormat="pmk_…", description="An API key.")
+_bearer = HTTPBearer(auto_error=False, bearerFormat="pmk_… or JWT", description="An API key or an access token.")
+
+
+class Open(enum.Enum):
+    """Who may use a route that needs no permission in a tenant."""
+
+    ANYBODY = "anybody"
+    PERSON = "person"
 
 
 class RouteWithoutPermission(Exception):
@@ -55,32 +65,54 @@ class HotAccess:
     connection: psycopg.AsyncConnection[Any]
 
 
-async def presented_key(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> PresentedKey:
-    """Return the key in the Authorization header; raise `Unauthenticated` when there is none.
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
-    It awaits nothing, but the framework would call a plain function in a thread, which costs more than the function.
+
+async def presented_caller(request: Request, credentials: _Credentials) -> PresentedCaller:
+    """Return who the Authorization header names; raise `Unauthenticated` when it names nobody.
+
+    A key is not found to be true here, for that takes the tenant's transaction; a person's token is.
     """
     if credentials is None:
-        raise Unauthenticated("Send an API key: Authorization: Bearer pmk_….")
+        raise Unauthenticated("Send an API key or an access token: Authorization: Bearer ….")
+    if not credentials.credentials.startswith(MARK):
+        return await _presented_person(request, credentials.credentials)
     presented = parse_api_key(credentials.credentials, address_of(request.client.host if request.client else None))
     note_caller(request, Caller(f"{presented.tenant_id}/{presented.prefix}", str(presented.tenant_id)))
     return presented
 
 
-Presented = Annotated[PresentedKey, Depends(presented_key)]
+async def _presented_person(request: Request, token: str) -> PresentedPerson:
+    claims = await _claims(request, token)
+    if claims.tenant_id is None:
+        raise Forbidden("The caller is not a member of any tenant.")
+    return PresentedPerson(claims.tenant_id, claims.person_id, claims.session_id)
+
+
+async def _claims(request: Request, token: str) -> Claims:
+    claims = await parts_of(request).people.identify(token)
+    note_caller(request, Caller(f"person/{claims.person_id}", str(claims.tenant_id) if claims.tenant_id else None))
+    return claims
+
+
+Presented = Annotated[PresentedCaller, Depends(presented_caller)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Naming:
     """A dependency that names the permission which its route needs."""
 
+    permission: Permission | Open
+
+
+@dataclass(frozen=True, slots=True)
+class _NamingOne(_Naming):
+    """One that names a permission in a tenant."""
+
     permission: Permission
 
 
-class _OpensTransaction(_Naming):
+class _OpensTransaction(_NamingOne):
     """Authenticates, asks for the permission, and gives the request's transaction."""
 
     async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[Access]:
@@ -90,7 +122,7 @@ class _OpensTransaction(_Naming):
         parts = parts_of(request)
         async with parts.database.tenant(presented.tenant_id) as session:
             connection = await driver_connection(session)
-            scope = await scope_of_key(connection, presented, parts.clock)
+            scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
             await begin_in(request, connection, scope)
             access = Access(scope, session)
@@ -98,34 +130,50 @@ class _OpensTransaction(_Naming):
             yield access
 
 
-class _OpensHotTransaction(_Naming):
+class _OpensHotTransaction(_NamingOne):
     """Does the same for a route that works on psycopg alone."""
 
     async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[HotAccess]:
         parts = parts_of(request)
         async with parts.database.tenant_connection(presented.tenant_id) as connection:
-            scope = await scope_of_key(connection, presented, parts.clock)
+            scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
             yield HotAccess(scope, connection)
 
 
-class _Identifies(_Naming):
+class _Identifies(_NamingOne):
     """Authenticates and asks for the permission; no session is held afterwards."""
 
     async def __call__(self, request: Request, presented: Presented) -> TenantScope:
         parts = parts_of(request)
         async with parts.database.tenant_connection(presented.tenant_id) as connection:
-            scope = await scope_of_key(connection, presented, parts.clock)
+            scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
             await begin_before(request, parts.database, connection, scope)
         return scope
 
 
-class _OnlyPresents(_Naming):
+class _OnlyPresents(_NamingOne):
     """Hands the key on as it came."""
 
-    async def __call__(self, presented: Presented) -> PresentedKey:
+    async def __call__(self, presented: Presented) -> PresentedCaller:
         return presented
+
+
+class _TakesAnybody(_Naming):
+    """Asks nobody who they are."""
+
+    async def __call__(self) -> None:
+        """Do nothing: that it is named is what it is for."""
+
+
+class _KnowsPerson(_Naming):
+    """Authenticates a person, wherever they are a member; an API key is none."""
+
+    async def __call__(self, request: Request, credentials: _Credentials) -> Claims:
+        if credentials is None:
+            raise Unauthenticated("Send an access token: Authorization: Bearer ….")
+        return await _claims(request, credentials.credentials)
 
 
 def transaction(permission: Permission) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default
@@ -148,7 +196,17 @@ def presented_for(permission: Permission) -> Any:  # noqa: ANN401 - as above
     return Depends(_OnlyPresents(permission))
 
 
-def permissions_of(routers: Iterable[APIRouter]) -> list[tuple[APIRoute, Permission]]:
+def anybody() -> Any:  # noqa: ANN401 - as above
+    """Make the dependency of a route that asks nobody who they are."""
+    return Depends(_TakesAnybody(Open.ANYBODY))
+
+
+def person() -> Any:  # noqa: ANN401 - as above
+    """Make the dependency of a route for a person who is logged in, whatever they may do in a tenant."""
+    return Depends(_KnowsPerson(Open.PERSON))
+
+
+def permissions_of(routers: Iterable[APIRouter]) -> list[tuple[APIRoute, Permission | Open]]:
     """Return the permission of each route; raise `RouteWithoutPermission` for one that does not name exactly one."""
     named = []
     for router in routers:

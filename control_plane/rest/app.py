@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from control_plane.clock import utc_now
 from control_plane.messages.together import AcceptsTogether
+from control_plane.people.people import make_people
 from control_plane.providers.registry import build_providers
 from control_plane.rest import (
     api_keys,
@@ -18,7 +19,9 @@ from control_plane.rest import (
     events,
     health,
     inboxes,
+    invitations,
     ip_pools,
+    members,
     messages,
     preflight,
     publishers,
@@ -31,6 +34,7 @@ from control_plane.rest import (
     webhooks,
 )
 from control_plane.rest.access import permissions_of
+from control_plane.rest.auth import joining, log_in, passwords, published_keys, second_factor, sessions, sign_up
 from control_plane.rest.body_limit import MAX_BODY
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
@@ -48,14 +52,17 @@ def make_app(settings: Settings) -> FastAPI:
     """Return the application; it connects to nothing before it is started."""
     database = Database(settings.api_database_url.get_secret_value(), pool_size=_POOL_SIZE)
     limiter = RateLimiter(settings.redis_url.get_secret_value())
+    sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+    people = make_people(settings, database, sealer, utc_now)
     parts = Parts(
         settings=settings,
         database=database,
-        sealer=Sealer(load_or_create_key(settings.sealing_key_file)),
+        sealer=sealer,
         providers=build_providers(settings),
         clock=utc_now,
         accepting=AcceptsTogether(database, utc_now),
         limiter=limiter,
+        people=people,
     )
     # Routes are tried in this order: what is asked for most comes first.
     resources = [
@@ -63,12 +70,15 @@ def make_app(settings: Settings) -> FastAPI:
         for resource in (
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
+            *(log_in, sign_up, passwords, sessions, second_factor, joining, published_keys, members, invitations),
             *(webhooks, events, usage),
         )
     ]
     link_versions(resources)
     for route, permission in permissions_of(resources):
         route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission.value}
-    app = make_door("PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY, limiter=limiter)
+    app = make_door(
+        "PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY, limiter=limiter, people=people
+    )
     app.state.parts = parts
     return app

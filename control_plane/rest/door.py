@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import APIRouter, FastAPI
 
+from control_plane.people.people import People
 from control_plane.rest import healthz
 from control_plane.rest.body_limit import LimitsBodies
 from control_plane.rest.limited_requests import LimitsRequests
@@ -26,15 +27,17 @@ def make_door(
     *,
     max_body: int,
     limiter: RateLimiter | None = None,
+    people: People | None = None,
 ) -> FastAPI:
     """Return an application that serves the resources below the prefix; `max_body` in octets.
 
-    Without a limiter requests are not counted.
+    Without a limiter requests are not counted; without people nobody logs in here.
     """
     app = FastAPI(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
     app.state.database = database
     app.state.stopping = False
     app.state.limiter = limiter
+    app.state.people = people
     app.add_middleware(LimitsBodies, limit=max_body)
     if limiter:
         app.add_middleware(LimitsRequests, limiter=limiter, prefix=prefix)
@@ -50,12 +53,17 @@ def make_door(
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
+    people: People | None = app.state.people
     try:
         await database.refuse_unsafe_role()
+        if people is not None:
+            await people.database.refuse_unsafe_role()
         async with _shared_counts(app.state.limiter):
             yield
     finally:
         await database.close()
+        if people is not None:
+            await people.close()
 
 
 @asynccontextmanager

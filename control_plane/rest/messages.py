@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response, status
 
 from control_plane.delivery.states import State
-from control_plane.identity.api_keys import PresentedKey
 from control_plane.messages.accept import WantedSend
 from control_plane.messages.cancel import cancel_send
 from control_plane.messages.listing import list_sends
@@ -20,12 +19,13 @@ from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
+from control_plane.tenancy.scope import PresentedCaller
 
 router = APIRouter(tags=["messages"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
 _Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
-_SendingTogether = Annotated[PresentedKey, presented_for(Permission.SEND_MESSAGES)]
+_SendingTogether = Annotated[PresentedCaller, presented_for(Permission.SEND_MESSAGES)]
 
 
 @router.post("/inboxes/{inbox_id}/messages", status_code=status.HTTP_202_ACCEPTED, response_model=MessageAccepted)

@@ -7,6 +7,7 @@ from fastapi import Request
 
 from control_plane.clock import Clock
 from control_plane.messages.together import AcceptsTogether
+from control_plane.people.people import People
 from control_plane.providers.base import Provider
 from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.sealing import Sealer
@@ -25,6 +26,7 @@ class Parts:
     clock: Clock
     accepting: AcceptsTogether
     limiter: RateLimiter
+    people: People
 
 
 def parts_of(request: Request) -> Parts:

@@ -18,6 +18,8 @@ class Permission(enum.Enum):
     SEND_MESSAGES = "messages:send"
     READ_API_KEYS = "api-keys:read"
     MANAGE_API_KEYS = "api-keys:manage"
+    READ_MEMBERS = "members:read"
+    MANAGE_MEMBERS = "members:manage"
     READ_WEBHOOKS = "webhooks:read"
     MANAGE_WEBHOOKS = "webhooks:write"
 
@@ -39,6 +41,7 @@ READ_ONLY = frozenset(
         Permission.READ_INBOXES,
         Permission.READ_MESSAGES,
         Permission.READ_API_KEYS,
+        Permission.READ_MEMBERS,
         Permission.READ_WEBHOOKS,
     }
 )
@@ -51,8 +54,8 @@ _MAIL = frozenset({Permission.READ_SERVERS, Permission.READ_INBOXES, Permission.
 ROLES: Mapping[Role, frozenset[Permission]] = {
     Role.OWNER: EVERYTHING,
     Role.ADMIN: EVERYTHING,
-    Role.MEMBER: _MAIL | {Permission.MANAGE_INBOXES, Permission.SEND_MESSAGES},
-    Role.READ_ONLY: _MAIL,
+    Role.MEMBER: _MAIL | {Permission.READ_MEMBERS, Permission.MANAGE_INBOXES, Permission.SEND_MESSAGES},
+    Role.READ_ONLY: _MAIL | {Permission.READ_MEMBERS},
     # Whoever pays sees what is paid for, and no mail.
     Role.BILLING: frozenset({Permission.READ_SERVERS}),
 }

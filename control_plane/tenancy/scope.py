@@ -9,11 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
+from psycopg.rows import namedtuple_row
 
 from control_plane.clock import Clock
 from control_plane.errors import Forbidden
+from control_plane.identity.access_tokens import PresentedPerson
 from control_plane.identity.api_keys import UNBOUNDED, KeyBounds, PresentedKey, verify_api_key
-from control_plane.tenancy.permissions import EVERYTHING, READ_ONLY, Permission, permissions_named
+from control_plane.tenancy.permissions import EVERYTHING, READ_ONLY, ROLES, Permission, Role, permissions_named
+
+#: What a caller shows: well-formed, and a person's already found to be true.
+PresentedCaller = PresentedKey | PresentedPerson
+
+_MEMBER = """
+SELECT m.role, t.state FROM memberships m JOIN tenants t ON t.id = m.tenant_id
+WHERE m.tenant_id = %(tenant_id)s AND m.person_id = %(person_id)s AND m.ended_at IS NULL
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +32,12 @@ class TenantScope:
 
     tenant_id: uuid.UUID
     permissions: frozenset[Permission]
-    #: "api-key <id>", or "platform" for what no caller asked for.
+    #: "api-key <id>", "person <id>", or "platform" for what no caller asked for.
     actor: str = "platform"
     #: What keys that the caller makes must keep within.
     bounds: KeyBounds = UNBOUNDED
+    #: What the caller is in the tenant; a key is nothing.
+    role: Role | None = None
 
     def require(self, permission: Permission) -> None:
         """Raise `Forbidden` unless the permission is among those of the scope."""
@@ -33,12 +45,29 @@ class TenantScope:
             raise Forbidden(f"This needs the permission {permission.value}, which the caller does not have now.")
 
 
-async def scope_of_key(connection: AsyncConnection[Any], presented: PresentedKey, clock: Clock) -> TenantScope:
-    """Return the scope that an API key opens; the connection is in a transaction of the tenant that the key names.
+async def scope_of(connection: AsyncConnection[Any], presented: PresentedCaller, clock: Clock) -> TenantScope:
+    """Return the scope that a caller has; the connection is in a transaction of the tenant that is presented.
 
-    Raises `Unauthenticated`. A suspended tenant may look and not touch, and so may its keys.
+    Raises `Unauthenticated`, and `Forbidden` for a person who is no member. A suspended tenant may look and not touch,
+    and so may its keys and members.
     """
+    if isinstance(presented, PresentedPerson):
+        return await _scope_of_person(connection, presented)
     key = await verify_api_key(connection, presented, clock())
     granted = EVERYTHING if key.scopes is None else permissions_named(key.scopes)
-    allowed = granted if key.tenant_state == "active" else granted & READ_ONLY
-    return TenantScope(key.tenant_id, allowed, f"api-key {key.id}", key.bounds)
+    return TenantScope(key.tenant_id, _in_state(key.tenant_state, granted), f"api-key {key.id}", key.bounds)
+
+
+async def _scope_of_person(connection: AsyncConnection[Any], presented: PresentedPerson) -> TenantScope:
+    cursor = connection.cursor(row_factory=namedtuple_row)
+    await cursor.execute(_MEMBER, {"tenant_id": presented.tenant_id, "person_id": presented.person_id})
+    found: Any = await cursor.fetchone()
+    if found is None:
+        raise Forbidden("The caller is not a member of this tenant any more.")
+    role = Role(found.role)
+    allowed = _in_state(found.state, ROLES[role])
+    return TenantScope(presented.tenant_id, allowed, f"person {presented.person_id}", role=role)
+
+
+def _in_state(state: str, granted: frozenset[Permission]) -> frozenset[Permission]:
+    return granted if state == "active" else granted & READ_ONLY

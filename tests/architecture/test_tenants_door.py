@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from fastapi import APIRouter
 
-from control_plane.rest.access import Access, RouteWithoutPermission, identity, permissions_of, transaction
+from control_plane.rest.access import Access, Open, RouteWithoutPermission, identity, permissions_of, transaction
 from control_plane.rest.app import make_app
 from control_plane.settings import Settings
 from control_plane.tenancy.permissions import ROLES, Permission, Role
@@ -28,7 +28,13 @@ def operations(tmp_path: Path) -> dict[tuple[str, str], str | None]:
 def test_each_operation_says_its_permission_and_each_permission_opens_something(tmp_path: Path) -> None:
     named = operations(tmp_path)
     assert {place for place, permission in named.items() if permission is None} == {("GET", "/healthz")}
-    assert {permission for permission in named.values() if permission} == {each.value for each in Permission}
+    known = {each.value for each in (*Permission, *Open)}
+    assert {permission for permission in named.values() if permission} == known
+
+
+def test_what_needs_no_permission_is_log_in_and_nothing_else(tmp_path: Path) -> None:
+    without = {path for (_, path), name in operations(tmp_path).items() if name in {each.value for each in Open}}
+    assert {path.split("/")[3] for path in without} == {"auth"}
 
 
 def test_what_changes_something_needs_more_than_reading(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def rest_settings(database: FreshDatabase, tmp_path: Path) -> Settings:
             "state_dir": tmp_path,
             "api_database_url": database.url("penguin_api"),
             "system_database_url": database.url("penguin_system"),
+            "identity_database_url": database.url("penguin_identity"),
             "redis_url": "unix:///nowhere",
             "local_cloud_socket": tmp_path / "cloud.sock",
         }

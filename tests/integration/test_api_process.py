@@ -25,6 +25,7 @@ def process(rest_settings: Settings, listener: socket.socket) -> Iterator[subpro
         "PENGUIN_STATE_DIR": str(rest_settings.state_dir),
         "PENGUIN_API_DATABASE_URL": rest_settings.api_database_url.get_secret_value(),
         "PENGUIN_SYSTEM_DATABASE_URL": rest_settings.system_database_url.get_secret_value(),
+        "PENGUIN_IDENTITY_DATABASE_URL": rest_settings.identity_database_url.get_secret_value(),
         "PENGUIN_REDIS_URL": rest_settings.redis_url.get_secret_value(),
         "PENGUIN_REST_FDS": str(listener.fileno()),
     }

@@ -1,0 +1,107 @@
+"""Logging in, in one step or two, and passwords.
+
+Whether an account exists is told by no text and no effort: a password is checked against a hash either way.
+"""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass, field
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import NotFound, Unauthenticated
+from control_plane.people import one_time_tokens, second_factor
+from control_plane.people.one_time_tokens import Purpose
+from control_plane.people.people import People
+from control_plane.people.sessions import OpenSession, Origin, begin, first_tenant, is_member
+from db.models import Person
+
+_SECOND_STEP = dt.timedelta(minutes=5)
+_RESET = dt.timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondStep:
+    """The password was right, and a code is asked for."""
+
+    token: str = field(repr=False)
+
+
+async def log_in(
+    people: People, email: str, password: str, tenant_id: uuid.UUID | None, origin: Origin
+) -> OpenSession | SecondStep:
+    """Begin a session, or the second step of it; raise `Unauthenticated`, and `NotFound` for a tenant not theirs."""
+    person_id = await verified(people, email, password)
+    now = people.clock()
+    async with people.transaction() as session:
+        if await second_factor.is_on(session, person_id):
+            given = await one_time_tokens.give(session, person_id, Purpose.SECOND_STEP, _SECOND_STEP, now)
+            return SecondStep(given)
+        working_in = await _where(session, person_id, tenant_id)
+        return await begin(session, person_id, working_in, origin, now, second_factor=False)
+
+
+async def who_is_asked(people: People, token: str) -> uuid.UUID:
+    """Return whose first step gave this token; raise `Unauthenticated` when it is not in force."""
+    async with people.transaction() as session:
+        person_id = await one_time_tokens.whose(session, token, Purpose.SECOND_STEP, people.clock())
+    if person_id is None:
+        raise _too_late()
+    return person_id
+
+
+async def second_step(
+    people: People, token: str, code: str, tenant_id: uuid.UUID | None, origin: Origin
+) -> OpenSession:
+    """Begin the session that a first step led to; raise `Unauthenticated`, and `InvalidInput` for a wrong code."""
+    now = people.clock()
+    async with people.transaction() as session:
+        person_id = await one_time_tokens.burn(session, token, Purpose.SECOND_STEP, now)
+        if person_id is None:
+            raise _too_late()
+        # Rolled back with the rest, so that the token is good for another try.
+        if not await second_factor.takes(session, people.sealer, person_id, code, now):
+            raise second_factor.wrong_code()
+        working_in = await _where(session, person_id, tenant_id)
+        return await begin(session, person_id, working_in, origin, now, second_factor=True)
+
+
+async def verified(people: People, email: str, password: str) -> uuid.UUID:
+    """Return whose address and password these are; raise `Unauthenticated`, the same for either that is wrong."""
+    async with people.transaction() as session:
+        query = select(Person.id, Person.password_hash).where(Person.email == email)
+        found = (await session.execute(query)).one_or_none()
+    right = await people.passwords.verify(password, found.password_hash if found else None)
+    if found is None or not right:
+        raise Unauthenticated("The address or the password is not right.")
+    person_id: uuid.UUID = found.id
+    return person_id
+
+
+async def forget_password(people: People, email: str) -> str | None:
+    """Return the token by which the person of an address sets a new password; None when there is none."""
+    async with people.transaction() as session:
+        person_id = await session.scalar(select(Person.id).where(Person.email == email))
+        if person_id is None:
+            return None
+        return await one_time_tokens.give(session, person_id, Purpose.RESET_PASSWORD, _RESET, people.clock())
+
+
+async def set_password(session: AsyncSession, person_id: uuid.UUID, password_hash: str, now: dt.datetime) -> None:
+    """Put a new password in the place of the old one."""
+    await session.execute(
+        update(Person).where(Person.id == person_id).values(password_hash=password_hash, password_changed_at=now)
+    )
+
+
+def _too_late() -> Unauthenticated:
+    return Unauthenticated("The first step of the log-in is too long ago; begin again.")
+
+
+async def _where(session: AsyncSession, person_id: uuid.UUID, asked: uuid.UUID | None) -> uuid.UUID | None:
+    if asked is None:
+        return await first_tenant(session, person_id)
+    if not await is_member(session, person_id, asked):
+        raise NotFound("There is no such tenant.")
+    return asked

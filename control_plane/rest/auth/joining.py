@@ -1,0 +1,55 @@
+"""Taking up an invitation with the account that one has, and leaving a tenant."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Request, status
+from pydantic import BaseModel
+
+from control_plane.identity.access_tokens import Claims
+from control_plane.people import sign_up
+from control_plane.rest.access import person
+from control_plane.rest.auth.bodies import Body, Token, count_attempt, people_of
+from control_plane.rest.parts import parts_of
+from control_plane.tenancy.members import leave
+from control_plane.tenancy.scope import TenantScope
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+_Person = Annotated[Claims, person()]
+
+
+class AcceptBody(Body):
+    """The code of the letter."""
+
+    token: Token
+
+
+class LeaveBody(Body):
+    """A tenant that one is in."""
+
+    tenant_id: uuid.UUID
+
+
+class TenantJoined(BaseModel):
+    """The tenant that one is in now; /auth/switch goes there."""
+
+    tenant_id: uuid.UUID
+
+
+@router.post("/invitations/accept")
+async def accept(body: AcceptBody, request: Request, who: _Person) -> TenantJoined:
+    """Become a member. The invitation is for one address, and of no use to another."""
+    people = people_of(request)
+    await count_attempt(request, "invitation", str(who.person_id))
+    async with people.transaction() as session:
+        tenant_id = await sign_up.accept(session, who.person_id, body.token, people.clock())
+    return TenantJoined(tenant_id=tenant_id)
+
+
+@router.post("/leave", status_code=status.HTTP_204_NO_CONTENT)
+async def leave_tenant(body: LeaveBody, request: Request, who: _Person) -> None:
+    """Be a member no longer, from the next request on. The last owner cannot leave."""
+    scope = TenantScope(body.tenant_id, frozenset(), f"person {who.person_id}")
+    async with parts_of(request).database.tenant(body.tenant_id) as session:
+        await leave(session, scope, who.person_id)

@@ -1,0 +1,88 @@
+"""Who is a member of the tenant, and as what."""
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Request, status
+from pydantic import BaseModel, ConfigDict
+
+from control_plane.people.who import people_of
+from control_plane.rest.access import Access, transaction
+from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.parts import parts_of
+from control_plane.tenancy.members import change_role, end_membership, list_members
+from control_plane.tenancy.permissions import Permission, Role
+from db.models import Membership, Person
+
+router = APIRouter(prefix="/members", tags=["members"])
+
+_Reading = Annotated[Access, transaction(Permission.READ_MEMBERS)]
+_Managing = Annotated[Access, transaction(Permission.MANAGE_MEMBERS)]
+
+
+class RoleBody(BaseModel):
+    """What the member becomes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role
+
+
+class MemberView(BaseModel):
+    """A member; `id` is of the membership."""
+
+    id: uuid.UUID
+    person_id: uuid.UUID
+    email: str
+    name: str
+    role: Role
+    created_at: dt.datetime
+
+
+class MemberList(BaseModel):
+    """A page of members; `next` is what to send as `after` for the page that follows."""
+
+    items: list[MemberView]
+    next: uuid.UUID | None
+
+
+@router.get("")
+async def list_all(request: Request, access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE) -> MemberList:
+    """List who is a member."""
+    members = await list_members(access.session, access.scope, after, limit)
+    known = await _known(request, members)
+    return MemberList(
+        items=[_view(member, known) for member in members], next=next_after([each.id for each in members], limit)
+    )
+
+
+@router.patch("/{member_id}")
+async def change(member_id: uuid.UUID, body: RoleBody, request: Request, access: _Managing) -> MemberView:
+    """Give a member another role, from their next request on."""
+    member = await change_role(access.session, access.scope, member_id, body.role)
+    return _view(member, await _known(request, [member]))
+
+
+@router.delete("/{member_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def remove(member_id: uuid.UUID, access: _Managing) -> None:
+    """Have somebody be a member no longer, from their next request on. API keys that they made stay in force."""
+    await end_membership(access.session, access.scope, member_id)
+
+
+async def _known(request: Request, members: Sequence[Membership]) -> Mapping[uuid.UUID, Person]:
+    async with parts_of(request).people.transaction() as session:
+        return await people_of(session, (member.person_id for member in members))
+
+
+def _view(member: Membership, known: Mapping[uuid.UUID, Person]) -> MemberView:
+    who = known[member.person_id]
+    return MemberView(
+        id=member.id,
+        person_id=member.person_id,
+        email=who.email,
+        name=who.name,
+        role=Role(member.role),
+        created_at=member.created_at,
+    )

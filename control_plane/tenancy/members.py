@@ -1,0 +1,171 @@
+"""A tenant's members as the tenant sees them. Nobody gives a role that may do more than they may themselves.
+
+Who the people are is not the tenant's: their addresses are looked up by the role of log-in (people/who.py).
+"""
+
+import datetime as dt
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Update, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import Conflict, Forbidden, NotFound
+from control_plane.identity.secret_keys import base32, sha256_of
+from control_plane.tenancy.permissions import ROLES, Role
+from control_plane.tenancy.scope import TenantScope
+from db.models import Invitation, Membership, Tenant
+
+#: How long an invitation is good.
+INVITATION_DAYS = 7
+
+_SECRET_BYTES = 32
+#: Invitations that one tenant may have open: letters to strangers are not to be had without end.
+_MOST_OPEN = 100
+_OPEN = (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None))
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvitation:
+    """An invitation that was just made; its token is for the letter alone."""
+
+    id: uuid.UUID
+    tenant_name: str
+    token: str = field(repr=False)
+
+
+def require_may_give(scope: TenantScope, role: Role) -> None:
+    """Raise `Forbidden` unless the caller may make somebody this; only an owner makes owners."""
+    if not ROLES[role] <= scope.permissions or (role is Role.OWNER and scope.role is not Role.OWNER):
+        raise Forbidden(f"The caller cannot make anybody {role.value}.")
+
+
+async def list_members(
+    session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
+) -> Sequence[Membership]:
+    """Return a page of who is a member now, by the membership's id."""
+    query = select(Membership).where(Membership.tenant_id == scope.tenant_id, Membership.ended_at.is_(None))
+    if after is not None:
+        query = query.where(Membership.id > after)
+    return (await session.scalars(query.order_by(Membership.id).limit(limit))).all()
+
+
+async def change_role(session: AsyncSession, scope: TenantScope, member_id: uuid.UUID, role: Role) -> Membership:
+    """Give a member another role; raise `NotFound`, `Forbidden`, and `Conflict` for the last owner."""
+    require_may_give(scope, role)
+    member = await _locked(session, scope, member_id)
+    if role.value != member.role:
+        await _require_may_lose(session, scope, member)
+        await session.execute(_of(scope, member_id).values(role=role.value))
+    await session.refresh(member)
+    return member
+
+
+async def end_membership(session: AsyncSession, scope: TenantScope, member_id: uuid.UUID) -> None:
+    """Have somebody be a member no longer, at once; raise `NotFound`, `Forbidden`, `Conflict` for the last owner."""
+    member = await _locked(session, scope, member_id)
+    await _require_may_lose(session, scope, member)
+    await session.execute(_of(scope, member_id).values(ended_at=func.now()))
+
+
+async def leave(session: AsyncSession, scope: TenantScope, person_id: uuid.UUID) -> None:
+    """Leave the tenant oneself; raise `NotFound` for a tenant one is not in, and `Conflict` for the last owner."""
+    query = select(Membership.id).where(
+        Membership.tenant_id == scope.tenant_id, Membership.person_id == person_id, Membership.ended_at.is_(None)
+    )
+    member_id = await session.scalar(query)
+    if member_id is None:
+        raise NotFound("There is no such tenant.")
+    await _require_another_owner(session, scope, await _locked(session, scope, member_id))
+    await session.execute(_of(scope, member_id).values(ended_at=func.now()))
+
+
+async def invite(session: AsyncSession, scope: TenantScope, email: str, role: Role, now: dt.datetime) -> NewInvitation:
+    """Insert an invitation; an earlier one of the address is taken back.
+
+    Raises `Forbidden`, and `Conflict` when too many are open.
+    """
+    require_may_give(scope, role)
+    own = (Invitation.tenant_id == scope.tenant_id, *_OPEN)
+    await session.execute(update(Invitation).where(*own, Invitation.email == email).values(revoked_at=now))
+    count = select(func.count()).select_from(Invitation).where(*own, Invitation.expires_at > now)
+    if (await session.scalar(count) or 0) >= _MOST_OPEN:
+        raise Conflict(f"There are {_MOST_OPEN} open invitations; take some back first.")
+    token, invitation_id = base32(secrets.token_bytes(_SECRET_BYTES)), uuid.uuid4()
+    values = {"email": email, "role": role.value, "token_sha256": sha256_of(token), "invited_by": scope.actor}
+    expires_at = now + dt.timedelta(days=INVITATION_DAYS)
+    await session.execute(
+        insert(Invitation).values(id=invitation_id, tenant_id=scope.tenant_id, expires_at=expires_at, **values)
+    )
+    tenant_name = (await session.scalars(select(Tenant.name).where(Tenant.id == scope.tenant_id))).one()
+    return NewInvitation(invitation_id, tenant_name, token)
+
+
+async def list_invitations(
+    session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
+) -> Sequence[Invitation]:
+    """Return a page of invitations, also those out of force, by id."""
+    query = select(Invitation).where(Invitation.tenant_id == scope.tenant_id)
+    if after is not None:
+        query = query.where(Invitation.id > after)
+    return (await session.scalars(query.order_by(Invitation.id).limit(limit))).all()
+
+
+async def load_invitation(session: AsyncSession, scope: TenantScope, invitation_id: uuid.UUID) -> Invitation:
+    """Return an invitation of the tenant; raise `NotFound`."""
+    query = select(Invitation).where(Invitation.tenant_id == scope.tenant_id, Invitation.id == invitation_id)
+    found = await session.scalar(query)
+    if found is None:
+        raise NotFound("There is no such invitation.")
+    return found
+
+
+async def take_back(session: AsyncSession, scope: TenantScope, invitation_id: uuid.UUID) -> None:
+    """Put an invitation out of force; raise `NotFound`, and `Conflict` for one that was taken up."""
+    invitation = await load_invitation(session, scope, invitation_id)
+    if invitation.accepted_at is not None:
+        raise Conflict("The invitation was taken up; end the membership instead.")
+    await session.execute(
+        update(Invitation)
+        .where(Invitation.tenant_id == scope.tenant_id, Invitation.id == invitation_id, *_OPEN)
+        .values(revoked_at=func.now())
+    )
+
+
+async def _locked(session: AsyncSession, scope: TenantScope, member_id: uuid.UUID) -> Membership:
+    """Return a member, with all owners locked: of two that leave at once, the second sees that the first is gone."""
+    owners = select(Membership.id).where(
+        Membership.tenant_id == scope.tenant_id, Membership.role == Role.OWNER.value, Membership.ended_at.is_(None)
+    )
+    await session.execute(owners.order_by(Membership.id).with_for_update())
+    query = select(Membership).where(
+        Membership.tenant_id == scope.tenant_id, Membership.id == member_id, Membership.ended_at.is_(None)
+    )
+    found = await session.scalar(query.with_for_update())
+    if found is None:
+        raise NotFound("There is no such member.")
+    return found
+
+
+async def _require_may_lose(session: AsyncSession, scope: TenantScope, member: Membership) -> None:
+    require_may_give(scope, Role(member.role))
+    await _require_another_owner(session, scope, member)
+
+
+async def _require_another_owner(session: AsyncSession, scope: TenantScope, member: Membership) -> None:
+    if member.role != Role.OWNER.value:
+        return
+    others = select(func.count()).where(
+        Membership.tenant_id == scope.tenant_id,
+        Membership.role == Role.OWNER.value,
+        Membership.ended_at.is_(None),
+        Membership.id != member.id,
+    )
+    if not await session.scalar(others):
+        raise Conflict("A tenant has an owner; make somebody else one first.")
+
+
+def _of(scope: TenantScope, member_id: uuid.UUID) -> Update:
+    return update(Membership).where(Membership.tenant_id == scope.tenant_id, Membership.id == member_id)

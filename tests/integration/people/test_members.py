@@ -1,0 +1,117 @@
+import asyncio
+import uuid
+
+from tests.integration.people.visitor import PASSWORD, Visitor, invited, make_person
+from tests.integration.rest import problem
+
+
+async def joined(owner: Visitor, guest: Visitor, role: str) -> str:
+    """Have a person who has an account join, and work there; return the membership's id."""
+    code = await invited(owner, guest.email, role)
+    tenant = (await guest.post("auth/invitations/accept", token=code)).json()["tenant_id"]
+    guest.bear((await guest.post("auth/switch", tenant_id=tenant)).json())
+    members = (await owner.get("members")).json()["items"]
+    return str(next(each["id"] for each in members if each["email"] == guest.email))
+
+
+async def test_somebody_joins_by_invitation_and_works_in_either_tenant(anna: Visitor, bob: Visitor) -> None:
+    await joined(anna, bob, "read-only")
+    me = (await bob.get("auth/me")).json()
+    assert me["tenant_id"] == anna.tokens["tenant_id"]
+    assert [each["role"] for each in me["tenants"]] == ["owner", "read-only"]
+    assert (await bob.get("members")).status_code == 200
+    problem(await bob.post("invitations", email="eve@example.net", role="read-only"), 403, "forbidden")
+    problem(await bob.get("api-keys"), 403, "forbidden")
+    own = next(each["tenant_id"] for each in me["tenants"] if each["role"] == "owner")
+    bob.bear((await bob.post("auth/switch", tenant_id=own)).json())
+    assert (await bob.get("api-keys")).status_code == 200
+
+
+async def test_somebody_without_an_account_signs_up_by_an_invitation(anna: Visitor, visitor: Visitor) -> None:
+    code = await invited(anna, "eve@example.net", "admin")
+    problem(await visitor.sign_up("mallory@example.net", invitation=code), 403, "forbidden")
+    await make_person(visitor, "eve@example.net", invitation=code)
+    assert visitor.tokens["tenant_id"] == anna.tokens["tenant_id"]
+    assert [each["role"] for each in (await visitor.get("auth/me")).json()["tenants"]] == ["admin"]
+    assert (await anna.get("invitations")).json()["items"][0]["accepted_at"]
+
+
+async def test_an_invitation_is_for_its_address_and_good_once(anna: Visitor, bob: Visitor, visitor: Visitor) -> None:
+    await make_person(visitor, "eve@example.net")
+    code = await invited(anna, "bob@example.net", "member")
+    problem(await visitor.post("auth/invitations/accept", token=code), 403, "forbidden")
+    assert (await bob.post("auth/invitations/accept", token=code)).status_code == 200
+    problem(await bob.post("auth/invitations/accept", token=code), 404, "not-found")
+
+
+async def test_an_invitation_that_was_taken_back_or_replaced_is_of_no_use(anna: Visitor, bob: Visitor) -> None:
+    first = await invited(anna, "bob@example.net", "admin")
+    second = await invited(anna, "bob@example.net", "member")
+    problem(await bob.post("auth/invitations/accept", token=first), 404, "not-found")
+    open_one = next(each for each in (await anna.get("invitations")).json()["items"] if not each["revoked_at"])
+    assert (await anna.client.delete(f"invitations/{open_one['id']}")).status_code == 204
+    problem(await bob.post("auth/invitations/accept", token=second), 404, "not-found")
+
+
+async def test_another_tenants_members_and_invitations_are_not_there(anna: Visitor, bob: Visitor) -> None:
+    await invited(anna, "eve@example.net", "member")
+    invitation = (await anna.get("invitations")).json()["items"][0]["id"]
+    member = (await anna.get("members")).json()["items"][0]["id"]
+    assert (await bob.get("invitations")).json()["items"] == []
+    problem(await bob.get(f"invitations/{invitation}"), 404, "not-found")
+    problem(await bob.client.delete(f"invitations/{invitation}"), 404, "not-found")
+    problem(await bob.client.delete(f"members/{member}"), 404, "not-found")
+    problem(await bob.client.patch(f"members/{member}", json={"role": "member"}), 404, "not-found")
+    for path in ("auth/switch", "auth/leave"):
+        problem(await bob.post(path, tenant_id=anna.tokens["tenant_id"]), 404, "not-found")
+    log_in = await bob.post(
+        "auth/login", email="bob@example.net", password=PASSWORD, tenant_id=anna.tokens["tenant_id"]
+    )
+    problem(log_in, 404, "not-found")
+
+
+async def test_who_is_removed_or_has_less_of_a_role_has_it_at_once(anna: Visitor, bob: Visitor) -> None:
+    member = await joined(anna, bob, "admin")
+    assert (await bob.get("api-keys")).status_code == 200
+    assert (await anna.client.patch(f"members/{member}", json={"role": "read-only"})).json()["role"] == "read-only"
+    problem(await bob.get("api-keys"), 403, "forbidden")
+    assert (await anna.client.delete(f"members/{member}")).status_code == 204
+    problem(await bob.get("members"), 403, "forbidden")
+    # The next token is for a tenant that they are still in.
+    assert (await bob.refresh()).json()["tenant_id"] not in {None, anna.tokens["tenant_id"]}
+
+
+async def test_only_an_owner_makes_and_unmakes_owners(anna: Visitor, bob: Visitor) -> None:
+    await joined(anna, bob, "admin")
+    owner = next(each for each in (await bob.get("members")).json()["items"] if each["role"] == "owner")
+    problem(await bob.client.patch(f"members/{owner['id']}", json={"role": "member"}), 403, "forbidden")
+    problem(await bob.client.delete(f"members/{owner['id']}"), 403, "forbidden")
+    problem(await bob.post("invitations", email="eve@example.net", role="owner"), 403, "forbidden")
+    key = (await anna.post("api-keys", name="k", role="owner")).json()["key"]
+    bob.client.headers["Authorization"] = f"Bearer {key}"
+    problem(await bob.post("invitations", email="eve@example.net", role="owner"), 403, "forbidden")
+
+
+async def test_the_last_owner_stays(anna: Visitor, bob: Visitor) -> None:
+    tenant = anna.tokens["tenant_id"]
+    own = (await anna.get("members")).json()["items"][0]["id"]
+    problem(await anna.post("auth/leave", tenant_id=tenant), 409, "conflict")
+    problem(await anna.client.delete(f"members/{own}"), 409, "conflict")
+    problem(await anna.client.patch(f"members/{own}", json={"role": "admin"}), 409, "conflict")
+    await joined(anna, bob, "owner")
+    answers = await asyncio.gather(*(each.post("auth/leave", tenant_id=tenant) for each in (anna, bob)))
+    assert sorted(each.status_code for each in answers) == [204, 409]
+
+
+async def test_who_is_in_no_tenant_is_somebody_still(anna: Visitor, visitor: Visitor) -> None:
+    code = await invited(anna, "eve@example.net", "member")
+    await make_person(visitor, "eve@example.net", invitation=code)
+    assert (await visitor.post("auth/leave", tenant_id=anna.tokens["tenant_id"])).status_code == 204
+    assert (await visitor.log_in("eve@example.net")).json()["tenant_id"] is None
+    assert (await visitor.get("auth/me")).json()["tenants"] == []
+    problem(await visitor.get("members"), 403, "forbidden")
+
+
+async def test_an_invitation_to_nowhere_is_not_found(anna: Visitor) -> None:
+    problem(await anna.post("auth/invitations/accept", token="a" * 52), 404, "not-found")
+    problem(await anna.get(f"invitations/{uuid.uuid4()}"), 404, "not-found")
