@@ -130,5 +130,8 @@ async def _all_open(ports: Mapping[str, int]) -> None:
                 except ConnectionRefusedError:
                     await asyncio.sleep(0.02)
                     continue
+                except ConnectionResetError:
+                    # It listens, and lets nobody in from here.
+                    break
                 writer.close()
                 break

@@ -156,18 +156,18 @@ class Load:
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask(self, client: httpx.AsyncClient, workspace: uuid.UUID) -> None:
-        """Read and write by turns: a write that is repeated would be seen as a conflict, or twice."""
+        """Read some and write once, by turns; the door's own limits are far above this."""
         number = 0
         while not self.stopped.is_set():
             number += 1
             try:
-                read = await client.get(f"/api/v1/workspaces/{workspace}/inboxes")
+                read = [await client.get(f"/api/v1/workspaces/{workspace}/inboxes") for _ in range(4)]
                 written = await client.post("/api/v1/api-keys", json={"name": f"key {number}", "role": "member"})
             except httpx.HTTPError as error:
                 self.failures.append(repr(error))
             else:
-                self.answers += [read.status_code, written.status_code]
-                self.failures += [answer.text for answer in (read, written) if not answer.is_success]
+                self.answers += [answer.status_code for answer in (*read, written)]
+                self.failures += [answer.text for answer in (*read, written) if not answer.is_success]
             self.answered.release()
 
 
@@ -182,7 +182,7 @@ async def test_replicas_are_stopped_and_started_under_load_and_no_request_fails(
         for replica in platform.apis:
             await replica.stop()
             load.answered = asyncio.Semaphore(0)
-            for _ in range(4 * _CLIENTS):
+            for _ in range(2 * _CLIENTS):
                 await load.answered.acquire()
             await replica.start()
         load.stopped.set()
