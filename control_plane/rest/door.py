@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import APIRouter, FastAPI
 
 from control_plane.people.people import People
-from control_plane.rest import healthz
+from control_plane.rest import healthz, problem_pages
 from control_plane.rest.body_limit import LimitsBodies
 from control_plane.rest.limited_requests import LimitsRequests
 from control_plane.rest.problems import HANDLERS, RESPONSES
@@ -47,6 +47,7 @@ def make_door(
         api.include_router(resource)
     app.include_router(api)
     app.include_router(healthz.router)
+    app.include_router(problem_pages.router)
     return app
 
 

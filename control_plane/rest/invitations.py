@@ -12,11 +12,12 @@ from control_plane.rest.access import Access, identity, transaction
 from control_plane.rest.auth.bodies import Body, EmailText, address_text
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.members import invite, list_invitations, load_invitation, take_back
 from control_plane.tenancy.permissions import Permission, Role
 from control_plane.tenancy.scope import TenantScope
 
-router = APIRouter(prefix="/invitations", tags=["members"])
+router = APIRouter(prefix="/invitations", tags=["members"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_MEMBERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_MEMBERS)]

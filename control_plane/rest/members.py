@@ -12,11 +12,12 @@ from control_plane.people.who import people_of
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
+from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.members import change_role, end_membership, list_members
 from control_plane.tenancy.permissions import Permission, Role
 from db.models import Membership, Person
 
-router = APIRouter(prefix="/members", tags=["members"])
+router = APIRouter(prefix="/members", tags=["members"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_MEMBERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_MEMBERS)]

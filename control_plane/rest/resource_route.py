@@ -1,8 +1,8 @@
 """What each route of a resource understands beside what it is for.
 
-A POST takes Idempotency-Key; a GET takes `fields` and If-None-Match, and gives an ETag; PATCH, PUT and DELETE take
-If-Match. It is all around the route's own handler and still inside of its transaction: the framework leaves that when
-the handler has returned.
+JSON is strict. A POST takes Idempotency-Key; a GET takes `fields` and If-None-Match, and gives an ETag; PATCH, PUT and
+DELETE take If-Match. It is all around the route's own handler and still inside of its transaction: the framework leaves
+that when the handler has returned.
 """
 
 from collections.abc import Callable, Coroutine, Iterable
@@ -16,6 +16,7 @@ from control_plane.rest.dependencies import calls_of
 from control_plane.rest.kept_answers import HEADER, PATTERN, Handler, answer_once
 from control_plane.rest.new_message import request_idempotency
 from control_plane.rest.sparse_fields import LONGEST, known_fields, parse_fields, project
+from control_plane.rest.strict_json import StrictRequest
 from control_plane.rest.versions import expect, tag_of, unchanged
 
 _CHANGING = frozenset({"PATCH", "PUT", "DELETE"})
@@ -41,10 +42,10 @@ class ResourceRoute(APIRoute):
         elif self._methods & _CHANGING:
             around = self._change
         else:
-            return handler
+            around = _as_it_is
 
         async def answer(request: Request) -> Response:
-            return await around(request, handler)
+            return await around(StrictRequest(request.scope, request.receive), handler)
 
         return answer
 
@@ -96,6 +97,10 @@ class ResourceRoute(APIRoute):
         if self._methods & _CHANGING:
             parameters.append(_header("If-Match", "An ETag: 412 when it was changed since."))
         return parameters
+
+
+async def _as_it_is(request: Request, handler: Handler) -> Response:
+    return await handler(request)
 
 
 def link_versions(routers: Iterable[APIRouter]) -> None:

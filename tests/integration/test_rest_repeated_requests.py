@@ -151,13 +151,13 @@ async def test_answers_are_forgotten_after_a_day(
 async def test_every_post_names_the_key(rest_app: FastAPI) -> None:
     async with client_of(rest_app, None) as client:
         paths = (await client.get(OPENAPI)).json()["paths"]
-    posts = {
-        path: methods["post"] for path, methods in paths.items() if path.startswith("/api/v1/") and "post" in methods
-    }
+    # What people do before they have a tenant is kept nowhere: each has tokens of its own that are used once.
+    ours = {path: each for path, each in paths.items() if path.startswith("/api/v1/") and "/auth/" not in path}
+    posts = {path: methods["post"] for path, methods in ours.items() if "post" in methods}
     without = [
         path
         for path, operation in posts.items()
-        if [each["name"].lower() for each in operation["parameters"]].count("idempotency-key") != 1
+        if [each["name"].lower() for each in operation.get("parameters", [])].count("idempotency-key") != 1
     ]
     assert len(posts) > 10
     assert without == []
