@@ -94,6 +94,7 @@ async def running_platform(database: FreshDatabase, redis_url: str, tmp_path: Pa
     }
     system = {**environment, "PENGUIN_SYSTEM_DATABASE_URL": database.url("penguin_system")}
     tenants = {**environment, "PENGUIN_API_DATABASE_URL": database.url("penguin_api")}
+    tenants["PENGUIN_IDENTITY_DATABASE_URL"] = database.url("penguin_identity")
     apis = [Replica("api", tenants, tmp_path, free_port()) for _ in range(2)]
     operators = Replica("operators", system, tmp_path, free_port())
     listening = [(free_port(), free_port()) for _ in range(2)]
