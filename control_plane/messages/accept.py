@@ -17,7 +17,7 @@ from psycopg import AsyncConnection
 
 from control_plane.errors import InvalidInput, PenguinError
 from control_plane.inboxes.addresses import EmailAddress, parse_address
-from control_plane.messages.compose import Draft, compose, message_id
+from control_plane.messages.compose import Draft, compose, compose_written, message_id
 from control_plane.messages.insert import Entry, NewSend, insert_sends
 from control_plane.messages.send_request import AcceptedSend, Idempotency, SendRequest
 from control_plane.messages.sender import Asked, Sender, find_sender, find_senders, found_sender
@@ -72,17 +72,27 @@ async def accept_sends(
 def compose_send(sender: Sender, request: SendRequest, recipient: EmailAddress, send_id: uuid.UUID) -> NewSend:
     """Return the send with its message; raise `InvalidInput` and `TooLarge`."""
     send_at = _when(request.send_at, sender.now)
+    payload, subject = _payload(sender, request, recipient, send_id, send_at)
+    return NewSend(send_id, request.priority, str(recipient), subject, payload, send_at)
+
+
+def _payload(
+    sender: Sender, request: SendRequest, recipient: EmailAddress, send_id: uuid.UUID, send_at: dt.datetime
+) -> tuple[bytes, str]:
+    """Return the message and its subject."""
+    if (written := request.written) is not None:
+        return compose_written(written, send_id, sender.domain, send_at), written.subject
     draft = Draft(
         sender=EmailAddress(*sender.email_address.rsplit("@", 1)),
-        display_name=sender.display_name or "",
+        display_name=(sender.display_name or "") if request.from_name is None else request.from_name,
         recipient=recipient,
         subject=request.subject,
         text=request.text,
         html=request.html,
         headers=request.headers,
+        addressees=request.addressees,
     )
-    payload = compose(draft, send_id, send_at)
-    return NewSend(send_id, request.priority, str(recipient), request.subject, payload, send_at)
+    return compose(draft, send_id, send_at), request.subject
 
 
 def ordered_ids(count: int) -> list[uuid.UUID]:

@@ -17,6 +17,8 @@ from control_plane.inboxes.addresses import EmailAddress
 from control_plane.inboxes.header_text import check_header_text
 from control_plane.messages import header_fields
 from control_plane.messages.mime_body import alternatives, text_part
+from control_plane.messages.send_request import Addressees
+from control_plane.messages.written import WrittenMessage
 
 #: Octets of a composed message. Postfix's own limit (10,240,000) leaves room for what is put in front on the way.
 MAX_MESSAGE = 10_000_000
@@ -36,6 +38,7 @@ class Draft:
     text: str | None = field(repr=False)
     html: str | None = field(repr=False)
     headers: tuple[tuple[str, str], ...] = ()
+    addressees: Addressees | None = None
 
 
 def message_id(send_id: uuid.UUID, sender_domain: str) -> str:
@@ -51,7 +54,7 @@ def compose(draft: Draft, send_id: uuid.UUID, date: dt.datetime) -> bytes:
     head = "\r\n".join(
         [
             header_fields.mailbox("From", check_header_text(draft.display_name, "/display_name"), str(draft.sender)),
-            header_fields.mailbox("To", "", str(draft.recipient)),
+            *_addressee_fields(draft),
             header_fields.unstructured("Subject", check_header_text(draft.subject, "/subject")),
             _date_field(date, date.utcoffset()),
             f"Message-ID: {message_id(send_id, draft.sender.domain)}",
@@ -60,10 +63,16 @@ def compose(draft: Draft, send_id: uuid.UUID, date: dt.datetime) -> bytes:
             "",
         ]
     )
-    message = head.encode("ascii") + _body(draft, send_id)
-    if len(message) > MAX_MESSAGE:
-        raise TooLarge(f"The message would be {len(message)} octets long; {MAX_MESSAGE} are allowed.")
-    return message
+    return _bounded(head.encode("ascii") + _body(draft, send_id))
+
+
+def compose_written(written: WrittenMessage, send_id: uuid.UUID, sender_domain: str, date: dt.datetime) -> bytes:
+    """Return a message that its sender wrote, with the date and the Message-ID that are ours to write.
+
+    Raises `TooLarge` over `MAX_MESSAGE`.
+    """
+    ours = f"{_date_field(date, date.utcoffset())}\r\nMessage-ID: {message_id(send_id, sender_domain)}\r\n"
+    return _bounded(ours.encode("ascii") + written.head + b"\r\n" + written.body)
 
 
 def renamed(message: bytes, send_id: uuid.UUID, sender_domain: str, date: dt.datetime) -> bytes:
@@ -80,6 +89,21 @@ def _renamed_line(line: bytes, send_id: uuid.UUID, sender_domain: str, date: dt.
     if line.startswith(b"Message-ID: "):
         return f"Message-ID: {message_id(send_id, sender_domain)}".encode("ascii")
     return line
+
+
+def _bounded(message: bytes) -> bytes:
+    if len(message) > MAX_MESSAGE:
+        raise TooLarge(f"The message would be {len(message)} octets long; {MAX_MESSAGE} are allowed.")
+    return message
+
+
+def _addressee_fields(draft: Draft) -> list[str]:
+    if draft.addressees is None:
+        return [header_fields.mailbox("To", "", str(draft.recipient))]
+    to, cc = draft.addressees.to, draft.addressees.cc
+    # A message must name somebody it is for (RFC 5321, appendix B, calls the group by this name).
+    fields = [header_fields.mailboxes("To", to, "/to") if to else "To: undisclosed-recipients:;"]
+    return [*fields, header_fields.mailboxes("Cc", cc, "/cc")] if cc else fields
 
 
 # Sends that are accepted together have one date. Moments are equal whatever their offsets, their texts are not.

@@ -9,7 +9,7 @@ import re
 from email.header import Header
 
 from control_plane.errors import InvalidInput
-from control_plane.inboxes.addresses import parse_address
+from control_plane.inboxes.addresses import EmailAddress, parse_address
 from control_plane.inboxes.header_text import check_header_text
 
 #: RFC 5322, section 2.1.1: lines should have 78 octets and must have no more than 998, without CRLF.
@@ -44,6 +44,22 @@ def unstructured(name: str, text: str) -> str:
 def mailbox(name: str, display_name: str, address: str) -> str:
     """Return an address field with one mailbox; `display_name` has passed `check_header_text` and may be empty."""
     return fold(name, _mailbox(name, display_name, address))
+
+
+def mailboxes(name: str, text: str, field: str) -> str:
+    """Return an address field with the mailboxes that a text lists by commas; raise `InvalidInput`."""
+    return fold(name, ", ".join(_mailboxes(name, check_header_text(text, field), field)))
+
+
+def read_mailbox(text: str, field: str) -> tuple[str, EmailAddress]:
+    """Return the name, which may be empty, and the address of one mailbox: `Name <a@b>` or `a@b`.
+
+    Raises `InvalidInput`, also for more than one.
+    """
+    found = _MAILBOX.fullmatch(check_header_text(text, field))
+    if found is None:
+        raise InvalidInput("This is one address: name@domain or Name <name@domain>.", field)
+    return _display_name(found), parse_address(found["address"] or found["bare"], field)
 
 
 def custom(name: str, value: str, field: str) -> str:
@@ -86,14 +102,13 @@ def _ascii_field(name: str, text: str, field: str) -> str:
 
 
 def _mailboxes(name: str, text: str, field: str) -> list[str]:
-    mailboxes, position = [], 0
+    written, position = [], 0
     while found := _MAILBOX.match(text, position):
-        display_name = _unquoted(found["quoted"]) if found["quoted"] else found["name"] or ""
         address = parse_address(found["address"] or found["bare"], field)
-        mailboxes.append(_mailbox(name, display_name.strip(" \t"), str(address)))
+        written.append(_mailbox(name, _display_name(found), str(address)))
         position = found.end()
         if position == len(text):
-            return mailboxes
+            return written
     raise InvalidInput("This header holds addresses: name@domain or Name <name@domain>, separated by commas.", field)
 
 
@@ -111,6 +126,11 @@ def _mailbox(name: str, display_name: str, address: str) -> str:
 
 def _encoded_words(name: str, text: str) -> str:
     return Header(text, "utf-8", header_name=name, maxlinelen=75).encode(linesep="\r\n")
+
+
+def _display_name(found: re.Match[str]) -> str:
+    name = _unquoted(found["quoted"]) if found["quoted"] else found["name"] or ""
+    return name.strip(" \t")
 
 
 def _unquoted(content: str) -> str:

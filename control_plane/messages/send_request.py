@@ -5,6 +5,8 @@ import uuid
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from control_plane.messages.written import WrittenMessage
+
 
 class Priority(IntEnum):
     """In which order sends of a server are taken: the values of `messages.priority`."""
@@ -12,6 +14,14 @@ class Priority(IntEnum):
     HIGH = 0
     NORMAL = 1
     LOW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Addressees:
+    """The fields To and Cc of a message to several: mailboxes with commas between them, or nothing."""
+
+    to: str
+    cc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,12 @@ class SendRequest:
     headers: tuple[tuple[str, str], ...] = ()
     priority: Priority = Priority.NORMAL
     send_at: dt.datetime | None = None
+    #: What From calls the sender in place of the inbox's own name.
+    from_name: str | None = None
+    #: What the fields To and Cc say, when they say more than the recipient.
+    addressees: Addressees | None = None
+    #: A message that its sender wrote whole, in place of subject, texts, headers, name and addressees.
+    written: WrittenMessage | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
