@@ -8,12 +8,16 @@ systemd.exec(5)), which no other process can read.
 
 import ipaddress
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+
+#: A process of ours at a host's port.
+_TARGET = re.compile(r"[a-z]+@[\w.:\[\]-]+:\d{1,5}")
 
 
 def _is_address(text: str) -> bool:
@@ -22,6 +26,13 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_private(text: str) -> bool:
+    if not _is_address(text):
+        return False
+    address = ipaddress.ip_address(text)
+    return address.is_private and not address.is_unspecified
 
 
 class Settings(BaseSettings):
@@ -143,6 +154,10 @@ class Settings(BaseSettings):
     drain_seconds: int = Field(default=6 * 3600, ge=0)
     #: Whether webhooks may lead to addresses that are not public, by plain HTTP too: for tests of a local installation.
     webhook_private_targets: bool = False
+    #: Where this process answers GET /metrics: address:port, not a public one, or a Unix socket's path; empty: nowhere.
+    metrics_listen: str = ""
+    #: The processes' metrics doors, each process@host:port, for Prometheus' service discovery at the operators' door.
+    metrics_targets: tuple[str, ...] = ()
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
 
@@ -163,6 +178,21 @@ class Settings(BaseSettings):
         for probe in self.port25_probe:
             if not probe.endswith(":25") or not probe[:-3]:
                 raise ValueError(f"port25_probe names hosts as host:25, and not {probe}")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_are_not_public(self) -> "Settings":
+        if self.metrics_listen and not self.metrics_listen.startswith("/"):
+            address, _, port = self.metrics_listen.rpartition(":")
+            if not (_is_private(address.strip("[]")) and port.isdigit() and 0 < int(port) < 65536):
+                raise ValueError("metrics_listen must be address:port, the address not public, or a socket's path")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_name_processes(self) -> "Settings":
+        for target in self.metrics_targets:
+            if not _TARGET.fullmatch(target):
+                raise ValueError(f"metrics_targets names process@host:port, and not {target}")
         return self
 
     @model_validator(mode="after")

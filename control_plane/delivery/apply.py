@@ -20,6 +20,7 @@ from control_plane.delivery.events import Event, read_event
 from control_plane.delivery.progress import Progress, advance
 from control_plane.delivery.states import CLOSED, State
 from control_plane.errors import InvalidInput
+from control_plane.telemetry.instruments import EVENTS
 from db.session import Database
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, EventsConfirmed
 
@@ -57,6 +58,8 @@ async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[D
             tenant_id = next(iter(sends.values())).tenant_id
             await _record(connection, tenant_id, judged)
             await _move(connection, tenant_id, {key: send for key, send in sends.items() if send.moved})
+    for event, applied in judged:
+        EVENTS.labels(event.kind.value, "moved" if applied else "late").inc()
     strangers = {event.send_id for event in readable} - sends.keys()
     if strangers:
         _log.warning("%s told of %d sends that it does not have: %s", vps_id, len(strangers), min(strangers))

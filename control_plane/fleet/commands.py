@@ -178,13 +178,18 @@ async def record_command_result(session: AsyncSession, vps_id: uuid.UUID, result
     row = {
         "id": uuid.UUID(bytes=result.id),
         "vps": vps_id,
-        "state": _STATES.get(result.outcome, "failed"),
+        "state": outcome_of(result),
         "detail": _storable(result.detail)[:1000],
         "output": _storable(result.output)[:_MOST_OUTPUT] or None,
         "truncated": result.truncated or len(result.output) > _MOST_OUTPUT,
         "next": _storable(result.next)[:1000] or None,
     }
     await session.execute(_FINISH, row)
+
+
+def outcome_of(result: CommandResult) -> str:
+    """Return the state that a result brings its command to; what a newer agent may say counts as failed."""
+    return _STATES.get(result.outcome, "failed")
 
 
 async def settle_commands(session: AsyncSession) -> None:

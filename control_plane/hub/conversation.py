@@ -18,13 +18,14 @@ from control_plane.delivery.apply import apply_events
 from control_plane.enrolment.admission import admit
 from control_plane.errors import Conflict, InvalidInput, Unavailable
 from control_plane.fleet.clock_offset import ClockOffset
-from control_plane.fleet.commands import record_command_result, take_commands
+from control_plane.fleet.commands import outcome_of, record_command_result, take_commands
 from control_plane.fleet.desired import desired_version, load_desired_state
 from control_plane.fleet.links import close_link, open_link
 from control_plane.fleet.reports import record_configuration_result, record_report
 from control_plane.hub.session import Session
 from control_plane.monitoring.samples import keep_values
 from control_plane.sealing import SealBroken, Sealer
+from control_plane.telemetry.instruments import COMMANDS_ANSWERED, COMMANDS_SENT, REPORTS
 from db.notifications import DATABASE_AWAY
 from db.session import Database
 from db.undisturbed import undisturbed
@@ -127,6 +128,7 @@ class Conversation:
             self._session.commands_waiting.clear()
             while commands := await _through_outages(self._take_commands):
                 for command in commands:
+                    COMMANDS_SENT.labels(command.WhichOneof("deed")).inc()
                     await self._session.send(HubMessage(command=command))
 
     async def _record(self, hello: Hello) -> None:
@@ -146,12 +148,14 @@ class Conversation:
             case "health":
                 offset_ms = self._clock_offset.measure(message.health.at_ms, self._resources.clock())
                 await _through_outages(lambda: self._keep_report(message.health, offset_ms))
+                REPORTS.inc()
             case "configuration_result":
                 await _through_outages(lambda: self._keep_result(message.configuration_result))
             case "delivery_events":
                 await self._apply(message.delivery_events)
             case "command_result":
                 await _through_outages(lambda: self._keep_command_result(message.command_result))
+                COMMANDS_ANSWERED.labels(outcome_of(message.command_result)).inc()
             case "queue_access_request":
                 self._needs_queue_access.set()
             case _:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from control_plane.errors import Unavailable
 from control_plane.hub.session import Session
+from control_plane.telemetry.instruments import LINKS
 
 
 class Sessions:
@@ -24,6 +25,7 @@ class Sessions:
         before = self._by_vps.get(session.vps_id)
         self._by_vps[session.vps_id] = session
         self._live.add(session)
+        LINKS.set(len(self._live))
         self._none_live.clear()
         if before:
             before.end(Unavailable("the server has opened another link"))
@@ -33,6 +35,7 @@ class Sessions:
             if self._by_vps.get(session.vps_id) is session:
                 del self._by_vps[session.vps_id]
             self._live.remove(session)
+            LINKS.set(len(self._live))
             if not self._live:
                 self._none_live.set()
 

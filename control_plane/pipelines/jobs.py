@@ -4,15 +4,20 @@ Tasks are named as the requirement names them: `vps.provision`, `dns.verify`. He
 one; they are no fence, and the claims on steps are (claims.py).
 """
 
+import asyncio
 import logging
 import uuid
 
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import UniqueViolation
+from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job, Status
+from procrastinate.middleware import AsyncCallNext
+from procrastinate.worker import Worker as JobRunner
 
 from control_plane.pipelines.dispatch import PIPELINES_QUEUE
 from control_plane.pipelines.worker import Worker
+from control_plane.telemetry.instruments import JOBS
 
 #: Seconds between heartbeats, and without one before a worker counts as dead.
 HEARTBEAT_SECONDS = 5.0
@@ -50,6 +55,20 @@ async def _take_over(app: App, job: Job) -> None:
         await app.job_manager.retry_job(job)
     except UniqueViolation:
         await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+
+
+async def count_job(do: AsyncCallNext, context: JobContext, _runner: JobRunner) -> object:
+    """Do a job, and count what came of it: a middleware of procrastinate's workers."""
+    outcome = "failed"
+    try:
+        result = await do()
+        outcome = "done"
+    except asyncio.CancelledError:
+        outcome = "stopped"
+        raise
+    finally:
+        JOBS.labels(context.job.task_name, outcome).inc()
+    return result
 
 
 def add_pipelines(app: App, worker: Worker) -> None:

@@ -45,6 +45,7 @@ from control_plane.pipelines.step import (
     Step,
     Wait,
 )
+from control_plane.telemetry.instruments import STEP_SECONDS, STEPS
 from db.session import Database
 
 #: Seconds that a waiting step is polled before it is given back.
@@ -80,12 +81,14 @@ class Worker:
             return False
         run = replace(run, fence=partial(self._renew, claim))
         try:
-            outcome = self._judge(pipeline, claim, await self._perform(pipeline, run, claim))
+            with STEP_SECONDS.labels(run.kind).time():
+                outcome = self._judge(pipeline, claim, await self._perform(pipeline, run, claim))
         except asyncio.CancelledError:
             # This process is stopping: another need not wait until the claim runs out.
             await asyncio.shield(self._record(pipeline, run, claim, Wait("the worker stopped", 0.0)))
             raise
         await self._record(pipeline, run, claim, outcome)
+        STEPS.labels(run.kind, _outcome_name(claim, outcome)).inc()
         return isinstance(outcome, Done) or _begins_undo(pipeline, claim, outcome)
 
     async def _perform(self, pipeline: Pipeline[Any], run: Run, claim: Claim) -> Outcome:
@@ -193,6 +196,18 @@ async def _poll(step: Step[Any], context: object, claim: Claim) -> Outcome:
         if not isinstance(outcome, Wait) or time.monotonic() + outcome.seconds > deadline:
             return outcome
         await asyncio.sleep(outcome.seconds)
+
+
+def _outcome_name(claim: Claim, outcome: Outcome) -> str:
+    match outcome:
+        case Done():
+            return "undone" if claim.undoing else "done"
+        case Wait():
+            return "waits"
+        case AskPerson():
+            return "asks_person"
+        case Failed():
+            return "failed"
 
 
 def _in_words(claim: Claim, outcome: Outcome) -> str:

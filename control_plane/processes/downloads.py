@@ -29,6 +29,7 @@ from control_plane.preflight.listener import port_check
 from control_plane.processes.readiness import say_ready
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
+from control_plane.telemetry.exposition import metrics_door
 from db.session import Database
 
 #: Seconds that downloads in hand get when it ends.
@@ -84,7 +85,10 @@ async def serve(settings: Settings) -> None:
     try:
         # A server may be installing while this is started again.
         with socket.create_server((host, int(port)), reuse_port=False) as listener:
-            async with port_check(settings.port25_listen, f"port25.{settings.platform_domain}"):
+            async with (
+                metrics_door(settings.metrics_listen),
+                port_check(settings.port25_listen, f"port25.{settings.platform_domain}"),
+            ):
                 await uvicorn.Server(config).serve(sockets=[listener])
     finally:
         renewing.cancel()

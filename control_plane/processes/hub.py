@@ -35,6 +35,7 @@ from control_plane.queuer.access import grant
 from control_plane.queuer.streams import connect
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
+from control_plane.telemetry.exposition import metrics_door
 from db.notifications import listen
 from db.session import Database
 from protos.agent.v1.configuration_pb2 import CertificateAuthority
@@ -72,7 +73,8 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
             authority=certificate_authority(settings),
             acme_port_providers=ACME_PORT_PROVIDERS,
         )
-        await _serve_agents(settings, resources, authority, serving, stopped)
+        async with metrics_door(settings.metrics_listen, {"system": database.engine}):
+            await _serve_agents(settings, resources, authority, serving, stopped)
     finally:
         await redis.aclose()
         await database.close()

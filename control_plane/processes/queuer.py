@@ -13,6 +13,7 @@ from control_plane.processes.readiness import say_ready
 from control_plane.queuer.queuer import Limits, Queuer
 from control_plane.queuer.streams import connect
 from control_plane.settings import Settings
+from control_plane.telemetry.exposition import metrics_door
 from db.session import Database
 
 
@@ -32,8 +33,9 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, queuer.stop)
     try:
         await database.refuse_unsafe_role()
-        say_ready()
-        await queuer.run()
+        async with metrics_door(settings.metrics_listen, {"system": database.engine}):
+            say_ready()
+            await queuer.run()
     finally:
         await redis.aclose()
         await database.close()

@@ -25,6 +25,7 @@ from control_plane.pipelines.jobs import (
     STALLED_SECONDS,
     add_pipelines,
     make_app,
+    count_job,
 )
 from control_plane.pipelines.worker import Worker
 from control_plane.processes.readiness import say_ready
@@ -35,6 +36,7 @@ from control_plane.provisioning.periodic import add_periodic_jobs
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
 from control_plane.webhooks.attempt import Poster
+from control_plane.telemetry.exposition import metrics_door
 from control_plane.webhooks.deliverer import Deliverer
 from control_plane.webhooks.forget import add_webhook_jobs
 from control_plane.webhooks.own_servers import knows_servers
@@ -79,7 +81,11 @@ async def _work(settings: Settings) -> None:
     poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
     try:
         await database.refuse_unsafe_role()
-        async with app.open_async(), asyncio.TaskGroup() as tasks:
+        async with (
+            metrics_door(settings.metrics_listen, {"system": database.engine}),
+            app.open_async(),
+            asyncio.TaskGroup() as tasks,
+        ):
             tasks.create_task(dispatch(database, app))
             tasks.create_task(Deliverer(database, environment.sealer, poster).deliver_for_ever())
             say_ready()
@@ -93,6 +99,7 @@ async def _work(settings: Settings) -> None:
                 stalled_worker_timeout=STALLED_SECONDS,
             )
             raise WorkerStopped("the job runner ended")
+                worker_middleware=[count_job],
     finally:
         await poster.aclose()
         await database.close()

@@ -26,6 +26,7 @@ from control_plane.clock import Clock, utc_now
 from control_plane.queuer.access import revoke_others
 from control_plane.queuer.allot import Line, allot, most_bytes
 from control_plane.queuer.leased_send import LeasedSend
+from control_plane.queuer.measure import Measure
 from control_plane.queuer.refill import Refill
 from control_plane.queuer.repeat import Attempts, repeat
 from control_plane.queuer.statements import (
@@ -39,6 +40,7 @@ from control_plane.queuer.statements import (
 )
 from control_plane.queuer.streams import QUEUE_AWAY, Depths, gone_before, look, write
 from control_plane.queuer.sweep import Sweep
+from control_plane.telemetry.instruments import CLAIMED, LEASES_EXPIRED, PUBLISHED, REFUSED, ROUND_SECONDS
 from db.notifications import listen
 from db.session import Database
 
@@ -92,6 +94,7 @@ class Queuer:
         """Work until `stop`; the round in hand is finished."""
         refill = Refill(self.database, self.redis)
         sweep = Sweep(self.database, self.limits.clock_tolerance_seconds)
+        measure = Measure(self.database)
         async with asyncio.TaskGroup() as group:
             beside = [
                 group.create_task(listen(self.database, (CHANNEL,), lambda _payload: self._woken.set())),
@@ -99,6 +102,7 @@ class Queuer:
                 group.create_task(repeat("taking back leases", self.take_back)),
                 group.create_task(repeat("revoking access", self.revoke)),
                 group.create_task(repeat("sweeping", sweep.look_at_all)),
+                group.create_task(repeat("measuring", measure.look)),
             ]
             await self._rounds()
             for task in beside:
@@ -132,6 +136,7 @@ class Queuer:
             return _RECLAIM_SECONDS
         count = await reclaim(self.database, tolerance, await self._gone_before(expired))
         if count:
+            LEASES_EXPIRED.inc(count)
             _log.warning("took back %d leases that ran out", count)
             self._woken.set()
         return _RECLAIM_SECONDS
@@ -150,6 +155,7 @@ class Queuer:
             # Neither leaves the other half-way.
             await asyncio.gather(writing, return_exceptions=True)
         self._unwritten += leased
+        CLAIMED.inc(len(leased))
         await writing
         return len(leased)
 
@@ -177,7 +183,8 @@ class Queuer:
         attempts = Attempts("queueing")
         while not self._stopping:
             self._woken.clear()
-            pause = await attempts.attempt(self.round)
+            with ROUND_SECONDS.time():
+                pause = await attempts.attempt(self.round)
             if pause and not self._stopping:
                 await self._rest(pause)
         await attempts.attempt(self._write)
@@ -193,6 +200,8 @@ class Queuer:
         due = [send for send in self._unwritten if send.lease_deadline > now]
         self._is_refused = True
         self._unwritten = await write(self.redis, due)
+        PUBLISHED.inc(len(due) - len(self._unwritten))
+        REFUSED.inc(len(self._unwritten))
         if self._unwritten:
             raise OutOfMemoryError("Redis refuses envelopes")
         self._is_refused = False

@@ -78,7 +78,14 @@ def make_app(settings: Settings) -> FastAPI:
     for route, permission in permissions_of(resources):
         route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission.value}
     app = make_door(
-        "PenguinMails", "/api/v1", resources, parts.database, max_body=MAX_BODY, limiter=limiter, people=people
+        "PenguinMails",
+        "/api/v1",
+        resources,
+        parts.database,
+        max_body=MAX_BODY,
+        limiter=limiter,
+        people=people,
+        metrics_listen=settings.metrics_listen,
     )
     app.state.parts = parts
     return app

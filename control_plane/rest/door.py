@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import APIRouter, FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.people.people import People
 from control_plane.rest import healthz, problem_pages
@@ -16,6 +17,8 @@ from control_plane.rest.limited_requests import LimitsRequests
 from control_plane.rest.problems import HANDLERS, RESPONSES
 from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.rest.request_id import NamesRequests
+from control_plane.rest.request_metrics import CountsRequests
+from control_plane.telemetry.exposition import metrics_door
 from db.session import Database
 
 
@@ -28,20 +31,24 @@ def make_door(
     max_body: int,
     limiter: RateLimiter | None = None,
     people: People | None = None,
+    metrics_listen: str = "",
 ) -> FastAPI:
     """Return an application that serves the resources below the prefix; `max_body` in octets.
 
-    Without a limiter requests are not counted; without people nobody logs in here.
+    Without a limiter requests are not counted; without people nobody logs in here. `/metrics` is elsewhere, at
+    `metrics_listen`.
     """
     app = FastAPI(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
     app.state.database = database
     app.state.stopping = False
     app.state.limiter = limiter
     app.state.people = people
+    app.state.metrics_listen = metrics_listen
     app.add_middleware(LimitsBodies, limit=max_body)
     if limiter:
         app.add_middleware(LimitsRequests, limiter=limiter, prefix=prefix)
     app.add_middleware(NamesRequests)
+    app.add_middleware(CountsRequests)
     api = APIRouter(prefix=prefix, responses=RESPONSES)
     for resource in resources:
         api.include_router(resource)
@@ -59,12 +66,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.refuse_unsafe_role()
         if people is not None:
             await people.database.refuse_unsafe_role()
-        async with _shared_counts(app.state.limiter):
+        async with metrics_door(app.state.metrics_listen, _engines(app)), _shared_counts(app.state.limiter):
             yield
     finally:
         await database.close()
         if people is not None:
             await people.close()
+
+
+def _engines(app: FastAPI) -> dict[str, AsyncEngine]:
+    engines = {"door": app.state.database.engine}
+    return engines if app.state.people is None else {**engines, "identity": app.state.people.database.engine}
 
 
 @asynccontextmanager

@@ -27,6 +27,13 @@ class Verdict:
     after: timedelta | None = None
     disable: str | None = None
 
+    @property
+    def outcome(self) -> str:
+        """What it is, in a word."""
+        if self.delivered:
+            return "delivered"
+        return "again" if self.after is not None else "given_up"
+
 
 def back_off(attempts: int, dice: float) -> timedelta:
     """Return how long to wait after so many attempts, `dice` being from 0 to 1."""

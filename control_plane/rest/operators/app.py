@@ -32,6 +32,13 @@ def make_operators_app(settings: Settings) -> FastAPI:
     ]
     for route, scope in scopes_named(resources):
         route.openapi_extra = {"x-scope": scope.value}
-    app = make_door("PenguinMails operators", "/operator/v1", resources, parts.database, max_body=_MAX_BODY)
+    app = make_door(
+        "PenguinMails operators",
+        "/operator/v1",
+        resources,
+        parts.database,
+        max_body=_MAX_BODY,
+        metrics_listen=settings.metrics_listen,
+    )
     app.state.parts = parts
     return app

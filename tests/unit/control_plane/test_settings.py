@@ -40,3 +40,11 @@ def test_nobody_is_believed_about_clients_whose_address_is_not_one() -> None:
     for proxy in ("*", "gateway.example", "192.0.2.1/24"):
         with pytest.raises(ValidationError, match="trusted_proxies"):
             Settings.model_validate({"trusted_proxies": [proxy]})
+
+
+def test_metrics_are_told_at_no_public_address() -> None:
+    for listen in ("", "127.0.0.1:9101", "[::1]:9101", "10.0.0.11:9101", "/run/penguinmails/metrics"):
+        assert Settings.model_validate({"metrics_listen": listen}).metrics_listen == listen
+    for listen in ("0.0.0.0:9101", "[::]:9101", "203.0.114.9:9101", "localhost:9101", "127.0.0.1", "127.0.0.1:0"):
+        with pytest.raises(ValidationError):
+            Settings.model_validate({"metrics_listen": listen})
