@@ -24,8 +24,8 @@ from control_plane.pipelines.jobs import (
     POLL_SECONDS,
     STALLED_SECONDS,
     add_pipelines,
-    make_app,
     count_job,
+    make_app,
 )
 from control_plane.pipelines.worker import Worker
 from control_plane.processes.readiness import say_ready
@@ -35,8 +35,8 @@ from control_plane.provisioning.kinds import pipelines
 from control_plane.provisioning.periodic import add_periodic_jobs
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
-from control_plane.webhooks.attempt import Poster
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.webhooks.attempt import Poster
 from control_plane.webhooks.deliverer import Deliverer
 from control_plane.webhooks.forget import add_webhook_jobs
 from control_plane.webhooks.own_servers import knows_servers
@@ -97,9 +97,9 @@ async def _work(settings: Settings) -> None:
                 delete_jobs="successful",
                 update_heartbeat_interval=HEARTBEAT_SECONDS,
                 stalled_worker_timeout=STALLED_SECONDS,
+                worker_middleware=[count_job],
             )
             raise WorkerStopped("the job runner ended")
-                worker_middleware=[count_job],
     finally:
         await poster.aclose()
         await database.close()

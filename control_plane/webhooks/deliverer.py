@@ -14,8 +14,8 @@ from typing import Never
 
 from control_plane.clock import Clock, utc_now
 from control_plane.sealing import SealBroken, Sealer
-from control_plane.webhooks.attempt import Answer, Poster
 from control_plane.telemetry.instruments import WEBHOOKS
+from control_plane.webhooks.attempt import Answer, Poster
 from control_plane.webhooks.claim import Claim, claim_due, record
 from control_plane.webhooks.signing import place_of, signed_headers
 from control_plane.webhooks.verdict import judge
@@ -68,8 +68,8 @@ class Deliverer:
         answer = await self._tell(claim)
         verdict = judge(answer, claim.attempts, claim.waited, claim.failing, self.dice())
         await record(self.database, claim, answer, verdict)
-
         WEBHOOKS.labels(verdict.outcome).inc()
+
     async def _begin(self, attempts: asyncio.TaskGroup, in_hand: set[asyncio.Task[None]]) -> bool:
         try:
             claims, more = await claim_due(self.database, CONCURRENCY - len(in_hand))
