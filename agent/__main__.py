@@ -38,6 +38,7 @@ from agent.metrics.backlog import Backlog
 from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.deliveries import CountingJournal, Deliveries
+from agent.metrics.exposition import MetricsDoor
 from agent.metrics.postfix_queue import queued_among
 from agent.metrics.report import Reporter
 from agent.relay.relay import Relay
@@ -90,8 +91,9 @@ async def run(settings: Settings, version: str) -> None:
     commands = Commands(uplink.commands, uplink.send, deeds)
     certificates = CertificateWatch()
     drift = DriftWatch(configurator, settings.configure_socket)
+    metrics_door = MetricsDoor(settings.metrics_address, lambda: uplink.connected)
     reporter = Reporter(
-        partial(_publish, uplink, Backlog()),
+        partial(_publish, uplink, Backlog(), metrics_door),
         interval=lambda: uplink.report_interval,
         relay=partial(_relay_health, journal, relay),
         certificates=certificates,
@@ -109,6 +111,7 @@ async def run(settings: Settings, version: str) -> None:
     supervisor.add("maillog", MailLog(journal, settings.mail_log).run)
     supervisor.add("relay", relay.run)
     supervisor.add("certificates", certificates.run)
+    supervisor.add("metrics door", metrics_door.run)
     supervisor.add("metrics", partial(_report, reporter, uplink.first_tried))
     logger.info("starting version=%s", version)
     try:
@@ -170,7 +173,8 @@ async def _relay_health(journal: Journal, relay: Relay) -> RelayHealth:
     return health
 
 
-def _publish(uplink: Uplink, backlog: Backlog, report: HealthReport) -> None:
+def _publish(uplink: Uplink, backlog: Backlog, door: MetricsDoor, report: HealthReport) -> None:
+    door.show(report)
     backlog.add_to(report, connected=uplink.connected)
     uplink.send(AgentMessage(health=report))
     link = "link up" if uplink.connected else "link down"

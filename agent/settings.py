@@ -28,6 +28,8 @@ class Settings:
     #: The root half listens here (penguin-configure.socket).
     configure_socket: Path = Path("/run/penguin/configure.sock")
     mail_log: Path = Path("/var/log/mail.log")
+    #: Where this server tells a scraper of its own how it is.
+    metrics_address: tuple[str, int] = ("127.0.0.1", 9787)
     #: How it stands with the authority's certificate, written by penguin-certificates.
     certificate_status: Path = Path("/var/lib/penguin-certificates/status.json")
 

@@ -1,0 +1,101 @@
+"""A health report as OpenMetrics text. Pure, and written out: the usual library would cost each server some MiB.
+
+Labels are what the report is made of: mounts, units, ports, and the few providers that destinations are told by.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from protos.agent.v1.telemetry_pb2 import HealthReport
+
+CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_Labels = Sequence[tuple[str, str]]
+_Samples = Iterable[tuple[_Labels, float]]
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+_QUEUES = ("incoming", "active", "deferred", "hold")
+_OUTCOMES = ("delivered", "deferred", "bounced")
+
+
+def render(report: HealthReport, *, connected: bool) -> str:
+    """Return the report as a scraper reads it; what it does not say is left out."""
+    families = [*_server(report, connected=connected), *_mail(report), *_relay(report)]
+    return "".join(families) + "# EOF\n"
+
+
+def _server(report: HealthReport, *, connected: bool) -> Iterator[str]:
+    host, disks = report.host, report.disks
+    yield _family("link_up", "gauge", "Whether the control plane is linked.", [([], float(connected))])
+    yield _family("report_timestamp_seconds", "gauge", "When this was measured.", [([], report.at_ms / 1000)])
+    yield _family("load_1m", "gauge", "Processes that want a processor.", [([], host.load_1m)])
+    if host.HasField("cpu_percent"):
+        yield _family("cpu_used_ratio", "gauge", "Of all processors' time.", [([], host.cpu_percent / 100)])
+    memory = [([("state", "total")], host.memory_total_bytes), ([("state", "available")], host.memory_available_bytes)]
+    yield _family("memory_bytes", "gauge", "Main memory.", memory)
+    space = [(disk.mount, disk.total_bytes, disk.free_bytes) for disk in disks]
+    inodes = [(disk.mount, disk.inodes_total, disk.inodes_free) for disk in disks]
+    yield _family("disk_bytes", "gauge", "Space on disks.", _total_and_free(space))
+    yield _family("disk_inodes", "gauge", "Inodes on disks.", _total_and_free(inodes))
+    if report.HasField("network"):
+        network = report.network
+        passed = [([("direction", "received")], network.received_bytes), ([("direction", "sent")], network.sent_bytes)]
+        yield _family("network_bytes", "counter", "Octets over all interfaces but loopback.", passed)
+    units = report.units
+    running = [([("unit", unit.name)], float(unit.active_state == "active")) for unit in units]
+    yield _family("unit_active", "gauge", "Whether a unit runs.", running)
+    yield _family("unit_restarts", "counter", "Restarts by systemd.", [([("unit", u.name)], u.restarts) for u in units])
+
+
+def _mail(report: HealthReport) -> Iterator[str]:
+    if report.HasField("postfix_queue"):
+        queue = report.postfix_queue
+        waiting = [([("queue", name)], getattr(queue, name)) for name in _QUEUES]
+        yield _family("postfix_queue_messages", "gauge", "Messages in Postfix's queues.", waiting)
+        yield _family("postfix_queue_oldest_seconds", "gauge", "Age of the oldest.", [([], queue.oldest_seconds)])
+    served = [([("port", str(each.port))], each.not_after_ms / 1000) for each in report.certificates if not each.error]
+    yield _family("certificate_expiry_timestamp_seconds", "gauge", "When served certificates end.", served)
+    unserved = [([("port", str(each.port))], float(not each.error)) for each in report.certificates]
+    yield _family("certificate_served", "gauge", "Whether a port shows a certificate.", unserved)
+    attempts = [
+        ([("destination", each.provider), ("outcome", outcome)], getattr(each, outcome))
+        for each in report.destinations
+        for outcome in _OUTCOMES
+    ]
+    yield _family("delivery_attempts", "counter", "What became of attempts to deliver.", attempts)
+
+
+def _relay(report: HealthReport) -> Iterator[str]:
+    if not report.HasField("relay"):
+        return
+    relay = report.relay
+    yield _family("relay_in_hand_sends", "gauge", "Taken and not yet handed to Postfix.", [([], relay.in_hand)])
+    yield _family("relay_in_postfix_sends", "gauge", "Handed over and not yet final.", [([], relay.in_postfix)])
+    yield _family(
+        "spooled_events", "gauge", "Events the control plane has not confirmed.", [([], relay.spooled_events)]
+    )
+    yield _family("journal_usable", "gauge", "Whether sends are taken.", [([], float(not relay.journal_fault))])
+    yield _family("queue_reachable", "gauge", "Whether Redis answers.", [([], float(relay.redis_connected))])
+    malformed = [
+        ([("what", "envelope")], relay.malformed_envelopes),
+        ([("what", "log_line")], relay.malformed_log_lines),
+    ]
+    yield _family("malformed", "counter", "What could not be read, and was set aside.", malformed)
+
+
+def _total_and_free(sizes: Iterable[tuple[str, int, int]]) -> Iterator[tuple[_Labels, float]]:
+    for mount, total, free in sizes:
+        yield [("mount", mount), ("state", "total")], total
+        yield [("mount", mount), ("state", "free")], free
+
+
+def _family(name: str, kind: str, meaning: str, samples: _Samples) -> str:
+    """Return a metric's lines; one whose name ends with a unit says so, and a counter's samples end with _total."""
+    full = f"penguin_agent_{name}"
+    lines = [f"# TYPE {full} {kind}", f"# HELP {full} {meaning}"]
+    lines += [f"# UNIT {full} {unit}" for unit in ("seconds", "bytes", "ratio") if full.endswith(f"_{unit}")]
+    suffix = "_total" if kind == "counter" else ""
+    lines += [f"{full}{suffix}{_in_braces(labels)} {float(value)!r}" for labels, value in samples]
+    return "\n".join(lines) + "\n"
+
+
+def _in_braces(labels: _Labels) -> str:
+    return "{" + ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels) + "}" if labels else ""

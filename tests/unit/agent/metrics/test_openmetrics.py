@@ -1,0 +1,108 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.metrics.exposition import MetricsDoor
+from agent.metrics.openmetrics import render
+from protos.agent.v1.telemetry_pb2 import (
+    Destination,
+    Disk,
+    HealthReport,
+    Host,
+    Network,
+    PostfixQueue,
+    Relay,
+    ServedCertificate,
+    Unit,
+)
+from tests.openmetrics import families_of
+
+_COUNTS = st.integers(0, 2**32 - 1)
+_BYTES = st.integers(0, 2**63)
+_WORDS = st.text(max_size=12).filter(lambda text: "\r" not in text)
+_RELAYS = st.builds(
+    Relay,
+    in_hand=_COUNTS,
+    spooled_events=_COUNTS,
+    malformed_envelopes=_BYTES,
+    redis_connected=st.booleans(),
+    journal_fault=_WORDS,
+)
+_REPORTS = st.builds(
+    HealthReport,
+    at_ms=st.integers(0, 2**53),
+    host=st.builds(Host, load_1m=st.floats(), memory_total_bytes=_BYTES, cpu_percent=st.none() | st.integers(0, 100)),
+    disks=st.lists(st.builds(Disk, mount=_WORDS, total_bytes=_BYTES), unique_by=lambda disk: disk.mount, max_size=3),
+    postfix_queue=st.none() | st.builds(PostfixQueue, deferred=_COUNTS, oldest_seconds=st.floats()),
+    network=st.none() | st.builds(Network, received_bytes=_BYTES),
+    units=st.lists(
+        st.builds(Unit, name=_WORDS, active_state=st.sampled_from(["active", "failed"]), restarts=_COUNTS),
+        unique_by=lambda unit: unit.name,
+        max_size=3,
+    ),
+    certificates=st.lists(
+        st.builds(ServedCertificate, port=_COUNTS, not_after_ms=st.integers(0, 2**53), error=_WORDS),
+        unique_by=lambda served: served.port,
+        max_size=4,
+    ),
+    relay=st.none() | _RELAYS,
+    destinations=st.lists(
+        st.builds(Destination, provider=_WORDS, delivered=_BYTES), unique_by=lambda each: each.provider, max_size=5
+    ),
+)
+
+
+@given(_REPORTS, st.booleans())
+def test_every_report_is_openmetrics_and_says_what_the_report_says(report: HealthReport, connected: bool) -> None:
+    families = families_of(render(report, connected=connected))
+    assert families["penguin_agent_link_up"].samples[0].value == connected
+    told = {sample.labels["unit"]: sample.value == 1.0 for sample in families["penguin_agent_unit_active"].samples}
+    assert told == {unit.name: unit.active_state == "active" for unit in report.units}
+    disks = {
+        (sample.labels["mount"], sample.labels["state"]): sample.value
+        for sample in families["penguin_agent_disk_bytes"].samples
+    }
+    assert {mount: disks[mount, "total"] for mount, _ in disks} == {
+        disk.mount: float(disk.total_bytes) for disk in report.disks
+    }
+    assert ("penguin_agent_spooled_events" in families) == report.HasField("relay")
+    counted = families["penguin_agent_delivery_attempts"].samples
+    assert len(counted) == 3 * len(report.destinations)
+
+
+async def _ask(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_the_door_answers_with_the_newest_report_and_nothing_else() -> None:
+    door = MetricsDoor(("127.0.0.1", 0), lambda: True)
+    running = asyncio.create_task(door.run())
+    await door.opened.wait()
+    ask = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert (await _ask(door.port, ask)).startswith(b"HTTP/1.1 503")
+    door.show(HealthReport(at_ms=5000))
+    assert b"penguin_agent_report_timestamp_seconds 5.0\n" in await _ask(door.port, ask)
+    assert (await _ask(door.port, b"GET / HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 404")
+    assert (await _ask(door.port, b"x" * 9000)) == b""
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_port_that_is_taken_stops_nothing() -> None:
+    first = MetricsDoor(("127.0.0.1", 0), lambda: True)
+    running = [asyncio.create_task(first.run())]
+    await first.opened.wait()
+    second = MetricsDoor(("127.0.0.1", first.port), lambda: True)
+    running.append(asyncio.create_task(second.run()))
+    await second.opened.wait()
+    assert not running[1].done()
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
