@@ -11,6 +11,8 @@ class Service(enum.Enum):
     DOVECOT = "dovecot"
     OPENDKIM = "opendkim"
     OPENDMARC = "opendmarc"
+    #: Only where there is something to show over HTTPS.
+    NGINX = "nginx"
 
 
 class OnChange(enum.Enum):

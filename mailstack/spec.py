@@ -17,6 +17,7 @@ from mailstack.syntax import (
     require_directory_url,
     require_domain,
     require_ipv4,
+    require_mta_sts_policy,
     require_outside_address,
     require_password_hash,
     require_private_key,
@@ -26,6 +27,8 @@ from mailstack.syntax import (
 
 #: With its own address a server then has ten, which share the connections that one destination gets from it.
 MAX_SENDING_ADDRESSES = 9
+#: Beside its host name, in one certificate; Let's Encrypt takes 100 names.
+MAX_CERTIFIED_NAMES = 99
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,16 @@ class MailDomain:
 
     name: str
     dkim_keys: tuple[DkimKey, ...] = ()
+    #: The MTA-STS policy (RFC 8461) that this server shows for the domain; empty for none.
+    mta_sts_policy: str = ""
+    #: Whether `mta_sts_name` leads here, so that the server's certificate is to be for it as well.
+    mta_sts_certified: bool = False
 
     def __post_init__(self) -> None:
         require_domain(self.name)
+        if self.mta_sts_policy:
+            require_domain(self.mta_sts_name)
+            require_mta_sts_policy(self.mta_sts_policy)
         _require_unique(f"DKIM selector of {self.name}", (key.selector for key in self.dkim_keys))
         if sum(key.active for key in self.dkim_keys) > 1:
             raise InvalidSpec(f"{self.name} has more than one active DKIM key")
@@ -58,6 +68,11 @@ class MailDomain:
     def active_key(self) -> DkimKey | None:
         """The key that signs, if the domain signs."""
         return next((key for key in self.dkim_keys if key.active), None)
+
+    @property
+    def mta_sts_name(self) -> str:
+        """The host that shows the domain's policy (RFC 8461, section 3.3)."""
+        return f"mta-sts.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +182,8 @@ class MailServerSpec:
             if address.rpartition("@")[2] not in self.receiving_domains:
                 raise InvalidSpec(f"{address} is in none of the server's domains")
         self._check_sending_addresses()
+        if len(self.certified_names) > MAX_CERTIFIED_NAMES:
+            raise InvalidSpec(f"there are more than {MAX_CERTIFIED_NAMES} names beside the host's for its certificate")
 
     def _check_sending_addresses(self) -> None:
         if len(self.sending_addresses) > MAX_SENDING_ADDRESSES:
@@ -182,6 +199,16 @@ class MailServerSpec:
     def receiving_domains(self) -> tuple[str, ...]:
         """Every domain the server takes mail for: the host's own name and its domains, sorted."""
         return tuple(sorted({self.hostname, *(domain.name for domain in self.domains)}))
+
+    @property
+    def policy_domains(self) -> tuple[MailDomain, ...]:
+        """The domains whose MTA-STS policy is shown here, sorted by name."""
+        return tuple(sorted((d for d in self.domains if d.mta_sts_policy), key=lambda domain: domain.name))
+
+    @property
+    def certified_names(self) -> tuple[str, ...]:
+        """The names that the certificate is to be for beside the host's own, sorted."""
+        return tuple(domain.mta_sts_name for domain in self.policy_domains if domain.mta_sts_certified)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,11 @@ _CERTIFICATES_PEM = re.compile(
     rb"(?:-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END CERTIFICATE-----\n)*"
 )
 
+#: RFC 8461 section 3.2, of what we write: one line for each key, lines ended by LF.
+_MTA_STS_POLICY = re.compile(
+    rf"version: STSv1\nmode: (?:testing|enforce)\n(?:mx: (?:{_LABEL}\.)+{_LABEL}\n)+max_age: [1-9][0-9]{{0,7}}\n"
+)
+
 _URL_OCTETS = 500
 #: RFC 1035 §2.3.4 without the trailing dot, and RFC 5321 §4.5.3.1.1.
 _DOMAIN_OCTETS = 253
@@ -88,6 +93,12 @@ def require_certificates(certificates_pem: bytes) -> None:
     """Accept any number of certificates in PEM, none among them."""
     if not _CERTIFICATES_PEM.fullmatch(certificates_pem):
         raise InvalidSpec("the roots to trust are not certificates in PEM")
+
+
+def require_mta_sts_policy(policy: str) -> None:
+    """Accept an MTA-STS policy (RFC 8461 §3.2) in one form: version, mode, each mx, max_age."""
+    if not _MTA_STS_POLICY.fullmatch(policy):
+        raise InvalidSpec("an MTA-STS policy is not of the form version, mode, mx, max_age")
 
 
 def require_ipv4(address: str) -> None:

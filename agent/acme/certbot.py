@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -64,7 +65,7 @@ def _ask_once(order: Order, folder: Path, program: str, shown: Path) -> Pair | F
     log.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".issue-") as name:
         work = Path(name)
-        key_pem = _write_request(order.hostname, work / "request.pem")
+        key_pem = _write_request(order.names, work / "request.pem")
         command = [*_command(order, folder, work, program), *_challenge(order, folder, shown)]
         try:
             words = _run(command, order, work)
@@ -132,13 +133,13 @@ def _run(command: list[str], order: Order, work: Path) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _write_request(hostname: str, path: Path) -> bytes:
+def _write_request(names: Sequence[str], path: Path) -> bytes:
     """Make a new P-256 key, write a request for its certificate, and return the key in PEM (PKCS#8)."""
     key = ec.generate_private_key(ec.SECP256R1())
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([]))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
     path.write_bytes(request.public_bytes(serialization.Encoding.PEM))

@@ -28,15 +28,25 @@ def wanted_from(served: Pair | None, order: Order, status: Status) -> float:
         certificate = served.certificate
     except InvalidPair:
         return 0.0
-    if is_self_signed(certificate) or not is_for(certificate, order.hostname):
+    if is_self_signed(certificate) or not all(is_for(certificate, name) for name in order.names):
         return 0.0
     return renewal_time(certificate).timestamp()
 
 
 def is_due(served: Pair | None, order: Order, status: Status, now: float) -> bool:
     """Say whether the authority is to be asked now. A new order need not wait for the failures of the one before."""
-    held_until = status.next_attempt if status.failures and status.order == order.mark else 0.0
+    held_until = status.next_attempt if status.failures and status.names == order.names_mark else 0.0
     return now >= max(wanted_from(served, order, status), held_until)
+
+
+def part_to_ask_for(served: Pair | None, order: Order, status: Status, now: float) -> Order:
+    """Return what is asked for now: all of it, or after a failure the host's own name alone where that is due.
+
+    Mail depends on that one, and any of the others may lead elsewhere by now.
+    """
+    failed_before = status.failures > 0 and status.names == order.names_mark
+    alone = order.for_host_alone
+    return alone if failed_before and wanted_from(served, alone, status) <= now else order
 
 
 def waiting_for_port(status: Status, order: Order, now: float) -> Status:
@@ -55,8 +65,9 @@ def asking(status: Status, order: Order, now: float) -> Status:
         detail=f"{order.directory_url} is asked for a certificate for {order.hostname}",
         last_attempt=now,
         attempts=(*recent(status, now), now),
-        failures=status.failures if status.order == order.mark else 0,
+        failures=status.failures if status.names == order.names_mark else 0,
         order=order.mark,
+        names=order.names_mark,
     )
 
 

@@ -135,7 +135,8 @@ def _attempt(issuer: Issuer, order: Order, before: Status) -> Status:
         return spent
     asking = due.asking(before, order, issuer.now())
     status.save(issuer.status_file, asking)
-    answer = issuer.ask(order, issuer.folder)
+    asked_for = due.part_to_ask_for(_served(issuer), order, before, issuer.now())
+    answer = issuer.ask(asked_for, issuer.folder)
     if isinstance(answer, Failure):
         return due.failed(
             asking, answer.state, answer.why, issuer.now(), retry_after=answer.retry_after, draw=issuer.draw()

@@ -1,5 +1,6 @@
 """The order for a certificate, as the root half has written it with the configuration."""
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -18,16 +19,38 @@ class Order:
     port_on_request: bool = False
     #: The authority looks for a record (DNS-01) that the control plane publishes, and not at port 80.
     by_dns: bool = False
+    #: Names that the certificate is to be for beside the host's own.
+    further_names: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
-        """Tells an order for something else, or from somebody else, apart."""
-        return hashlib.sha256(f"{self.hostname}\n{self.directory_url}".encode()).hexdigest()[:16]
+        """Tells an order for another host, or from somebody else, apart."""
+        return _mark(self.hostname, self.directory_url)
+
+    @property
+    def names_mark(self) -> str:
+        """Tells apart orders for other names beside the host's as well."""
+        return _mark(self.hostname, self.directory_url, *self.further_names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, the host's own first."""
+        return (self.hostname, *self.further_names)
+
+    @property
+    def for_host_alone(self) -> "Order":
+        """The same without further names."""
+        return dataclasses.replace(self, further_names=())
 
 
 def read_order(path: Path) -> Order | None:
     """Return the order, or None where no authority is set."""
     try:
-        return Order(**json.loads(path.read_bytes()))
+        order = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    return Order(**{**order, "further_names": tuple(order.get("further_names", ()))})
+
+
+def _mark(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -28,6 +28,8 @@ class Status:
     attempts: tuple[float, ...] = ()
     #: What was ordered then; see `Order.mark`.
     order: str = ""
+    #: And for which names; see `Order.names_mark`.
+    names: str = ""
 
 
 def load(path: Path) -> Status:

@@ -1,8 +1,8 @@
 """penguin-bootstrap: makes a fresh server run the agent.
 
-Run as root by cloud-init, with the system's Python and nothing else (3.11 or newer, standard library only), and again
-after an upgrade; a second run finds everything done. It reads /etc/penguin/bootstrap.json, which came with the
-server's user-data, and:
+Run as root by cloud-init, with the system's Python and nothing else (3.11 or newer, standard library only). A second
+run finds everything done; after an upgrade (agent/upgrade) it goes back to the release that it is for. It reads
+/etc/penguin/bootstrap.json, which came with the server's user-data, and:
 
   1. installs the Debian packages of a mail server, if any is missing;
   2. fetches manifest.json and the wheels it names from the control plane;
@@ -34,7 +34,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +53,12 @@ SYSUSERS_DIR = Path("/etc/sysusers.d")
 UNITS = (
     *("penguin-agent.service", "penguin-configure.service", "penguin-configure.socket"),
     *("penguin-certificates.service", "penguin-certificates.path", "penguin-certificates.timer"),
+    "penguin-upgrade.service",
 )
 #: What starts with the server; the others are started by these.
 ENABLED_UNITS = (
     *("penguin-configure.socket", "penguin-certificates.path", "penguin-certificates.timer"),
-    "penguin-agent.service",
+    *("penguin-upgrade.service", "penguin-agent.service"),
 )
 SYSUSERS = "penguin-agent.sysusers.conf"
 #: Where a distribution keeps its units.
@@ -70,6 +71,7 @@ LAUNCHERS = {
     "penguin-agent": "agent.__main__",
     "penguin-configure": "agent.configuration.root_half",
     "penguin-certificates": "agent.acme.issue",
+    "penguin-upgrade": "agent.upgrade.run",
 }
 PACKAGES = (
     "postfix",
@@ -81,7 +83,10 @@ PACKAGES = (
     "opendkim-tools",
     "opendmarc",
     "certbot",
+    "nginx",
 )
+#: Installed, and run only where there is something to show: as it comes it would take port 80 and show its own page.
+DORMANT_PACKAGE = "nginx"
 #: A server may boot before it has a network, and before its control plane answers: seconds to go on trying.
 DOWNLOAD_PATIENCE = 600.0
 DOWNLOAD_TIMEOUT = 30.0
@@ -182,17 +187,18 @@ def refuse_joined_server(token: str) -> None:
 
 def bootstrap() -> None:
     """Do what is missing. Raises `BootstrapFailed`."""
-    config = _read_config(CONFIG_DIR / "bootstrap.json")
+    config = read_config(CONFIG_DIR / "bootstrap.json")
     install_packages()
     say("fetching the release")
     downloads = Downloads(config["downloads_url"], CONFIG_DIR / "ca.pem")
     manifest = parse_manifest(downloads.read("manifest.json", config["manifest_sha256"], MAX_MANIFEST_BYTES))
-    release = INSTALL_DIR / "releases" / f"{manifest.version}-{config['manifest_sha256'][:12]}"
+    release = INSTALL_DIR / "releases" / release_name(manifest.version, config["manifest_sha256"])
     if not _is_current(release):
         install_release(release, manifest, downloads)
     units_changed = install_units(release)
     hand_over_join_file()
-    start_units(restart=switch_to(release) or units_changed)
+    point("good", release)
+    start_units(restart=point("current", release) or units_changed)
     remove_old_releases(release)
     say(f"the agent runs, release {release.name}")
 
@@ -202,7 +208,13 @@ def say(what: str) -> None:
     print(f"penguin-bootstrap: {what}", flush=True)
 
 
-def _read_config(path: Path) -> Mapping[str, str]:
+def release_name(version: str, manifest_sha256: str) -> str:
+    """Return the name of a release's folder."""
+    return f"{version}-{manifest_sha256[:12]}"
+
+
+def read_config(path: Path) -> Mapping[str, str]:
+    """Return where the control plane's files are, and which release is for this server. Raises `BootstrapFailed`."""
     try:
         content = json.loads(path.read_bytes())
         return {key: str(content[key]) for key in ("downloads_url", "manifest_sha256")}
@@ -229,7 +241,7 @@ def _file_name(name: object) -> str:
 class Downloads:
     """The control plane's files, over HTTPS with the pinned authority and no proxy."""
 
-    def __init__(self, url: str, ca_file: Path) -> None:
+    def __init__(self, url: str, ca_file: Path, patience: float = DOWNLOAD_PATIENCE) -> None:
         if not url.startswith("https://"):
             raise BootstrapFailed(f"downloads must come over https, not from {url}")
         self._url = url.rstrip("/")
@@ -240,7 +252,7 @@ class Downloads:
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
-        self._give_up_at = time.monotonic() + DOWNLOAD_PATIENCE
+        self._give_up_at = time.monotonic() + patience
 
     def read(self, name: str, sha256: str, limit: int) -> bytes:
         """Fetch a file, trying for some minutes. Raises `BootstrapFailed`, at once when its content is not right."""
@@ -276,6 +288,8 @@ def install_packages() -> None:
     run(["debconf-set-selections"], stdin=answers)
     run([*apt, "update"])
     run([*apt, "install", "--no-install-recommends", *missing])
+    if DORMANT_PACKAGE in missing:
+        run(["systemctl", "disable", "--quiet", "--now", DORMANT_PACKAGE])
 
 
 def _is_installed(package: str) -> bool:
@@ -349,12 +363,12 @@ def write_launcher(release: Path, name: str, module: str) -> None:
     launcher.chmod(0o755)
 
 
-def install_units(release: Path) -> bool:
+def install_units(release: Path, units: Sequence[str] = UNITS) -> bool:
     """Copy units and user from the release; return whether any file changed."""
     (source,) = release.glob("lib/python3*/site-packages/agent/units")
     if _copy_if_changed(source / SYSUSERS, SYSUSERS_DIR / "penguin-agent.conf"):
         run(["systemd-sysusers", str(SYSUSERS_DIR / "penguin-agent.conf")])
-    changed = [_copy_if_changed(source / unit, UNIT_DIR / unit) for unit in UNITS]
+    changed = [_copy_if_changed(source / unit, UNIT_DIR / unit) for unit in units]
     changed.append(_copy_if_changed(source / POSTFIX_DROP_IN, UNIT_DIR / f"{postfix_unit()}.d" / "penguin.conf"))
     return any(changed)
 
@@ -391,14 +405,15 @@ def hand_over_join_file() -> None:
         shutil.chown(join_file, AGENT_USER, AGENT_USER)
 
 
-def switch_to(release: Path) -> bool:
-    """Point `current` at the release in one step; return whether it was elsewhere before."""
-    if _is_current(release):
+def point(link: str, release: Path) -> bool:
+    """Point `current`, what runs, or `good`, what does upgrades, at the release in one step; return whether it changed."""
+    place = INSTALL_DIR / link
+    if place.is_symlink() and place.readlink() == release:
         return False
-    draft = INSTALL_DIR / ".current.new"
+    draft = INSTALL_DIR / f".{link}.new"
     draft.unlink(missing_ok=True)
     draft.symlink_to(release)
-    draft.replace(INSTALL_DIR / "current")
+    draft.replace(place)
     return True
 
 

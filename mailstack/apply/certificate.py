@@ -15,10 +15,10 @@ from mailstack import layout
 from mailstack.apply import backup, doors
 from mailstack.apply.converge import ConvergeOutcome, Outcome
 from mailstack.apply.host import CommandFailed, Host, StoredFile
-from mailstack.apply.plan import ORDER
+from mailstack.apply.plan import EVERY
 from mailstack.certificates.pair import InvalidPair, Pair, require_servable
 from mailstack.certificates.render import render_pair
-from mailstack.rendered_file import OnChange
+from mailstack.rendered_file import OnChange, Service
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ def install(pair: Pair, host: Host, verify: Callable[[bytes], str] = doors.verif
     """Serve the pair, or leave the server as it was. `verify` takes the chain and raises `doors.NotServed`."""
     try:
         require_servable(pair, _ordered_name(host), host.now())
-        file = render_pair(pair)
-        actions = tuple((service, OnChange.RELOAD) for service in ORDER if service in file.services)
-        running = host.running(ORDER)
+        running = host.running(EVERY)
+        file = render_pair(pair, web=Service.NGINX in running)
+        actions = tuple((service, OnChange.RELOAD) for service in EVERY if service in file.services)
         backup.save(host, [file.path], actions, running)
     except (InvalidPair, CommandFailed, OSError) as error:
         return ConvergeOutcome(Outcome.REFUSED, str(error))

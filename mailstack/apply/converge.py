@@ -5,7 +5,7 @@
     check     stage the changed ones, ask each daemon's validator: a refusal ends here, nothing was touched
     back up   what will be replaced, journaled on disk
     write     each file whole
-    take up   services reload or restart in order, those whose files did not change not at all
+    take up   services reload or restart in order, those whose files did not change not at all; one that has none stops
     verify    a real message over SMTP and IMAP
     commit    drop the journal; or, when anything after the journal failed, put everything back
 
@@ -26,7 +26,7 @@ from mailstack.apply.accounts import prepare
 from mailstack.apply.addresses import take_up
 from mailstack.apply.desired import desired_files, digest, recorded_paths
 from mailstack.apply.host import CommandFailed, Host, StoredFile
-from mailstack.apply.plan import ORDER, TABLE_SUFFIX, Plan, make_plan
+from mailstack.apply.plan import EVERY, TABLE_SUFFIX, Plan, make_plan, wanted_services
 from mailstack.apply.staging import Refused, stage_and_check
 from mailstack.certificates.pair import unpack
 from mailstack.rendered_file import OnChange, RenderedFile, Service
@@ -65,18 +65,20 @@ def converge(spec: MailServerSpec, host: Host, verify: Verify = probe.verify) ->
     try:
         prepare(host)
         desired = desired_files(spec, host)
-        running = host.running(ORDER)
+        running = host.running(EVERY)
         plan = make_plan(desired, _find(host, desired), recorded_paths(host), running)
         writes = stage_and_check(host, desired, plan)
-        backup.save(host, [*(file.path for file in writes), *plan.removed], plan.actions, running)
+        backup.save(host, [*(file.path for file in writes), *plan.removed], plan.undone_by, running)
     except (Refused, CommandFailed, OSError) as error:
         return ConvergeOutcome(Outcome.REFUSED, str(error))
     sha256 = digest(desired)
-    touched = tuple(service for service, _ in plan.actions)
+    touched = (*(service for service, _ in plan.actions), *plan.stopped)
     try:
         _write(host, writes, plan)
         detail = verify(spec, _certificate(desired))
-        host.enable(ORDER)
+        host.enable(wanted_services(desired))
+        for service in plan.stopped:
+            host.disable(service)
     except (probe.ProbeFailed, CommandFailed, OSError) as error:
         _log.warning("rolling back: %s", error)
         failures = backup.restore(host)
@@ -106,6 +108,8 @@ def _write(host: Host, writes: tuple[RenderedFile, ...], plan: Plan) -> None:
     for path in plan.removed:
         host.remove(path)
     take_up(host, {*(file.path for file in writes), *plan.removed})
+    for service in plan.stopped:
+        host.stop(service)
     for service, action in plan.actions:
         if action is OnChange.RESTART:
             host.restart(service)

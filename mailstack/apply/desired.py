@@ -11,6 +11,7 @@ from mailstack.certificates import self_signed
 from mailstack.certificates.pair import Pair, unpack
 from mailstack.certificates.render import render_order, render_pair
 from mailstack.dovecot.render import render as render_dovecot
+from mailstack.nginx.render import render as render_nginx
 from mailstack.opendkim.render import render as render_opendkim
 from mailstack.opendmarc.render import render as render_opendmarc
 from mailstack.postfix.render import render as render_postfix
@@ -21,7 +22,7 @@ from mailstack.spec import MailServerSpec, Platform
 STATE = "/var/lib/penguin-configure"
 RECORD = f"{STATE}/applied.json"
 
-_RENDERERS = (render_addresses, render_opendkim, render_opendmarc, render_dovecot, render_postfix)
+_RENDERERS = (render_addresses, render_opendkim, render_opendmarc, render_dovecot, render_postfix, render_nginx)
 
 
 def look_at_platform(host: Host) -> Platform:
@@ -38,7 +39,7 @@ def desired_files(spec: MailServerSpec, host: Host) -> tuple[RenderedFile, ...]:
     """
     platform = look_at_platform(host)
     files = [
-        render_pair(_served(spec, host)),
+        render_pair(_served(spec, host), web=bool(spec.policy_domains)),
         *render_order(spec),
         *(file for render in _RENDERERS for file in render(spec, platform)),
     ]

@@ -89,6 +89,9 @@ class Host(Protocol):
     def enable(self, services: Sequence[Service]) -> None:
         """Let the services start with the system."""
 
+    def disable(self, service: Service) -> None:
+        """Let the service start with the system no more."""
+
     def restart(self, service: Service) -> None:
         """Stop the service if it runs, and start it."""
 
@@ -198,6 +201,10 @@ class LinuxHost:
         states = self.run(["systemctl", "is-enabled", *units]).stdout.split()
         if states != ["enabled"] * len(units):
             self._must_run(["systemctl", "enable", "--quiet", "--no-reload", *units])
+
+    def disable(self, service: Service) -> None:
+        """Disable the unit."""
+        self._must_run(["systemctl", "disable", "--quiet", "--no-reload", service.value])
 
     def restart(self, service: Service) -> None:
         """Restart the unit and wait until it is up."""

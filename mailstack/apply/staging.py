@@ -9,6 +9,7 @@ from mailstack.apply.host import Host, StoredFile
 from mailstack.apply.plan import TABLE_SUFFIX, Plan
 from mailstack.checking import CommandOutput
 from mailstack.dovecot import check as dovecot
+from mailstack.nginx import check as nginx
 from mailstack.opendkim import check as opendkim
 from mailstack.opendmarc import check as opendmarc
 from mailstack.postfix import check as postfix
@@ -22,6 +23,7 @@ _CHECKS: dict[Service, tuple[Callable[[str], tuple[tuple[str, ...], ...]], Calla
     Service.DOVECOT: (dovecot.commands, dovecot.complaint),
     Service.OPENDKIM: (opendkim.commands, opendkim.complaint),
     Service.OPENDMARC: (opendmarc.commands, opendmarc.complaint),
+    Service.NGINX: (nginx.commands, nginx.complaint),
 }
 
 

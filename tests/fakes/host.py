@@ -89,6 +89,9 @@ class FakeHost:
     def enable(self, services: Sequence[Service]) -> None:
         self.enabled.update(services)
 
+    def disable(self, service: Service) -> None:
+        self.enabled.discard(service)
+
     def restart(self, service: Service) -> None:
         self._tell(f"restart {service.value}")
         self.active.discard(service)

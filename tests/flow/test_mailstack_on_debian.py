@@ -22,13 +22,15 @@ from mailstack.certificates import self_signed
 from mailstack.certificates.render import render_pair
 from mailstack.checking import CommandOutput
 from mailstack.dovecot import check as dovecot
+from mailstack.nginx import check as nginx
+from mailstack.nginx.render import render as render_nginx
 from mailstack.opendkim import check as opendkim
 from mailstack.opendmarc import check as opendmarc
 from mailstack.postfix import check as postfix
 from mailstack.postfix.render import render as render_postfix
 from mailstack.rendered_file import RenderedFile
 from tests.golden.render import rendered
-from tests.golden.spec import PLATFORMS, POOLED, SPEC
+from tests.golden.spec import PLATFORMS, POLICIES, POOLED, SPEC
 
 _IMAGES = {"debian-12": BOOKWORM, "debian-13": TRIXIE}
 _LONG_AGO = 1_000_000_000
@@ -80,6 +82,18 @@ class Root:
             stdout=subprocess.PIPE,
             text=True,
             cwd=CHECKOUT,
+        )
+
+    def fetch(self, name: str, path: str) -> subprocess.CompletedProcess[str]:
+        """Ask the root's own nginx, in a network of its own: the answer, its status and its type."""
+        serve = f"ip link set lo up && mount -t proc proc {self.path}/proc && chroot {self.path} nginx"
+        ask = f"curl -sk --resolve {name}:443:127.0.0.1 -w '%{{http_code}} %{{content_type}}\\n' https://{name}{path}"
+        return subprocess.run(
+            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", f"{serve} && {ask}"],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     @staticmethod
@@ -158,6 +172,20 @@ def test_real_postfix_takes_the_transports_of_further_addresses_and_binds_sender
     options = root.run("postconf", "-P", "out-192-0-2-21/unix/*").stdout
     assert "out-192-0-2-21/unix/smtp_bind_address = 192.0.2.21\n" in options
     assert "out-192-0-2-21/unix/smtp_helo_name = mx1-a1.fleet.example\n" in options
+
+
+def test_real_nginx_takes_the_policies_and_shows_them_under_their_names_alone(root: Root, platform: str) -> None:
+    for file in render_nginx(POLICIES, PLATFORMS[platform]):
+        root.install(file)
+
+    assert _complaints(root, nginx) == []
+    shown = root.fetch("mta-sts.shop.example", "/.well-known/mta-sts.txt")
+    assert shown.stdout == POLICIES.domains[0].mta_sts_policy + "200 text/plain\n"
+    assert root.fetch("mta-sts.shop.example", "/").stdout.endswith("404 text/html\n")
+    # A TLS alert, before any certificate is shown.
+    assert root.fetch("elsewhere.example", "/.well-known/mta-sts.txt").returncode == 35
+    root.append("/etc/nginx/nginx.conf", "listen 80;")
+    assert _complaints(root, nginx)
 
 
 def test_mail_flows_through_the_daemons_from_submission_to_mailbox(root: Root) -> None:

@@ -10,31 +10,40 @@ from pathlib import Path
 
 from mailstack.addresses.render import render as render_addresses
 from mailstack.dovecot.render import render as render_dovecot
+from mailstack.nginx.render import render as render_nginx
 from mailstack.opendkim.render import render as render_opendkim
 from mailstack.opendmarc.render import render as render_opendmarc
 from mailstack.postfix.render import render as render_postfix
 from mailstack.rendered_file import RenderedFile
 from mailstack.spec import MailServerSpec
-from tests.golden.spec import PLATFORMS, POOLED, SPEC
+from tests.golden.spec import PLATFORMS, POLICIES, POOLED, SPEC
 
 FOLDER = Path(__file__).parent
+_MORE = {"pools": POOLED, "policies": POLICIES}
 
 
 def rendered(platform: str, spec: MailServerSpec = SPEC) -> tuple[RenderedFile, ...]:
     """Return all services' files for one platform."""
     return tuple(
         file
-        for render in (render_addresses, render_opendkim, render_opendmarc, render_dovecot, render_postfix)
+        for render in (
+            render_addresses,
+            render_opendkim,
+            render_opendmarc,
+            render_dovecot,
+            render_postfix,
+            render_nginx,
+        )
         for file in render(spec, PLATFORMS[platform])
     )
 
 
 def kept_renderings() -> dict[str, tuple[RenderedFile, ...]]:
-    """Return what is kept, by folder: of a server with further addresses, the files that differ for it."""
+    """Return what is kept, by folder: of a server that has more than the plain one, the files that differ for it."""
     kept = {platform: rendered(platform) for platform in PLATFORMS}
-    pooled = {f"{platform}-pools": rendered(platform, POOLED) for platform in PLATFORMS}
+    more = {f"{platform}-{name}": rendered(platform, spec) for name, spec in _MORE.items() for platform in PLATFORMS}
     plain = {file for files in kept.values() for file in files}
-    return kept | {folder: tuple(file for file in files if file not in plain) for folder, files in pooled.items()}
+    return kept | {folder: tuple(file for file in files if file not in plain) for folder, files in more.items()}
 
 
 def main() -> None:

@@ -39,6 +39,22 @@ SPEC = MailServerSpec(
     probe=ProbeMailbox("penguin-probe@mx1.fleet.example", "sixteen-or-more-characters"),
 )
 
+_POLICY = "version: STSv1\nmode: {}\nmx: mx1.fleet.example\n{}max_age: {}\n"
+
+#: The same server with the MTA-STS policies of two domains, whose names lead to it but for one.
+POLICIES = replace(
+    SPEC,
+    domains=(
+        replace(
+            SPEC.domains[0],
+            mta_sts_policy=_POLICY.format("enforce", "mx: mx2.fleet.example\n", 604800),
+            mta_sts_certified=True,
+        ),
+        replace(SPEC.domains[1], mta_sts_policy=_POLICY.format("testing", "", 86400)),
+        SPEC.domains[2],
+    ),
+)
+
 #: The same server with further addresses, one of them bound to by nobody yet.
 POOLED = replace(
     SPEC,

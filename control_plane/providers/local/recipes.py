@@ -39,7 +39,7 @@ _MAIL_PACKAGES = (
     *("postfix", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd", "dovecot-sieve"),
     # dbconfig-no-thanks: opendmarc would bring a MySQL client otherwise
     *("opendkim", "opendkim-tools", "opendmarc", "dbconfig-no-thanks"),
-    *("spamassassin", "spamc", "spamd", "spamass-milter", "certbot"),
+    *("spamassassin", "spamc", "spamd", "spamass-milter", "certbot", "nginx"),
 )
 _NAMESERVER_PACKAGES = ("pdns-server", "pdns-backend-sqlite3")
 _AUTHORITY_PACKAGES = ("pebble",)
@@ -48,6 +48,7 @@ _AUTHORITY_PACKAGES = ("pebble",)
 _DORMANT_UNITS = (
     *("postfix.service", "dovecot.service", "opendkim.service", "opendmarc.service"),
     *("spamd.service", "spamass-milter.service", "certbot.timer", "pdns.service"),
+    "nginx.service",
 )
 #: Jobs of a real machine that would only cost time here, and consoles and devices that a container has not.
 _MASKED_UNITS = (
@@ -96,7 +97,7 @@ TRIXIE = Recipe(
     suite="trixie",
     packages=(
         *("postfix", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd", "dovecot-sieve"),
-        *("opendkim", "opendmarc", "dbconfig-no-thanks", "openssl", "ca-certificates"),
+        *("opendkim", "opendmarc", "dbconfig-no-thanks", "openssl", "ca-certificates", "nginx"),
     ),
     commands=(("postconf", "-X", "myhostname"),),
 )

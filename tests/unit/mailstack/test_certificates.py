@@ -81,6 +81,7 @@ def test_the_order_says_which_certificate_is_wanted_from_whom() -> None:
         "roots_pem": "",
         "port_on_request": False,
         "by_dns": True,
+        "further_names": [],
     }
     assert file.services == ()
 

@@ -10,6 +10,7 @@ from mailstack.syntax import (
     require_address,
     require_domain,
     require_ipv4,
+    require_mta_sts_policy,
     require_outside_address,
     require_password_hash,
     require_private_key,
@@ -129,3 +130,25 @@ def test_addresses_of_hosts_are_in_their_usual_form() -> None:
     for wrong in ["", "192.0.2.256", "192.0.2.011", "2001:db8::1", "192.0.2.11\n", "mx1.example"]:
         with pytest.raises(InvalidSpec):
             require_ipv4(wrong)
+
+
+_POLICY = "version: STSv1\nmode: enforce\nmx: mx1.fleet.example\nmax_age: 604800\n"
+
+
+def test_only_policies_that_mean_nothing_to_a_web_server_are_accepted() -> None:
+    require_mta_sts_policy(_POLICY)
+    for wrong in [
+        "",
+        _POLICY[:-1],
+        _POLICY + "more: $host\n",
+        _POLICY.replace("mx1", '";return 301 "'),
+        _POLICY.replace("mx1", "$host"),
+        _POLICY.replace("mx1", "*"),
+        _POLICY.replace("mx1", "mx1\\"),
+        _POLICY.replace("enforce", "none"),
+        _POLICY.replace("mx: mx1.fleet.example\n", ""),
+        _POLICY.replace("\n", "\r\n"),
+        _POLICY.replace("604800", "-1"),
+    ]:
+        with pytest.raises(InvalidSpec):
+            require_mta_sts_policy(wrong)

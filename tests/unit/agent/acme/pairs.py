@@ -1,6 +1,7 @@
 """Pairs as an authority would issue them."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -10,7 +11,7 @@ from cryptography.x509.oid import NameOID
 from mailstack.certificates.pair import Pair
 
 
-def issued(hostname: str, begins: dt.datetime, life: dt.timedelta) -> Pair:
+def issued(hostname: str, begins: dt.datetime, life: dt.timedelta, further: Sequence[str] = ()) -> Pair:
     """Return a pair whose certificate names somebody else as its issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
@@ -21,7 +22,9 @@ def issued(hostname: str, begins: dt.datetime, life: dt.timedelta) -> Pair:
         .serial_number(x509.random_serial_number())
         .not_valid_before(begins)
         .not_valid_after(begins + life)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in (hostname, *further)]), critical=True
+        )
         .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     )
     key_pem = key.private_bytes(

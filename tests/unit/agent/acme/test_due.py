@@ -51,7 +51,7 @@ def test_another_name_or_authority_is_due_at_once_whatever_failed_before(changed
 def test_each_failure_waits_its_pause_with_jitter_and_never_less_than_was_asked_for(
     failures: int, draw: float, retry_after: float
 ) -> None:
-    before = Status(failures=failures, order=_ORDER.mark)
+    before = Status(failures=failures, order=_ORDER.mark, names=_ORDER.names_mark)
     after = due.failed(before, State.LIMITED, "limited", _NOW, retry_after=retry_after, draw=draw)
     pause = due.PAUSES[min(failures, len(due.PAUSES) - 1)]
     waits = after.next_attempt - _NOW
@@ -86,3 +86,31 @@ def test_five_failures_in_an_hour_are_never_passed() -> None:
         status = due.failed(due.asking(status, _ORDER, now), State.REFUSED, "no", now, retry_after=0, draw=0.0)
         now = status.next_attempt
     assert all(later - at > 3600 for at, later in zip(asked, asked[5:], strict=False))
+
+
+_TWO_NAMES = dataclasses.replace(_ORDER, further_names=("mta-sts.shop.example",))
+
+
+def test_a_name_more_is_due_at_once_and_one_less_is_not() -> None:
+    assert due.is_due(_SERVED, _TWO_NAMES, _ISSUED, _NOW)
+    both = issued(_HOST, _BEGINS, _LIFE, ("mta-sts.shop.example",))
+    status = due.succeeded(due.asking(Status(), _TWO_NAMES, _NOW), both, _HOST)
+    assert not due.is_due(both, _TWO_NAMES, status, _NOW)
+    assert not due.is_due(both, _ORDER, status, _NOW)
+
+
+def test_another_name_does_not_wait_for_the_failures_of_those_before() -> None:
+    held = due.failed(due.asking(_ISSUED, _TWO_NAMES, _NOW), State.REFUSED, "no", _NOW, retry_after=9000, draw=0.5)
+    other = dataclasses.replace(_ORDER, further_names=("mta-sts.other.example",))
+    assert not due.is_due(_SERVED, _TWO_NAMES, held, _NOW + 60)
+    assert due.is_due(_SERVED, other, held, _NOW + 60)
+
+
+def test_after_a_failure_the_hosts_own_name_is_asked_for_alone_while_it_is_due() -> None:
+    failed = due.failed(due.asking(Status(), _TWO_NAMES, _NOW), State.REFUSED, "no", _NOW, retry_after=0, draw=0.5)
+    assert due.part_to_ask_for(None, _TWO_NAMES, Status(), _NOW) == _TWO_NAMES
+    assert due.part_to_ask_for(None, _TWO_NAMES, failed, _NOW).names == (_HOST,)
+    # With a good certificate of the host's, mail does not depend on it.
+    assert due.part_to_ask_for(_SERVED, _TWO_NAMES, failed, _NOW) == _TWO_NAMES
+    renewal = _NOW + _LIFE.total_seconds() * 2 / 3
+    assert due.part_to_ask_for(_SERVED, _TWO_NAMES, failed, renewal).names == (_HOST,)

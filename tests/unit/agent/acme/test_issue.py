@@ -273,3 +273,20 @@ def test_a_damaged_wish_is_none(server: Server, content: str) -> None:
     server.issuer.asked_file.write_text(content)
     look(server.issuer)
     assert len(server.asked) == 1
+
+
+def test_a_name_that_is_refused_keeps_the_host_from_no_certificate(server: Server) -> None:
+    server.issuer.order_file.write_text(json.dumps({**_ORDER, "further_names": ["mta-sts.shop.example"]}))
+    refused, alone = Failure(State.REFUSED, "mta-sts.shop.example leads elsewhere"), _pair()
+    server.answers = [refused, alone]
+    look(server.issuer)
+
+    assert [order.names for order in server.asked] == [(_HOST, "mta-sts.shop.example"), (_HOST,)]
+    assert server.served == alone
+
+    both = issued(_HOST, _BEGINS, dt.timedelta(days=90), ("mta-sts.shop.example",))
+    server.answers = [both]
+    look(server.issuer)
+    look(server.issuer)
+    assert server.served == both
+    assert len(server.asked) == 3

@@ -25,4 +25,9 @@ def _domain(domain: MailDomain) -> wire.MailDomain:
         wire.DkimKey(selector=key.selector, private_key_pem=key.private_key_pem, active=key.active)
         for key in domain.dkim_keys
     ]
-    return wire.MailDomain(name=domain.name, dkim_keys=keys)
+    return wire.MailDomain(
+        name=domain.name,
+        dkim_keys=keys,
+        mta_sts_policy=domain.mta_sts_policy,
+        mta_sts_certified=domain.mta_sts_certified,
+    )

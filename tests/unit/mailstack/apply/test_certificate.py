@@ -1,5 +1,6 @@
 import dataclasses
 import datetime as dt
+import json
 
 import pytest
 
@@ -12,7 +13,7 @@ from mailstack.certificates.pair import Pair, unpack
 from mailstack.rendered_file import Service
 from mailstack.spec import CertificateAuthority, MailServerSpec
 from tests.fakes.host import FakeHost, PowerCut
-from tests.golden.spec import SPEC
+from tests.golden.spec import POLICIES, SPEC
 from tests.unit.agent.acme.pairs import issued
 
 _SPEC = dataclasses.replace(SPEC, authority=CertificateAuthority("https://acme.example/dir", "ops@fleet.example"))
@@ -127,3 +128,13 @@ def test_a_server_that_has_ordered_none_takes_none() -> None:
     host = FakeHost()
     converge(SPEC, host, _passes)
     assert install(_pair(host), host, _shown).outcome is Outcome.REFUSED
+
+
+def test_a_web_server_that_runs_takes_an_issued_certificate_up_as_well(host: FakeHost) -> None:
+    spec = dataclasses.replace(POLICIES, authority=_SPEC.authority)
+    assert converge(spec, host, _passes).outcome is Outcome.APPLIED
+    host.told.clear()
+
+    assert install(_pair(host), host, _shown).outcome is Outcome.APPLIED
+    assert host.told == ["reload dovecot", "reload postfix", "reload nginx"]
+    assert json.loads(host.files[layout.CERTIFICATE_ORDER].content)["further_names"] == ["mta-sts.shop.example"]

@@ -4,11 +4,12 @@ import pytest
 
 from mailstack.apply.converge import ConvergeOutcome, Outcome, converge, recover
 from mailstack.apply.host import StoredFile
+from mailstack.apply.plan import ORDER
 from mailstack.apply.probe import ProbeFailed
 from mailstack.rendered_file import Service
 from mailstack.spec import Mailbox, MailDomain, MailServerSpec
 from tests.fakes.host import FakeHost, PowerCut
-from tests.golden.spec import NO_REAL_KEY, POOLED, SPEC
+from tests.golden.spec import NO_REAL_KEY, POLICIES, POOLED, SPEC
 
 _MORE = replace(SPEC, mailboxes=(*SPEC.mailboxes, Mailbox("new@shop.example", SPEC.mailboxes[0].password_hash)))
 _RENAMED = replace(SPEC, domains=SPEC.domains[:1], mailboxes=SPEC.mailboxes[:1])
@@ -43,7 +44,7 @@ def test_a_fresh_server_gets_its_files_accounts_and_services() -> None:
         (Service.OPENDKIM, Service.OPENDMARC, Service.DOVECOT, Service.POSTFIX),
         outcome.files_sha256,
     )
-    assert host.active == host.enabled == set(Service)
+    assert host.active == host.enabled == set(ORDER)
     assert host.groups["postfix"] == {"postfix", "opendkim", "opendmarc"}
     assert "vmail" in host.groups
     assert host.files["/etc/postfix/maps/senders.db"].content.startswith(b"table of ")
@@ -234,3 +235,47 @@ def test_addresses_of_a_change_that_is_put_back_go_again() -> None:
     assert converge(POOLED, host, _fails).outcome is Outcome.ROLLED_BACK
     assert "/etc/penguin/addresses" not in host.files
     assert host.commands[-3:] == ["stop penguin-addresses.service", "daemon-reload", "reload postfix"]
+
+
+def test_a_web_server_runs_while_there_is_a_policy_to_show() -> None:
+    host = _installed()
+    shown = converge(POLICIES, host, _passes)
+
+    assert (shown.outcome, shown.touched) == (Outcome.APPLIED, (Service.NGINX,))
+    assert host.active == host.enabled == {*ORDER, Service.NGINX}
+    assert b"mta-sts.shop.example" in host.files["/etc/nginx/nginx.conf"].content
+    host.told.clear()
+    assert converge(POLICIES, host, _passes).touched == ()
+
+    gone = converge(SPEC, host, _passes)
+    assert (gone.outcome, host.told) == (Outcome.APPLIED, ["stop nginx"])
+    assert host.active == host.enabled == set(ORDER)
+    assert "/etc/nginx/nginx.conf" not in host.files
+
+
+def test_a_web_server_that_was_stopped_runs_again_when_the_rest_is_put_back() -> None:
+    host = _installed()
+    converge(POLICIES, host, _passes)
+    before = dict(host.files)
+
+    assert converge(SPEC, host, _fails).outcome is Outcome.ROLLED_BACK
+    assert host.files == before
+    assert host.active == host.enabled == {*ORDER, Service.NGINX}
+
+
+def test_somebody_elses_web_server_is_left_alone() -> None:
+    host = FakeHost()
+    host.active = {Service.NGINX}
+
+    assert converge(SPEC, host, _passes).outcome is Outcome.APPLIED
+    assert Service.NGINX in host.active
+
+
+def test_a_web_server_that_refuses_its_file_changes_nothing() -> None:
+    host = _installed()
+    before = dict(host.files)
+    host.complaints["nginx"] = "nginx: [emerg] unexpected end of file"
+    outcome = converge(POLICIES, host, _passes)
+
+    assert (outcome.outcome, outcome.detail) == (Outcome.REFUSED, "nginx: nginx: [emerg] unexpected end of file")
+    assert (host.files, host.told) == (before, [])

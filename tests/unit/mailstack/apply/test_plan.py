@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mailstack.apply.host import StoredFile
-from mailstack.apply.plan import make_plan
+from mailstack.apply.plan import ORDER, make_plan
 from mailstack.rendered_file import OnChange, RenderedFile, Service
 
 _MAIN = RenderedFile("/etc/postfix/main.cf", b"a", (Service.POSTFIX,))
@@ -11,7 +11,7 @@ _TABLE = RenderedFile("/etc/postfix/maps/senders", b"b", (Service.POSTFIX,), OnC
 _DKIM = RenderedFile("/etc/opendkim.conf", b"c", (Service.OPENDKIM,), OnChange.RESTART)
 _CERTIFICATE = RenderedFile("/etc/penguin/tls/served.pem", b"d", (Service.DOVECOT, Service.POSTFIX), mode=0o600)
 _DESIRED = (_MAIN, _TABLE, _DKIM, _CERTIFICATE)
-_ALL = frozenset(Service)
+_ALL = frozenset(ORDER)
 _FORMERLY = frozenset(file.path for file in _DESIRED)
 
 
