@@ -7,7 +7,7 @@ and nothing of an unexpected error: that goes to the log, under the request id t
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import psycopg
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import Scope
 
 from control_plane.errors import (
@@ -34,6 +35,8 @@ from control_plane.tenancy.plans import limit_reached
 _log = logging.getLogger(__name__)
 
 _MEDIA_TYPE = "application/problem+json"
+
+_NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
 
 # Statuses that the framework answers with itself, where one of our own errors says the same.
 _SLUGS = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too-large"}
@@ -136,7 +139,18 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         detail=error.detail,
         request_id=request_id_of(request.scope),
     )
-    return _answer(problem, error.headers)
+    headers = {**(error.headers or {}), "Allow": _allowed(request)} if status == _NOT_ALLOWED else error.headers
+    return _answer(problem, headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return all methods of the path: the framework names those of the first route that it fits."""
+    asked = {**request.scope, "root_path": ""}
+    return ", ".join(
+        method
+        for method in sorted(HTTPMethod)
+        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 async def _database_away(request: Request, error: Exception) -> Response:

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from control_plane.rest.dependencies import calls_of
 from control_plane.rest.kept_answers import HEADER, PATTERN, Handler, answer_once
 from control_plane.rest.new_message import request_idempotency
-from control_plane.rest.sparse_fields import LONGEST, known_fields, parse_fields, project
+from control_plane.rest.sparse_fields import LONGEST, known_fields, parse_fields, pattern_of, project
 from control_plane.rest.strict_json import StrictRequest
 from control_plane.rest.versions import expect, tag_of, unchanged
 
@@ -64,9 +64,10 @@ class ResourceRoute(APIRoute):
         return "POST" in self._methods and request_idempotency not in calls_of(self.dependant)
 
     async def _show(self, request: Request, handler: Handler) -> Response:
+        # Whoever may not ask is told so first.
+        answer = await handler(request)
         known = known_fields(self.response_model)
         names = parse_fields(request.query_params.getlist("fields"), known) if known else None
-        answer = await handler(request)
         if answer.status_code != HTTPStatus.OK or answer.headers.get("content-type") != "application/json":
             return answer
         content = bytes(answer.body)
@@ -91,12 +92,17 @@ class ResourceRoute(APIRoute):
         if self.shows:
             parameters.append(_header("If-None-Match", "An ETag: 304 when the answer would be the same."))
         if self.shows and (known := known_fields(self.response_model)):
-            schema = {"type": "string", "maxLength": LONGEST}
+            schema = {"type": "string", "maxLength": LONGEST, "pattern": pattern_of(known)}
             told = f"Only these fields, by commas, of: {', '.join(sorted(known))}."
             parameters.append({"name": "fields", "in": "query", "schema": schema, "description": told})
-        if self._methods & _CHANGING:
-            parameters.append(_header("If-Match", "An ETag: 412 when it was changed since."))
         return parameters
+
+    def show_with(self, shown_by: "ResourceRoute | None") -> None:
+        """Say what shows the thing that this route changes; with it comes If-Match, where there is an ETag to send."""
+        self.shown_by = shown_by
+        if shown_by is not None and self._methods & _CHANGING:
+            told = _header("If-Match", "An ETag: 412 when it was changed since.")
+            self.openapi_extra = _with(self.openapi_extra, [told], shows=False)
 
 
 async def _as_it_is(request: Request, handler: Handler) -> Response:
@@ -109,7 +115,7 @@ def link_versions(routers: Iterable[APIRouter]) -> None:
     showing = {route.path: route for route in routes if route.shows}
     for route in routes:
         if not route.shows:
-            route.shown_by = showing.get(route.path)
+            route.show_with(showing.get(route.path))
 
 
 def _header(name: str, description: str, **schema: str) -> dict[str, Any]:

@@ -23,13 +23,19 @@ def known_fields(model: object) -> frozenset[str]:
     return frozenset(fields)
 
 
+def pattern_of(known: frozenset[str]) -> str:
+    """Return what the parameter looks like, for OpenAPI."""
+    one = f"({'|'.join(sorted(known))})"
+    return f"^{one}(,{one})*$"
+
+
 def parse_fields(values: Sequence[str], known: frozenset[str]) -> frozenset[str] | None:
     """Return the names in `fields=a,b`, None when there is no such parameter; raise `InvalidInput` for unknown ones."""
     if not values:
         return None
     if sum(map(len, values)) > LONGEST:
         raise InvalidInput(f"fields has {LONGEST} characters at most.", "query/fields")
-    names = frozenset(name.strip() for value in values for name in value.split(","))
+    names = frozenset(name for value in values for name in value.split(","))
     if unknown := sorted(names - known):
         told = ", ".join(repr(name[:50]) for name in unknown[:5])
         raise InvalidInput(f"There is no field {told}; there are {', '.join(sorted(known))}.", "query/fields")
