@@ -34,6 +34,7 @@ from agent.configuration.log_size import LogSize
 from agent.health import problems
 from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog
+from agent.metrics.agent_upgrade import AgentUpgradeFile
 from agent.metrics.backlog import Backlog
 from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
@@ -99,6 +100,7 @@ async def run(settings: Settings, version: str) -> None:
         certificates=certificates,
         drift=lambda: drift.seen,
         certificate_issue=CertificateIssueFile(settings.certificate_status),
+        upgrade=AgentUpgradeFile(settings.upgrade_dir / "status.json"),
         deliveries=deliveries,
         agent_version=version,
     )

@@ -32,6 +32,8 @@ class Settings:
     metrics_address: tuple[str, int] = ("127.0.0.1", 9787)
     #: How it stands with the authority's certificate, written by penguin-certificates.
     certificate_status: Path = Path("/var/lib/penguin-certificates/status.json")
+    #: What penguin-upgrade is to do, and how it went (agent/upgrade/order.py).
+    upgrade_dir: Path = Path("/var/lib/penguin-upgrade")
 
     @property
     def join_file(self) -> Path:

@@ -20,6 +20,9 @@ ROOT_DEEDS = (
     "issue_certificate",
     "keep_mail",
     "rotate_mail_log",
+    "upgrade_agent",
+    "roll_back_agent",
+    "confirm_release",
 )
 #: Seconds for the root half, which may be applying a configuration first.
 _ANSWER_SECONDS = 300.0

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from agent.configuration.keep_mail import MailKeeper
 from agent.configuration.told import Refused, Told
+from agent.configuration.upgrade_deeds import confirm_release, roll_back_agent, upgrade_agent
 from mailstack import layout
 from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import ORDER
@@ -135,6 +136,9 @@ DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {
     "issue_certificate": _issue_certificate,
     "keep_mail": MailKeeper(),
     "rotate_mail_log": _rotate_mail_log,
+    "upgrade_agent": upgrade_agent,
+    "roll_back_agent": roll_back_agent,
+    "confirm_release": confirm_release,
 }
 
 

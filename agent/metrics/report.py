@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from agent.metrics.agent_upgrade import AgentUpgradeFile
 from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.deliveries import Deliveries
@@ -33,6 +34,7 @@ class Reporter:
         relay: Callable[[], Awaitable[Relay]],
         certificates: CertificateWatch,
         certificate_issue: CertificateIssueFile,
+        upgrade: AgentUpgradeFile,
         deliveries: Deliveries,
         drift: Callable[[], ConfigurationDrift | None],
         agent_version: str,
@@ -42,6 +44,7 @@ class Reporter:
         self._relay = relay
         self._certificates = certificates
         self._certificate_issue = certificate_issue
+        self._upgrade = upgrade
         self._deliveries = deliveries
         self._drift = drift
         self._agent_version = agent_version
@@ -58,6 +61,8 @@ class Reporter:
                 due.changed(time.monotonic())
             if self._certificate_issue.seen_change():
                 self._certificates.look_again()
+                due.changed(time.monotonic())
+            if self._upgrade.seen_change():
                 due.changed(time.monotonic())
             if due.is_due(time.monotonic()):
                 started = time.monotonic()
@@ -79,6 +84,7 @@ class Reporter:
             relay=await self._relay(),
             configuration_drift=self._drift(),
             certificate_issue=self._certificate_issue.issue,
+            agent_upgrade=self._upgrade.upgrade,
             network=read_network(),
             destinations=self._deliveries.result(),
             counting_since_ms=self._deliveries.since_ms,

@@ -406,7 +406,7 @@ def hand_over_join_file() -> None:
 
 
 def point(link: str, release: Path) -> bool:
-    """Point `current`, what runs, or `good`, what does upgrades, at the release in one step; return whether it changed."""
+    """Point `current` (what runs) or `good` (what upgrades it) at a release in one step; return whether it changed."""
     place = INSTALL_DIR / link
     if place.is_symlink() and place.readlink() == release:
         return False

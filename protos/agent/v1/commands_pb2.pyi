@@ -38,6 +38,9 @@ class Command(_message.Message):
     ISSUE_CERTIFICATE_FIELD_NUMBER: _builtins.int
     KEEP_MAIL_FIELD_NUMBER: _builtins.int
     ROTATE_MAIL_LOG_FIELD_NUMBER: _builtins.int
+    UPGRADE_AGENT_FIELD_NUMBER: _builtins.int
+    ROLL_BACK_AGENT_FIELD_NUMBER: _builtins.int
+    CONFIRM_RELEASE_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
     """The command's id, 16 bytes."""
     seconds_left: _builtins.float
@@ -64,6 +67,12 @@ class Command(_message.Message):
     def keep_mail(self) -> Global___KeepMail: ...
     @_builtins.property
     def rotate_mail_log(self) -> Global___RotateMailLog: ...
+    @_builtins.property
+    def upgrade_agent(self) -> Global___UpgradeAgent: ...
+    @_builtins.property
+    def roll_back_agent(self) -> Global___RollBackAgent: ...
+    @_builtins.property
+    def confirm_release(self) -> Global___ConfirmRelease: ...
     def __init__(
         self,
         *,
@@ -80,12 +89,15 @@ class Command(_message.Message):
         issue_certificate: Global___IssueCertificate | None = ...,
         keep_mail: Global___KeepMail | None = ...,
         rotate_mail_log: Global___RotateMailLog | None = ...,
+        upgrade_agent: Global___UpgradeAgent | None = ...,
+        roll_back_agent: Global___RollBackAgent | None = ...,
+        confirm_release: Global___ConfirmRelease | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "rotate_mail_log", b"rotate_mail_log"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "keep_mail", "rotate_mail_log"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "keep_mail", "rotate_mail_log", "upgrade_agent", "roll_back_agent", "confirm_release"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -468,6 +480,92 @@ class UnpackMail(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnpackMail: _TypeAlias = UnpackMail  # noqa: Y015
+
+@_typing.final
+class UpgradeAgent(_message.Message):
+    """Installs another release beside this one, switches to it, and back by itself unless it does well. That is done by a
+    unit of the release that runs now, in the background; how it stands is in the health report.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    PATIENCE_SECONDS_FIELD_NUMBER: _builtins.int
+    SOAK_SECONDS_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    """The folder of the release at the downloads door: version and beginning of the manifest's hash."""
+    manifest_sha256: _builtins.str
+    """Hex."""
+    signature: _builtins.bytes
+    """Ed25519, over the manifest after a prefix (agent/upgrade/signed.py)."""
+    certificate: _builtins.bytes
+    """Of the key that signed, by the pinned authority, DER."""
+    patience_seconds: _builtins.float
+    """Seconds within which the control plane must have confirmed the new release's link."""
+    soak_seconds: _builtins.float
+    """Seconds that it must do well after that."""
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+        manifest_sha256: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+        certificate: _builtins.bytes = ...,
+        patience_seconds: _builtins.float = ...,
+        soak_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "manifest_sha256", b"manifest_sha256", "patience_seconds", b"patience_seconds", "release", b"release", "signature", b"signature", "soak_seconds", b"soak_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpgradeAgent: _TypeAlias = UpgradeAgent  # noqa: Y015
+
+@_typing.final
+class RollBackAgent(_message.Message):
+    """Goes back to the release before `release`, which is still installed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["release", b"release"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackAgent: _TypeAlias = RollBackAgent  # noqa: Y015
+
+@_typing.final
+class ConfirmRelease(_message.Message):
+    """Says to the release that runs that it was heard of; refused by any other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["release", b"release"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmRelease: _TypeAlias = ConfirmRelease  # noqa: Y015
 
 @_typing.final
 class CommandResult(_message.Message):

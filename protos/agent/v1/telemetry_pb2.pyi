@@ -38,6 +38,7 @@ class HealthReport(_message.Message):
     QUEUED_DOMAINS_FIELD_NUMBER: _builtins.int
     CONFIGURATION_DRIFT_FIELD_NUMBER: _builtins.int
     BACKLOG_FIELD_NUMBER: _builtins.int
+    AGENT_UPGRADE_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
@@ -77,6 +78,10 @@ class HealthReport(_message.Message):
     def backlog(self) -> _containers.RepeatedCompositeFieldContainer[Global___HealthReport]:
         """Reports of the last hour that could not be sent when they were made, thinned, oldest first. They may come twice."""
 
+    @_builtins.property
+    def agent_upgrade(self) -> Global___AgentUpgrade:
+        """How the last change of the agent's release stands; unset where there was none."""
+
     def __init__(
         self,
         *,
@@ -95,10 +100,11 @@ class HealthReport(_message.Message):
         queued_domains: _abc.Iterable[Global___QueuedDomain] | None = ...,
         configuration_drift: _configuration_pb2.ConfigurationDrift | None = ...,
         backlog: _abc.Iterable[Global___HealthReport] | None = ...,
+        agent_upgrade: Global___AgentUpgrade | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "network", b"network", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "network", b"network", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "network", b"network", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "network", b"network", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -472,3 +478,40 @@ class AcmeChallenge(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcmeChallenge: _TypeAlias = AcmeChallenge  # noqa: Y015
+
+@_typing.final
+class AgentUpgrade(_message.Message):
+    """A change of the agent's release, as the unit that makes it wrote down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    state: _builtins.str
+    """installing, watching, rolling_back; installed, rolled_back or refused once it is over (agent/upgrade/states.py)."""
+    reason: _builtins.str
+    """One sentence: why it was refused or rolled back."""
+    at_ms: _builtins.int
+    """Milliseconds since the Unix epoch, by the server's clock."""
+    previous: _builtins.str
+    """The release before it."""
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+        previous: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "previous", b"previous", "reason", b"reason", "release", b"release", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentUpgrade: _TypeAlias = AgentUpgrade  # noqa: Y015

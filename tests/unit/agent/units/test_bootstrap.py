@@ -97,14 +97,14 @@ def test_launchers_call_what_the_project_declares() -> None:
 
 
 def test_switching_twice_changes_once(installed: Path) -> None:
-    assert bootstrap.switch_to(installed)
-    assert not bootstrap.switch_to(installed)
+    assert bootstrap.point("current", installed)
+    assert not bootstrap.point("current", installed)
     assert (installed.parent.parent / "current").resolve() == installed
 
 
 def test_a_switch_that_was_cut_short_is_finished_by_the_next(installed: Path) -> None:
     (installed.parent.parent / ".current.new").symlink_to("nowhere")
-    assert bootstrap.switch_to(installed)
+    assert bootstrap.point("current", installed)
 
 
 def test_the_current_release_and_one_before_are_kept(installed: Path) -> None:

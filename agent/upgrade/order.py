@@ -1,0 +1,96 @@
+"""What the root half orders, and how far it came: files in /var/lib/penguin-upgrade, each replaced by one rename.
+
+`order.json` is there while there is something to do. `status.json` tells of the last change, and is what a run that was
+cut short goes on from. `confirmed` names the release that the control plane has heard of.
+"""
+
+import base64
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from agent.upgrade.judge import Patience
+from agent.upgrade.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Install and switch to `release`; or, with `back`, switch from it to the one before."""
+
+    release: str
+    back: bool = False
+    manifest_sha256: str = ""
+    signature: bytes = b""
+    certificate: bytes = b""
+    patience: Patience = field(default=Patience(0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How the change to `release` from `previous` stands; `at` in seconds since the Unix epoch."""
+
+    release: str
+    previous: str
+    state: State
+    reason: str = ""
+    at: float = 0.0
+
+
+class Files:
+    """The folder's files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._order = folder / "order.json"
+        self._status = folder / "status.json"
+        self._confirmed = folder / "confirmed"
+
+    def order(self) -> Order | None:
+        """Return what there is to do. Raises `ValueError` or `KeyError` for what the root half never writes."""
+        try:
+            raw = json.loads(self._order.read_bytes())
+        except FileNotFoundError:
+            return None
+        if raw["back"]:
+            return Order(raw["release"], back=True)
+        return Order(
+            release=raw["release"],
+            manifest_sha256=raw["manifest_sha256"],
+            signature=base64.b64decode(raw["signature"]),
+            certificate=base64.b64decode(raw["certificate"]),
+            patience=Patience(raw["patience_seconds"], raw["soak_seconds"]),
+        )
+
+    def order_done(self) -> None:
+        """Forget it."""
+        self._order.unlink(missing_ok=True)
+
+    def progress(self) -> Progress | None:
+        """Return how the last change stands; None where there was none, or its file cannot be read."""
+        try:
+            raw = json.loads(self._status.read_bytes())
+            return Progress(**{**raw, "state": State(raw["state"])})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def note(self, progress: Progress) -> None:
+        """Write down how it stands now; on disk when this returns."""
+        content = json.dumps({**asdict(progress), "at": time.time()})
+        draft = self._status.with_name(".status.new")
+        with draft.open("w") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._status)
+
+    def forget_confirmation(self) -> None:
+        """Let only a word that comes from now on count."""
+        self._confirmed.unlink(missing_ok=True)
+
+    def is_confirmed(self, release: str) -> bool:
+        """Whether the control plane has heard of it."""
+        try:
+            return self._confirmed.read_text() == release
+        except OSError:
+            return False
