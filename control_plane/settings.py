@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     metrics_listen: str = ""
     #: The processes' metrics doors, each process@host:port, for Prometheus' service discovery at the operators' door.
     metrics_targets: tuple[str, ...] = ()
+    #: Seconds for which the old server of an inbox that moved passes mail on, once DNS names the new one: the records'
+    #: TTL (dns/records.py), and an hour for those who look at it less often.
+    move_forward_seconds: int = Field(default=2 * 3600, ge=0)
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
 

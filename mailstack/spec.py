@@ -14,6 +14,7 @@ from mailstack.syntax import (
     InvalidSpec,
     require_address,
     require_certificates,
+    require_copy_password,
     require_directory_url,
     require_domain,
     require_ipv4,
@@ -118,6 +119,58 @@ class SendingAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class MailForward:
+    """An address whose mailbox moves, or has: what comes for it goes on to `host`, over TLS; None keeps it waiting.
+
+    Where the mailbox itself is here, too, it is a copy that nothing may be delivered to yet.
+    """
+
+    address: str
+    host: str | None
+
+    def __post_init__(self) -> None:
+        require_address(self.address)
+        if self.host is not None:
+            require_domain(self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyDoor:
+    """A log-in of its own by which another server, and only that one, reads a mailbox that moves to it."""
+
+    login: str
+    password_hash: str = field(repr=False)
+    address: str
+    client_ipv4_address: str
+
+    def __post_init__(self) -> None:
+        require_address(self.login)
+        require_password_hash(self.password_hash)
+        require_address(self.address)
+        require_ipv4(self.client_ipv4_address)
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxCopy:
+    """A mailbox that moves here, and how it is read where it comes from.
+
+    `verify_certificate`: that server's certificate is of an authority that operating systems trust.
+    """
+
+    address: str
+    source_host: str
+    login: str
+    password: str = field(repr=False)
+    verify_certificate: bool
+
+    def __post_init__(self) -> None:
+        require_address(self.address)
+        require_domain(self.source_host)
+        require_address(self.login)
+        require_copy_password(self.password)
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeMailbox:
     """The mailbox that verification sends to and reads from."""
 
@@ -166,6 +219,9 @@ class MailServerSpec:
     probe: ProbeMailbox
     sending_addresses: tuple[SendingAddress, ...] = ()
     authority: CertificateAuthority | None = None
+    forwards: tuple[MailForward, ...] = ()
+    copy_doors: tuple[CopyDoor, ...] = ()
+    copies: tuple[MailboxCopy, ...] = ()
 
     def __post_init__(self) -> None:
         require_domain(self.hostname)
@@ -178,12 +234,18 @@ class MailServerSpec:
         addresses = [mailbox.address for mailbox in self.mailboxes] + [alias.address for alias in self.aliases]
         addresses.append(self.probe.address)
         _require_unique("address", addresses)
-        for address in addresses:
+        forwarded = [forward.address for forward in self.forwards]
+        _require_unique("forwarded address", forwarded)
+        for address in (*addresses, *forwarded):
             if address.rpartition("@")[2] not in self.receiving_domains:
                 raise InvalidSpec(f"{address} is in none of the server's domains")
         self._check_sending_addresses()
         if len(self.certified_names) > MAX_CERTIFIED_NAMES:
             raise InvalidSpec(f"there are more than {MAX_CERTIFIED_NAMES} names beside the host's for its certificate")
+        _require_unique("log-in", (*addresses, *(door.login for door in self.copy_doors)))
+        if taken := {*forwarded} & {self.probe.address, *(alias.address for alias in self.aliases)}:
+            raise InvalidSpec(f"{min(taken)} is forwarded, and no mailbox")
+        _require_unique("mailbox that is copied", (copy.address for copy in self.copies))
 
     def _check_sending_addresses(self) -> None:
         if len(self.sending_addresses) > MAX_SENDING_ADDRESSES:

@@ -18,6 +18,7 @@ _ARGON2ID = re.compile(
 )
 _PKCS8_PEM = re.compile(rb"-----BEGIN PRIVATE KEY-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END PRIVATE KEY-----\n")
 _PROBE_PASSWORD = re.compile(r"[!-~]{16,128}")
+_COPY_PASSWORD = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 _DIRECTORY_URL = re.compile(r"https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*/?")
 _CERTIFICATES_PEM = re.compile(
@@ -81,6 +82,12 @@ def require_probe_password(password: str) -> None:
     """Accept 16 to 128 printable ASCII characters without spaces; it is made by machine."""
     if not _PROBE_PASSWORD.fullmatch(password):
         raise InvalidSpec("the probe's password is not 16 to 128 printable ASCII characters")
+
+
+def require_copy_password(password: str) -> None:
+    """Accept 16 to 128 characters of URL-safe base64 (RFC 4648 §5), which mean nothing in Dovecot's configuration."""
+    if not _COPY_PASSWORD.fullmatch(password):
+        raise InvalidSpec("the password of a copy is not 16 to 128 characters of URL-safe base64")
 
 
 def require_directory_url(url: str) -> None:

@@ -23,6 +23,9 @@ ROOT_DEEDS = (
     "upgrade_agent",
     "roll_back_agent",
     "confirm_release",
+    "copy_mailbox",
+    "delete_mailbox",
+    "end_sessions",
 )
 #: Seconds for the root half, which may be applying a configuration first.
 _ANSWER_SECONDS = 300.0

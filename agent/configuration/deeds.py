@@ -1,6 +1,7 @@
 """What root does to the mail server when it is asked to: a closed list, arguments checked here once more.
 
-SECURITY: runs as root. A queue id reaches a command line only when it is one; nothing else is taken from a command.
+SECURITY: runs as root. A queue id or an address (mailboxes.py) reaches a command line or a path only when it is one;
+nothing else is taken from a command.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from agent.configuration.keep_mail import MailKeeper
+from agent.configuration.mailboxes import copy_mailbox, delete_mailbox, end_sessions
 from agent.configuration.told import Refused, Told
 from agent.configuration.upgrade_deeds import confirm_release, roll_back_agent, upgrade_agent
 from mailstack import layout
@@ -139,6 +141,9 @@ DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {
     "upgrade_agent": upgrade_agent,
     "roll_back_agent": roll_back_agent,
     "confirm_release": confirm_release,
+    "copy_mailbox": copy_mailbox,
+    "delete_mailbox": delete_mailbox,
+    "end_sessions": end_sessions,
 }
 
 

@@ -6,9 +6,12 @@ Imported by the root half only; the network half passes the message on unread.
 from mailstack.spec import (
     Alias,
     CertificateAuthority,
+    CopyDoor,
     DkimKey,
     Mailbox,
+    MailboxCopy,
     MailDomain,
+    MailForward,
     MailServerSpec,
     ProbeMailbox,
     SendingAddress,
@@ -30,6 +33,15 @@ def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
             SendingAddress(each.ipv4_address, each.hostname, tuple(each.senders)) for each in server.sending_addresses
         ),
         authority=_authority(server.authority) if server.HasField("authority") else None,
+        forwards=tuple(MailForward(forward.address, forward.host or None) for forward in server.forwards),
+        copy_doors=tuple(
+            CopyDoor(door.login, door.password_hash, door.address, door.client_ipv4_address)
+            for door in server.copy_doors
+        ),
+        copies=tuple(
+            MailboxCopy(copy.address, copy.source_host, copy.login, copy.password, copy.verify_certificate)
+            for copy in server.copies
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from control_plane.cli.deploy import deploy_commands
 from control_plane.cli.doctor import doctor
 from control_plane.cli.domains import domain_commands
 from control_plane.cli.fleet import fleet_commands
+from control_plane.cli.inbox import inbox_commands
 from control_plane.cli.installation import NoInstallation
 from control_plane.cli.ip_pools import pool_commands
 from control_plane.cli.keys import signing_commands
@@ -56,6 +57,7 @@ vps_commands.command()(preflight)
 app.add_typer(vps_commands, name="vps")
 app.add_typer(provider_commands, name="provider")
 app.add_typer(node_commands, name="node")
+app.add_typer(inbox_commands, name="inbox")
 app.add_typer(pool_commands, name="pool")
 app.add_typer(domain_commands, name="domain")
 app.add_typer(tenant_commands, name="tenant")

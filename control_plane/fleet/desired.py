@@ -20,10 +20,13 @@ from control_plane.errors import Conflict, NotFound
 from control_plane.sealing import Sealer
 from protos.agent.v1.configuration_pb2 import (
     CertificateAuthority,
+    CopyDoor,
     DesiredState,
     DkimKey,
     Mailbox,
+    MailboxCopy,
     MailDomain,
+    MailForward,
     MailServer,
     ProbeMailbox,
     SendingAddress,
@@ -44,8 +47,21 @@ _SERVER = text(
 # A mail server that does not have its mailboxes turns away for good what comes for them.
 _IS_HELD = text("SELECT EXISTS (SELECT FROM server_rebuilds WHERE vps_id = :vps AND holds_configuration)")
 _MAILBOXES = text(
-    "SELECT email_address, password_hash FROM inboxes WHERE vps_id = :vps AND status <> 'deleting'"
+    "SELECT email_address, password_hash FROM inboxes i WHERE status <> 'deleting' AND (vps_id = :vps"
+    " OR EXISTS (SELECT FROM inbox_moves m WHERE m.inbox_id = i.id AND m.target_id = :vps"
+    "            AND m.state IN ('copying', 'holding')))"
+    " AND NOT EXISTS (SELECT FROM inbox_moves m WHERE m.inbox_id = i.id AND m.source_id = :vps AND m.state = 'holding')"
     " ORDER BY email_address"
+)
+# Until the switch the target copies, and passes on what comes to it; from shortly before it the source keeps mail
+# waiting, until the target takes it, and then passes it on.
+_MOVES = text(
+    "SELECT m.id, m.state, m.source_id, m.target_id, m.password_sealed, m.password_hash, i.email_address,"
+    " s.hostname AS source_host, t.hostname AS target_host, host(t.ip_address) AS target_address"
+    " FROM inbox_moves m JOIN inboxes i ON i.tenant_id = m.tenant_id AND i.id = m.inbox_id"
+    " JOIN vps_servers s ON s.id = m.source_id JOIN vps_servers t ON t.id = m.target_id"
+    " WHERE (m.source_id = :vps OR m.target_id = :vps) AND m.finished_at IS NULL"
+    " AND i.status <> 'deleting' ORDER BY i.email_address"
 )
 # Those that are being got are taken up before anybody sends by them; an inbox may have gone to another server.
 _ADDRESSES = text(
@@ -60,7 +76,9 @@ _DKIM_KEYS = text(
     "SELECT d.name AS domain, k.id, k.selector, k.private_key_sealed, k.active"
     " FROM domains d LEFT JOIN dkim_keys k ON k.tenant_id = d.tenant_id AND k.domain_id = d.id"
     " WHERE EXISTS (SELECT FROM inboxes i WHERE i.tenant_id = d.tenant_id AND i.domain_id = d.id"
-    "               AND i.vps_id = :vps AND i.status <> 'deleting')"
+    "               AND i.status <> 'deleting' AND (i.vps_id = :vps OR EXISTS (SELECT FROM inbox_moves m"
+    "                WHERE m.inbox_id = i.id AND ((m.target_id = :vps AND m.state IN ('copying', 'holding'))"
+    "                 OR (m.source_id = :vps AND m.state IN ('arriving', 'forwarding'))))))"
     " ORDER BY d.name, k.selector"
 )
 
@@ -110,6 +128,9 @@ async def load_desired_state(
     mailboxes = (await session.execute(_MAILBOXES, {"vps": vps_id})).all()
     addresses = (await session.execute(_ADDRESSES, {"vps": vps_id})).all()
     keys = (await session.execute(_DKIM_KEYS, {"vps": vps_id})).mappings().all()
+    moves = (await session.execute(_MOVES, {"vps": vps_id})).mappings().all()
+    leaving = [move for move in moves if move["source_id"] == vps_id]
+    coming = [move for move in moves if move["target_id"] == vps_id]
     return DesiredState(
         version=server["desired_version"],
         only_show_drift=server["drift_policy"] == "show",
@@ -125,6 +146,9 @@ async def load_desired_state(
                 SendingAddress(ipv4_address=address, hostname=hostname, senders=senders)
                 for address, hostname, senders in addresses
             ],
+            forwards=_forwards(leaving, coming),
+            copy_doors=[_copy_door(move) for move in leaving if move["password_hash"]],
+            copies=[_copy(move, sealer, authority) for move in coming if move["password_hash"]],
         ),
     )
 
@@ -135,6 +159,50 @@ def _authority(authority: CertificateAuthority | None, *, waits: bool) -> Certif
     told = CertificateAuthority(port_on_request=True)
     told.MergeFrom(authority)
     return told
+
+
+def _forwards(leaving: Sequence[RowMapping], coming: Sequence[RowMapping]) -> list[MailForward]:
+    """Return where mail goes for mailboxes that move: always to the one server that has the mailbox just then.
+
+    Until the switch the target has a copy, which is made the same as the source's: what was delivered into it would be
+    lost.
+    """
+    on = [
+        MailForward(address=move["email_address"], host=move["target_host"] if move["state"] == "forwarding" else "")
+        for move in leaving
+        if move["state"] in {"holding", "arriving", "forwarding"}
+    ]
+    back = [
+        MailForward(address=move["email_address"], host=move["source_host"])
+        for move in coming
+        if move["state"] in {"copying", "holding"}
+    ]
+    return on + back
+
+
+def _copy_door(move: RowMapping) -> CopyDoor:
+    return CopyDoor(
+        login=_copy_login(move),
+        password_hash=move["password_hash"],
+        address=move["email_address"],
+        client_ipv4_address=move["target_address"],
+    )
+
+
+def _copy(move: RowMapping, sealer: Sealer, authority: CertificateAuthority | None) -> MailboxCopy:
+    password = sealer.open(move["password_sealed"], f"inbox_moves.password:{move['id']}")
+    return MailboxCopy(
+        address=move["email_address"],
+        source_host=move["source_host"],
+        login=_copy_login(move),
+        password=password.decode(),
+        # One that has roots of its own is not among those that operating systems trust.
+        verify_certificate=authority is not None and not authority.roots_pem,
+    )
+
+
+def _copy_login(move: RowMapping) -> str:
+    return f"penguin-move-{move['id'].hex[:12]}@{move['source_host']}"
 
 
 def _probe(vps_id: uuid.UUID, server: RowMapping, sealer: Sealer) -> ProbeMailbox:

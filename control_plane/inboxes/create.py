@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.errors import Conflict
 from control_plane.inboxes.addresses import EmailAddress
 from control_plane.inboxes.domains import claim_domain, server_of_domain
+from control_plane.inboxes.moves import domain_is_moving
 from control_plane.inboxes.passwords import dovecot_hash, generate_password
 from control_plane.pipelines.runs import start_run
 from control_plane.sealing import Sealer
@@ -47,6 +48,8 @@ async def create_inbox(session: AsyncSession, scope: TenantScope, new: NewInbox,
     domain_id = await claim_domain(session, scope, new.address.domain, sealer)
     if await server_of_domain(session, scope, new.address.domain) not in {None, new.vps_id}:
         raise Conflict(f"The mail of {new.address.domain} goes to another server; leave vps_id out to use that one.")
+    if await domain_is_moving(session, scope, new.address.domain):
+        raise Conflict(f"The mail of {new.address.domain} moves to another server; add inboxes when it has arrived.")
     hostname: str = (
         await session.execute(_HOSTNAME, {"tenant_id": scope.tenant_id, "vps_id": new.vps_id})
     ).scalar_one()

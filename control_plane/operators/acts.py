@@ -41,6 +41,7 @@ class Act(enum.StrEnum):
     REAP = "vps.reap"
     RESUME_RUN = "vps.resume"
     ACKNOWLEDGE = "alert.acknowledge"
+    MOVE_INBOX = "inbox.move"
 
 
 @dataclass(frozen=True, slots=True)

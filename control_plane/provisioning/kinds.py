@@ -5,6 +5,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.inboxes.moves import LEAVE_RUN, MOVE_RUN
 from control_plane.pipelines.step import Cause, Pipeline, Resolution, Run, Step
 from control_plane.provisioning.draining import HOLD_KIND
 from control_plane.provisioning.environment import Environment, StepContext
@@ -32,7 +33,29 @@ from control_plane.provisioning.steps.generate_records import GenerateRecords
 from control_plane.provisioning.steps.hand_over import HandOver
 from control_plane.provisioning.steps.hold_back import HoldBack
 from control_plane.provisioning.steps.keep_mail import CutOff, EmptyServer, FetchMail, HoldForRebuild, PackAway
+from control_plane.provisioning.steps.leave_server import (
+    AwaitMx,
+    AwaitQuiet,
+    CloseSource,
+    DeleteSourceMail,
+    FinishMove,
+    Forward,
+    HandSendsOver,
+    ReleaseWaiting,
+    TakeOver,
+)
 from control_plane.provisioning.steps.mark_server import MarkServer
+from control_plane.provisioning.steps.move_inbox import (
+    AwaitSpf,
+    ClearTarget,
+    EndSessions,
+    Hold,
+    Mirror,
+    OpenSource,
+    OpenTarget,
+    Switch,
+    WidenRecords,
+)
 from control_plane.provisioning.steps.preflight import InspectServer, Preflight
 from control_plane.provisioning.steps.publish_domain_dns import PublishDomainDns
 from control_plane.provisioning.steps.publish_host_dns import PublishHostDns, WithdrawHostDns
@@ -121,6 +144,40 @@ _STEPS: Mapping[str, Sequence[Step[StepContext]]] = {
         ForgetKey(),
     ),
     "inbox.remove": (PublishDomainDns(name="withdraw_dns"), ForgetInbox()),
+    # DNS learns of the target while the first copy, the long one, is made.
+    MOVE_RUN: (
+        ClearTarget(),
+        OpenSource(),
+        OpenTarget(),
+        ApplyConfiguration(raised_by="open_source", name="apply_source"),
+        ApplyConfiguration(raised_by="open_target", name="apply_target"),
+        WidenRecords(),
+        PublishDomainDns("dns.publish_spf"),
+        Mirror("copy"),
+        AwaitSpf(),
+        Mirror("copy_again"),
+        Hold(),
+        ApplyConfiguration(raised_by="hold", name="apply_hold"),
+        EndSessions(),
+        Mirror("copy_rest"),
+        Switch(),
+    ),
+    LEAVE_RUN: (
+        TakeOver(),
+        ApplyConfiguration(raised_by="take_over", name="apply_taking_over"),
+        Forward(),
+        ApplyConfiguration(raised_by="forward", name="apply_forwarding"),
+        ReleaseWaiting(),
+        PublishDomainDns(),
+        HandSendsOver(),
+        AwaitMx(),
+        AwaitQuiet(),
+        CloseSource(),
+        ApplyConfiguration(raised_by="close_source", name="apply_closing"),
+        DeleteSourceMail(),
+        FinishMove(),
+        PublishDomainDns(name="withdraw_dns"),
+    ),
 }
 
 #: What becomes of a run that cannot go on. A server that cannot be made is taken back, for it costs money; one that
@@ -154,6 +211,8 @@ _RESOLUTIONS: Mapping[str, Mapping[Cause, Resolution]] = {
     # What is wrong stays on the records, by name.
     "inbox.repair_dns": dict.fromkeys(Cause, Resolution.STOP),
     "inbox.remove": dict.fromkeys(Cause, Resolution.ASK_PERSON),
+    MOVE_RUN: dict.fromkeys(Cause, Resolution.UNDO),
+    LEAVE_RUN: dict.fromkeys(Cause, Resolution.ASK_PERSON),
 }
 _SERVER_REMEDY = "Put right what the reason names and resume the run, or have the server removed."
 _INBOX_REMEDY = "Put right what the reason names and resume the run, or have the inbox removed."
@@ -175,6 +234,9 @@ _INBOXES_OF: Mapping[str, frozenset[InboxStatus]] = {
     # A domain has no status: what is the matter stands on its run.
     "domain.rotate_dkim": frozenset[InboxStatus](),
     "inbox.remove": frozenset({InboxStatus.DELETING}),
+    # It works wherever it is.
+    MOVE_RUN: frozenset[InboxStatus](),
+    LEAVE_RUN: frozenset[InboxStatus](),
 }
 
 

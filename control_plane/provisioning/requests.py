@@ -38,6 +38,10 @@ _REMOVAL = text(
     " AND finished_at IS NULL"
 )
 # They are drained and withdrawn from DNS one by one, which needs the server.
+_MOVES = text(
+    "SELECT EXISTS (SELECT FROM inbox_moves WHERE tenant_id = :tenant AND finished_at IS NULL"
+    " AND :id IN (source_id, target_id))"
+)
 _ADDRESSES = text(
     "SELECT count(*) FROM server_addresses WHERE tenant_id = :tenant AND vps_id = :id"
     " AND state NOT IN ('released', 'failed')"
@@ -102,6 +106,8 @@ async def request_removal(
     if inboxes := (await session.scalars(_INBOXES, key)).all():
         named = ", ".join(inboxes[:_NAMED]) + (", …" if len(inboxes) > _NAMED else "")
         raise Conflict(f"the server still has {len(inboxes)} inboxes; delete them first: {named}")
+    if await session.scalar(_MOVES, key):
+        raise Conflict("an inbox moves to the server or away from it; remove the server when it has arrived")
     if not force and (addresses := await session.scalar(_ADDRESSES, key)):
         raise Conflict(f"the server still has {addresses} further addresses; give them back first")
     if not force and await session.scalar(_IS_REBUILT, key):

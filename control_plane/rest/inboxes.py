@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from control_plane.errors import DomainInUse, InvalidInput
+from control_plane.errors import DomainInUse, InvalidInput, NotFound
 from control_plane.inboxes.addresses import EmailAddress, parse_mailbox_address
 from control_plane.inboxes.change import begin_removal, change_inbox
 from control_plane.inboxes.create import NewInbox, create_inbox
 from control_plane.inboxes.domains import server_of_domain
 from control_plane.inboxes.header_text import check_header_text
 from control_plane.inboxes.load import list_inboxes, load_inbox
+from control_plane.inboxes.moves import request_move
 from control_plane.inboxes.placement import ServerWish, newest_server, require_server
 from control_plane.messages.cancel import cancel_waiting_sends
 from control_plane.pools.pools import assign_pool
@@ -176,6 +177,24 @@ async def remove(inbox_id: uuid.UUID, access: _Managing) -> InboxView:
     inbox = await begin_removal(access.session, access.scope, inbox_id)
     await cancel_waiting_sends(access.session, access.scope, inbox_id, "The inbox was removed.")
     return InboxView.model_validate(inbox)
+
+
+class MoveBody(BaseModel):
+    """Where the domain's inboxes go: another server of the workspace."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vps_id: uuid.UUID
+
+
+@router.post("/inboxes/{inbox_id}/move", status_code=status.HTTP_202_ACCEPTED)
+async def move(inbox_id: uuid.UUID, body: MoveBody, access: _Managing) -> RunView:
+    """Move an inbox, and all others of its domain, to another server with their mail; what comes meanwhile is kept."""
+    await request_move(access.session, access.scope, inbox_id, body.vps_id)
+    run = await load_last_run(access.session, access.scope, inbox_id)
+    if run is None:
+        raise NotFound("There is no such run.")
+    return run
 
 
 def _own_address(address: str, platform_domain: str) -> EmailAddress:

@@ -1,4 +1,5 @@
 from db.models.base import Base
+from db.models.inbox_moves import InboxMove
 from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
 from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, ServerHealthRow
@@ -44,6 +45,7 @@ __all__ = [
     "IdempotencyKey",
     "Inbox",
     "InboxDailySends",
+    "InboxMove",
     "InboxSender",
     "Invitation",
     "IpPool",

@@ -6,11 +6,13 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from mailstack import layout
 from mailstack.rendered_file import OnChange, RenderedFile, Service
-from mailstack.spec import MailServerSpec, Platform, ProbeMailbox
+from mailstack.spec import CopyDoor, MailboxCopy, MailServerSpec, Platform, ProbeMailbox
 from mailstack.templating import fill
 
 CONFIGURATION = "/etc/dovecot/dovecot.conf"
 USERS = "/etc/dovecot/users"
+#: One configuration for each mailbox that is copied from another server; doveadm(1) alone reads them.
+COPIES = "/etc/dovecot/copies"
 
 #: The first version of Dovecot's second language.
 _NEW_LANGUAGE = (2, 4)
@@ -40,13 +42,31 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
     return (
         RenderedFile(CONFIGURATION, configuration, (Service.DOVECOT,)),
         RenderedFile(USERS, _users(spec), (Service.DOVECOT,), OnChange.NOTHING, group="dovecot", mode=0o640),
+        *(_copy(copy, template) for copy in spec.copies),
     )
+
+
+def copy_configuration(address: str) -> str:
+    """Return the path of what copying that mailbox is configured by."""
+    return f"{COPIES}/{address}.conf"
+
+
+def _copy(copy: MailboxCopy, template: str) -> RenderedFile:
+    content = fill(__package__, template.replace("dovecot-", "copy-"), configuration=CONFIGURATION, copy=copy)
+    path = copy_configuration(copy.address)
+    return RenderedFile(path, content, (Service.DOVECOT,), OnChange.NOTHING, mode=0o600)
 
 
 def _users(spec: MailServerSpec) -> bytes:
     hashes = {mailbox.address: mailbox.password_hash for mailbox in spec.mailboxes}
     hashes[spec.probe.address] = _probe_password_hash(spec.probe)
-    return "".join(f"{address}:{password_hash}\n" for address, password_hash in sorted(hashes.items())).encode()
+    hashes |= {door.login: _door_fields(door) for door in spec.copy_doors}
+    return "".join(f"{address}:{fields}\n" for address, fields in sorted(hashes.items())).encode()
+
+
+def _door_fields(door: CopyDoor) -> str:
+    """Return the hash and the extra fields of passwd-file: whose mailbox it opens, and from where."""
+    return f"{door.password_hash}::::::user={door.address} allow_nets={door.client_ipv4_address}/32"
 
 
 def _probe_password_hash(probe: ProbeMailbox) -> str:

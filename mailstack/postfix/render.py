@@ -11,6 +11,9 @@ from mailstack.templating import fill
 DIRECTORY = "/etc/postfix"
 MAPS = f"{DIRECTORY}/maps"
 
+#: Where mail goes that is to stay in the queue for a while: nobody listens there. For what the table sends to retry(8)
+#: smtpd refuses the recipient (450), and the sender may come back in an hour.
+_KEPT_WAITING = "smtp:[127.0.0.1]:1"
 #: Every domain must take mail for these (RFC 5321 §4.5.1, RFC 2142 §4 and §5).
 _ROLE_NAMES = ("abuse", "postmaster")
 #: Beside them, the host itself gets mail for these: cron's output, and answers to bounces.
@@ -35,6 +38,7 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         opendmarc_socket=layout.OPENDMARC_SOCKET,
         mail_log=layout.MAIL_LOG,
         shares=parts,
+        forwards=spec.forwards,
     )
     master_cf = fill(
         __package__,
@@ -49,10 +53,11 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         RenderedFile(f"{DIRECTORY}/master.cf", master_cf, (Service.POSTFIX,)),
         # trivial-rewrite keeps this table open for long; only a reload shows it a new domain at once.
         _table("domains", ((domain, "OK") for domain in spec.receiving_domains), OnChange.RELOAD),
-        _table("mailboxes", ((address, "OK") for address in _mailbox_addresses(spec)), OnChange.NOTHING),
+        _table("mailboxes", ((address, "OK") for address in _known_addresses(spec)), OnChange.NOTHING),
         _table("aliases", _aliases(spec), OnChange.NOTHING),
         _table("senders", _senders(spec), OnChange.NOTHING),
         *_sender_transports(parts),
+        *_forwards(spec),
     )
 
 
@@ -70,14 +75,32 @@ def _sender_transports(parts: tuple[Share, ...]) -> tuple[RenderedFile, ...]:
     return (_table("sender_transports", rows, OnChange.RELOAD),)
 
 
+def _forwards(spec: MailServerSpec) -> tuple[RenderedFile, ...]:
+    """Return where mail for mailboxes that move goes, and that it goes there over TLS, if any moves."""
+    if not spec.forwards:
+        return ()
+    # Names in brackets are hosts and not domains: no MX is looked up.
+    routes = ((each.address, f"smtp:[{each.host}]" if each.host else _KEPT_WAITING) for each in spec.forwards)
+    policies = ((f"[{host}]", "encrypt") for host in {each.host for each in spec.forwards if each.host})
+    return (
+        _table("forwards", routes, OnChange.RELOAD),
+        _table("forward_tls", policies, OnChange.RELOAD),
+    )
+
+
 def _mailbox_addresses(spec: MailServerSpec) -> list[str]:
     return [spec.probe.address, *(mailbox.address for mailbox in spec.mailboxes)]
+
+
+def _known_addresses(spec: MailServerSpec) -> list[str]:
+    forwarded = {forward.address for forward in spec.forwards}
+    return [*(address for address in _mailbox_addresses(spec) if address not in forwarded), *sorted(forwarded)]
 
 
 def _aliases(spec: MailServerSpec) -> list[tuple[str, str]]:
     """Return the spec's aliases, and the role addresses it does not define, which lead to the probe's mailbox."""
     rows = {alias.address: ", ".join(alias.targets) for alias in spec.aliases}
-    taken = {*rows, *_mailbox_addresses(spec)}
+    taken = {*rows, *_known_addresses(spec)}
     for domain in spec.receiving_domains:
         for name in _HOST_ROLE_NAMES if domain == spec.hostname else _ROLE_NAMES:
             if f"{name}@{domain}" not in taken:

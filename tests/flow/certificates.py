@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from sqlalchemy import text
 from control_plane.providers.local.endpoint_certificate import make_endpoint_certificate
 from control_plane.providers.local.network import AUTHORITY, GATEWAY
 from db.session import Database
-from tests.flow.local_cloud import CHECKOUT
+from mailstack import layout
+from tests.flow.local_cloud import CHECKOUT, until
 from tests.flow.spine import Party, Spine, call
 
 ORDER = "/etc/penguin/tls/order.json"
@@ -93,6 +94,16 @@ def mailbox_count(spine: Spine, party: Party) -> int:
     """Count what of the stream is in the party's inbox."""
     command = ("doveadm", "search", "-u", party.inbox["email_address"], "mailbox", "INBOX", "subject", "stream")
     return len(spine.inside(party, *command).splitlines())
+
+
+async def until_all_arrived(spine: Spine, party: Party, arrived: Callable[[], int], accepted: int) -> None:
+    """Wait until the party's inbox has what was accepted, no less, no more; if not, say what its log knows."""
+    try:
+        await until(lambda: arrived() == accepted)
+    except AssertionError:
+        undelivered = spine.inside(party, "sh", "-c", f"grep -E 'status=(deferred|bounced)' {layout.MAIL_LOG} || true")
+        queue = spine.inside(party, "postqueue", "-j")
+        raise AssertionError(f"{arrived()} of {accepted} arrived; its queue: {queue}; {undelivered}") from None
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ from mailstack.certificates import self_signed
 from mailstack.certificates.render import render_pair
 from mailstack.checking import CommandOutput
 from mailstack.dovecot import check as dovecot
+from mailstack.dovecot.render import copy_configuration
+from mailstack.dovecot.render import render as render_dovecot
 from mailstack.nginx import check as nginx
 from mailstack.nginx.render import render as render_nginx
 from mailstack.opendkim import check as opendkim
@@ -30,7 +32,7 @@ from mailstack.postfix import check as postfix
 from mailstack.postfix.render import render as render_postfix
 from mailstack.rendered_file import RenderedFile
 from tests.golden.render import rendered
-from tests.golden.spec import PLATFORMS, POLICIES, POOLED, SPEC
+from tests.golden.spec import MOVING, PLATFORMS, POLICIES, POOLED, SPEC
 
 _IMAGES = {"debian-12": BOOKWORM, "debian-13": TRIXIE}
 _LONG_AGO = 1_000_000_000
@@ -186,6 +188,19 @@ def test_real_nginx_takes_the_policies_and_shows_them_under_their_names_alone(ro
     assert root.fetch("elsewhere.example", "/.well-known/mta-sts.txt").returncode == 35
     root.append("/etc/nginx/nginx.conf", "listen 80;")
     assert _complaints(root, nginx)
+
+
+def test_real_daemons_take_the_files_of_mailboxes_that_move(root: Root, platform: str) -> None:
+    for file in (*render_postfix(MOVING, PLATFORMS[platform]), *render_dovecot(MOVING, PLATFORMS[platform])):
+        root.install(file)
+
+    assert [_complaints(root, service) for service in (postfix, dovecot)] == [[], []]
+    routes = root.run("postconf", "-h", "transport_maps").stdout.strip()
+    assert root.run("postmap", "-q", "old@gone.example", routes).stdout == "smtp:[mx2.fleet.example]\n"
+    policies = root.run("postconf", "-h", "smtp_tls_policy_maps").stdout.strip()
+    assert root.run("postmap", "-q", "[mx2.fleet.example]", policies).stdout == "encrypt\n"
+    copying = root.run("doveconf", "-c", copy_configuration("jane.doe@shop.example"), "-n")
+    assert (copying.exit_code, "mx2.fleet.example" in copying.stdout) == (0, True), copying.last_words
 
 
 def test_mail_flows_through_the_daemons_from_submission_to_mailbox(root: Root) -> None:

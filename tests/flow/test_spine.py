@@ -26,6 +26,7 @@ from tests.flow.certificates import (
     renewed_on_demand,
     shown_serials,
     steady_mail,
+    until_all_arrived,
     until_no_record_is_asked_for,
     until_state,
 )
@@ -197,11 +198,11 @@ async def test_12_a_renewal_loses_no_mail_and_no_connection(spine: Spine) -> Non
     assert stream["accepted"] > 10
 
     # What Postfix was handing to Dovecot while that reloaded waits in its queue, and is not lost.
-    def all_arrived() -> bool:
+    def arrived() -> int:
         spine.inside(spine.receiver, "postqueue", "-f")
-        return bool(mailbox_count(spine, spine.receiver) == stream["accepted"])
+        return mailbox_count(spine, spine.receiver)
 
-    await until(all_arrived)
+    await until_all_arrived(spine, spine.receiver, arrived, stream["accepted"])
     assert "0.0.0.0:80" not in spine.inside(spine.receiver, "ss", "-Hltn")
 
 

@@ -2,7 +2,19 @@
 
 from dataclasses import replace
 
-from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec, Platform, ProbeMailbox, SendingAddress
+from mailstack.spec import (
+    Alias,
+    CopyDoor,
+    DkimKey,
+    Mailbox,
+    MailboxCopy,
+    MailDomain,
+    MailForward,
+    MailServerSpec,
+    Platform,
+    ProbeMailbox,
+    SendingAddress,
+)
 
 #: By name of the folder that holds the files.
 PLATFORMS = {
@@ -61,5 +73,26 @@ POOLED = replace(
     sending_addresses=(
         SendingAddress("192.0.2.21", "mx1-a1.fleet.example", ("jane.doe@shop.example", "info@xn--bcher-kva.example")),
         SendingAddress("192.0.2.22", "mx1-a2.fleet.example"),
+    ),
+)
+
+#: The same server while one mailbox moves here from another server, and another has moved away.
+MOVING = replace(
+    SPEC,
+    domains=(*SPEC.domains, MailDomain("gone.example"), MailDomain("going.example")),
+    forwards=(
+        MailForward("old@gone.example", "mx2.fleet.example"),
+        MailForward("old@going.example", None),
+        MailForward("jane.doe@shop.example", "mx2.fleet.example"),
+    ),
+    copy_doors=(CopyDoor("penguin-move-0123456789ab@mx1.fleet.example", _HASH, "old@going.example", "198.51.100.12"),),
+    copies=(
+        MailboxCopy(
+            "jane.doe@shop.example",
+            "mx2.fleet.example",
+            "penguin-move-ba9876543210@mx2.fleet.example",
+            "made_by-machine-and-long",
+            verify_certificate=True,
+        ),
     ),
 )

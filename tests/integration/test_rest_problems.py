@@ -113,6 +113,7 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/inboxes/{inbox_id}/dns-records/plan": ["get"],
         "/api/v1/inboxes/{inbox_id}/dns-records/repair": ["post"],
         "/api/v1/inboxes/{inbox_id}/dns-records/verify": ["post"],
+        "/api/v1/inboxes/{inbox_id}/move": ["post"],
         "/api/v1/inboxes/{inbox_id}/messages": ["get", "post"],
         "/api/v1/inboxes/{inbox_id}/messages:batch": ["post"],
         "/api/v1/domains": ["get"],

@@ -72,7 +72,7 @@ class BindSender(NothingToUndo):
         database = context.environment.database
         async with database.system() as session:
             seen = await load_sending(session, context.tenant_id, inbox.id)
-        if seen.wanted not in {None, seen.bound_to} and not await _spf_is_there(context, inbox.id):
+        if seen.wanted not in {None, seen.bound_to} and not await spf_is_there(context, inbox.id):
             return Wait("the domain's SPF record does not list the address yet", _PAUSE)
 
         async def write(session: AsyncSession) -> Result:
@@ -86,7 +86,8 @@ class BindSender(NothingToUndo):
         return Done(apply=write)
 
 
-async def _spf_is_there(context: StepContext, inbox_id: uuid.UUID) -> bool:
+async def spf_is_there(context: StepContext, inbox_id: uuid.UUID) -> bool:
+    """Return whether the zone says what the inbox's SPF record should be."""
     environment = context.environment
     found = await verify_inbox(environment.database, inbox_id, context.tenant_id, environment.settings.nameservers)
     spf = [each for each in found if each.record.name == "@" and is_spf(each.record.value)]

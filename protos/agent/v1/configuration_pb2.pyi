@@ -100,6 +100,9 @@ class MailServer(_message.Message):
     PROBE_FIELD_NUMBER: _builtins.int
     SENDING_ADDRESSES_FIELD_NUMBER: _builtins.int
     AUTHORITY_FIELD_NUMBER: _builtins.int
+    FORWARDS_FIELD_NUMBER: _builtins.int
+    COPY_DOORS_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     """Fully qualified host name, equal to the PTR of the address."""
     ipv4_address: _builtins.str
@@ -125,6 +128,18 @@ class MailServer(_message.Message):
     def authority(self) -> Global___CertificateAuthority:
         """Who issues its certificate; left out, it shows one that it has signed itself."""
 
+    @_builtins.property
+    def forwards(self) -> _containers.RepeatedCompositeFieldContainer[Global___MailForward]:
+        """Addresses whose mailboxes move to other servers or have, while mail for them may still come here."""
+
+    @_builtins.property
+    def copy_doors(self) -> _containers.RepeatedCompositeFieldContainer[Global___CopyDoor]:
+        """Log-ins by which other servers read the mailboxes that move to them."""
+
+    @_builtins.property
+    def copies(self) -> _containers.RepeatedCompositeFieldContainer[Global___MailboxCopy]:
+        """Mailboxes that move here from other servers."""
+
     def __init__(
         self,
         *,
@@ -137,14 +152,103 @@ class MailServer(_message.Message):
         probe: Global___ProbeMailbox | None = ...,
         sending_addresses: _abc.Iterable[Global___SendingAddress] | None = ...,
         authority: Global___CertificateAuthority | None = ...,
+        forwards: _abc.Iterable[Global___MailForward] | None = ...,
+        copy_doors: _abc.Iterable[Global___CopyDoor] | None = ...,
+        copies: _abc.Iterable[Global___MailboxCopy] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "domains", b"domains", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "copies", b"copies", "copy_doors", b"copy_doors", "domains", b"domains", "forwards", b"forwards", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MailServer: _TypeAlias = MailServer  # noqa: Y015
+
+@_typing.final
+class MailForward(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    host: _builtins.str
+    """The new server's name; empty while what comes is kept waiting in the queue."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "host", b"host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailForward: _TypeAlias = MailForward  # noqa: Y015
+
+@_typing.final
+class CopyDoor(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGIN_FIELD_NUMBER: _builtins.int
+    PASSWORD_HASH_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    CLIENT_IPV4_ADDRESS_FIELD_NUMBER: _builtins.int
+    login: _builtins.str
+    password_hash: _builtins.str
+    address: _builtins.str
+    """The mailbox that it opens."""
+    client_ipv4_address: _builtins.str
+    """The only client that may use it."""
+    def __init__(
+        self,
+        *,
+        login: _builtins.str = ...,
+        password_hash: _builtins.str = ...,
+        address: _builtins.str = ...,
+        client_ipv4_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "client_ipv4_address", b"client_ipv4_address", "login", b"login", "password_hash", b"password_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyDoor: _TypeAlias = CopyDoor  # noqa: Y015
+
+@_typing.final
+class MailboxCopy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    SOURCE_HOST_FIELD_NUMBER: _builtins.int
+    LOGIN_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    VERIFY_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    source_host: _builtins.str
+    """The name of the server that has it; IMAP over TLS, port 993."""
+    login: _builtins.str
+    password: _builtins.str
+    verify_certificate: _builtins.bool
+    """Whether that server's certificate is of an authority that operating systems trust."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        source_host: _builtins.str = ...,
+        login: _builtins.str = ...,
+        password: _builtins.str = ...,
+        verify_certificate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "login", b"login", "password", b"password", "source_host", b"source_host", "verify_certificate", b"verify_certificate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailboxCopy: _TypeAlias = MailboxCopy  # noqa: Y015
 
 @_typing.final
 class SendingAddress(_message.Message):

@@ -8,6 +8,7 @@ from mailstack import layout
 from mailstack.apply.host import StoredFile
 from mailstack.apply.plan import ORDER
 from mailstack.checking import CommandOutput
+from mailstack.dovecot.render import USERS, copy_configuration
 from protos.agent.v1 import commands_pb2 as wire
 from tests.fakes.host import FakeHost
 
@@ -113,3 +114,75 @@ def test_without_an_authority_nobody_can_be_asked() -> None:
     host = FakeHost()
     assert _asked(host, renew=True) == wire.CommandResult.OUTCOME_REFUSED
     assert layout.CERTIFICATE_ASKED not in host.files
+
+
+def _delete_mailbox(address: str, host: FakeHost, *, has_moved: bool = False) -> wire.CommandResult:
+    return perform(wire.Command(delete_mailbox=wire.DeleteMailbox(address=address, has_moved=has_moved)), host)
+
+
+def test_mail_is_deleted_of_an_address_without_a_mailbox_only() -> None:
+    host = FakeHost()
+    kept, gone = "kept@shop.example", "gone@shop.example"
+    for address in (kept, gone):
+        local_part, _, domain = address.partition("@")
+        host.files[f"/var/mail/vhosts/{domain}/{local_part}/Maildir/new/1"] = StoredFile(
+            b"mail", "vmail", "vmail", 0o600
+        )
+    users = f"{kept}:{{ARGON2ID}}x\npenguin-move-1@mx1.example:{{ARGON2ID}}x::::::user={gone}\n"
+    host.files[USERS] = StoredFile(users.encode(), "root", "dovecot", 0o640)
+
+    assert _delete_mailbox(kept, host).outcome == wire.CommandResult.OUTCOME_REFUSED
+    assert _delete_mailbox(gone, host).outcome == wire.CommandResult.OUTCOME_DONE
+
+    assert [path for path in host.files if path.startswith("/var/mail")] == [
+        "/var/mail/vhosts/shop.example/kept/Maildir/new/1"
+    ]
+
+
+class LateHost(QueueHost):
+    """One where `find` finds a message that was delivered late."""
+
+    def run(self, argv: Sequence[str]) -> CommandOutput:
+        output = super().run(argv)
+        return CommandOutput(0, "/late\n", "") if argv[0] == "find" else output
+
+
+@pytest.mark.parametrize(("host", "outcome"), [(LateHost(), "REFUSED"), (QueueHost(), "DONE")])
+def test_mail_that_was_delivered_after_the_last_copy_is_not_deleted(host: QueueHost, outcome: str) -> None:
+    host.files[USERS] = StoredFile(b"", "root", "dovecot", 0o640)
+    host.files["/var/mail/vhosts/shop.example/gone/Maildir/new/1"] = StoredFile(b"mail", "vmail", "vmail", 0o600)
+    address = "gone@shop.example"
+
+    ended = perform(wire.Command(end_sessions=wire.EndSessions(address=address)), host)
+    deleted = _delete_mailbox(address, host, has_moved=True)
+
+    assert ended.outcome == wire.CommandResult.OUTCOME_DONE
+    assert deleted.outcome == wire.CommandResult.Outcome.Value(f"OUTCOME_{outcome}")
+    assert any(path.startswith("/var/mail") for path in host.files) == (outcome == "REFUSED")
+    since = f"@{host.now().timestamp():.6f}"
+    assert [argv[4:6] for argv in host.ran if argv[0] == "find"] == [["-newermt", since]]
+    assert _delete_mailbox(address, host).outcome == wire.CommandResult.OUTCOME_DONE
+
+
+def test_no_mail_is_deleted_before_a_configuration_says_who_has_a_mailbox() -> None:
+    assert _delete_mailbox("gone@shop.example", FakeHost()).outcome == wire.CommandResult.OUTCOME_REFUSED
+
+
+@pytest.mark.parametrize(
+    "address", ["", "../../etc@shop.example", "a/b@shop.example", "a@../..", "-A", "a@b.example\n"]
+)
+def test_what_is_no_address_reaches_no_path_and_no_command(address: str) -> None:
+    host = QueueHost()
+    host.files[USERS] = StoredFile(b"", "root", "dovecot", 0o640)
+    copy = perform(wire.Command(copy_mailbox=wire.CopyMailbox(address=address)), host)
+    assert {copy.outcome, _delete_mailbox(address, host).outcome} == {wire.CommandResult.OUTCOME_REFUSED}
+    assert host.ran == []
+
+
+def test_a_mailbox_is_copied_only_where_it_moves_to() -> None:
+    host = QueueHost()
+    copy = wire.Command(copy_mailbox=wire.CopyMailbox(address="a@shop.example"))
+    assert perform(copy, host).outcome == wire.CommandResult.OUTCOME_REFUSED
+    host.files[copy_configuration("a@shop.example")] = StoredFile(b"", "root", "root", 0o600)
+    assert perform(copy, host).outcome == wire.CommandResult.OUTCOME_DONE
+    assert [argv[3:] for argv in host.ran] == [["backup", "-R", "-u", "a@shop.example", "imapc:"]]

@@ -17,6 +17,26 @@ def wire_form(spec: MailServerSpec) -> wire.MailServer:
             wire.SendingAddress(ipv4_address=each.ipv4_address, hostname=each.hostname, senders=each.senders)
             for each in spec.sending_addresses
         ],
+        forwards=[wire.MailForward(address=each.address, host=each.host or "") for each in spec.forwards],
+        copy_doors=[
+            wire.CopyDoor(
+                login=each.login,
+                password_hash=each.password_hash,
+                address=each.address,
+                client_ipv4_address=each.client_ipv4_address,
+            )
+            for each in spec.copy_doors
+        ],
+        copies=[
+            wire.MailboxCopy(
+                address=each.address,
+                source_host=each.source_host,
+                login=each.login,
+                password=each.password,
+                verify_certificate=each.verify_certificate,
+            )
+            for each in spec.copies
+        ],
     )
 
 
