@@ -3,7 +3,7 @@
 As at the tenants' door, the transaction is committed after the route has returned and before the answer is sent.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -35,6 +35,7 @@ class OperatorParts:
     database: Database
     clock: Clock
     clock_tolerance_seconds: int
+    metrics_targets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

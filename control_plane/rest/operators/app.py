@@ -11,7 +11,17 @@ from fastapi import FastAPI
 
 from control_plane.clock import utc_now
 from control_plane.rest.door import make_door
-from control_plane.rest.operators import acts, alerts, dead_letters, fleet, fleet_health, orphans, pauses, queue
+from control_plane.rest.operators import (
+    acts,
+    alerts,
+    dead_letters,
+    fleet,
+    fleet_health,
+    orphans,
+    pauses,
+    prometheus,
+    queue,
+)
 from control_plane.rest.operators.access import OperatorParts, scopes_named
 from control_plane.settings import Settings
 from db.session import Database
@@ -26,9 +36,11 @@ def make_operators_app(settings: Settings) -> FastAPI:
         database=Database(settings.system_database_url.get_secret_value()),
         clock=utc_now,
         clock_tolerance_seconds=settings.clock_tolerance_seconds,
+        metrics_targets=settings.metrics_targets,
     )
     resources = [
-        resource.router for resource in (queue, pauses, dead_letters, fleet, fleet_health, alerts, orphans, acts)
+        resource.router
+        for resource in (queue, pauses, dead_letters, fleet, fleet_health, alerts, orphans, acts, prometheus)
     ]
     for route, scope in scopes_named(resources):
         route.openapi_extra = {"x-scope": scope.value}

@@ -35,6 +35,8 @@ SCOPES = {
     "GET /operator/v1/alerts": "fleet:read",
     "GET /operator/v1/orphans": "fleet:read",
     "GET /operator/v1/acts": "acts:read",
+    "GET /operator/v1/prometheus/targets": "fleet:read",
+    "GET /operator/v1/metrics/fleet": "fleet:read",
 }
 
 
@@ -72,6 +74,9 @@ async def test_each_body_and_each_answer_has_an_example_that_fits_it(operators_a
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         answers = [answer for status, answer in operation["responses"].items() if status.startswith("20")]
         for content in (each["content"] for each in (*bodies, *answers) if "content" in each):
+            if "application/json" not in content:
+                assert all(each["example"] for each in content.values()), name
+                continue
             reference = re.search(r"#/components/schemas/(\w+)", str(content))
             assert reference, name
             schema = schemas[reference[1]]
