@@ -7,7 +7,7 @@ time to get ready: Postfix has a queue to list only a while after its start.
 #: Seconds after a change until units are taken to be ready.
 READY_AFTER = 3.0
 #: Seconds between two reports at least, however often units change.
-LEAST_GAP = 2.0
+LEAST_GAP = 1.0
 
 
 class Due:

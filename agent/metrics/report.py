@@ -20,7 +20,7 @@ from protos.agent.v1.telemetry_pb2 import HealthReport, PostfixQueue, QueuedDoma
 #: A listing of the queue is followed by a rest of so many times its own duration: a long queue is costly to list.
 QUEUE_REST = 100.0
 #: Seconds between looks for what makes a report due.
-LOOK = 1.0
+LOOK = 0.5
 
 
 class Reporter:

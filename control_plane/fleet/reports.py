@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput
+from control_plane.fleet.units import stopped_units
 from protos.agent.v1.configuration_pb2 import ConfigurationResult
 from protos.agent.v1.telemetry_pb2 import HealthReport
 
@@ -26,6 +27,7 @@ _KEEP_REPORT = text(
 # The link is written with each report: another hub, starting, may have cleared it as its own.
 _SEEN = text(
     "UPDATE vps_servers SET last_seen_at = now(), link_session = :link, agent_version = :agent_version,"
+    " stopped_units = CAST(:stopped_units AS text[]),"
     " ssl_certificate_expires = coalesce(:certificate_expires, ssl_certificate_expires),"
     " clock_offset_ms = coalesce(CAST(:clock_offset_ms AS bigint), clock_offset_ms),"
     " clock_measured_at = CASE WHEN CAST(:clock_offset_ms AS bigint) IS NULL THEN clock_measured_at ELSE now() END"
@@ -63,6 +65,7 @@ async def record_report(
         "agent_version": report.agent_version[:100] or None,
         "certificate_expires": _first_expiry(report),
         "clock_offset_ms": clock_offset_ms,
+        "stopped_units": stopped_units(report),
     }
     await session.execute(_SEEN, seen)
 

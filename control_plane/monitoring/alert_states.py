@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from control_plane.monitoring.alert_rules import Rule
-from control_plane.monitoring.states import Check, Finding
+from control_plane.monitoring.states import Check, Finding, State
 
 
 class AlertState(enum.StrEnum):
@@ -45,7 +45,7 @@ def advance(
 ) -> dict[str, Standing | None]:
     """Return what becomes of the alerts of one server, by rule; None for one that is forgotten.
 
-    What is hidden by its cause neither begins nor ends: nobody can tell how it is.
+    What is hidden by its cause, or was not found out, neither begins nor ends: nobody can tell how it is.
     """
     found = {finding.check: finding for finding in findings}
     bad = {rule.name for rule in rules if _is_bad(rule, found)}
@@ -53,7 +53,7 @@ def advance(
     after: dict[str, Standing | None] = {}
     for rule in rules:
         before = standing.get(rule.name)
-        if rule.name in hidden:
+        if rule.name in hidden or not _is_known(rule, found):
             if before is not None and before.state is AlertState.PENDING:
                 after[rule.name] = None
         elif rule.name in bad:
@@ -67,6 +67,10 @@ def advance(
 
 def _is_bad(rule: Rule, found: Mapping[Check, Finding]) -> bool:
     return rule.check in found and found[rule.check].state in rule.states
+
+
+def _is_known(rule: Rule, found: Mapping[Check, Finding]) -> bool:
+    return rule.check in found and found[rule.check].state is not State.UNKNOWN
 
 
 def _worse(rule: Rule, before: Standing | None, sentence: str, now: dt.datetime) -> Standing:

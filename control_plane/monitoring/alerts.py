@@ -1,4 +1,4 @@
-"""Alerts, kept: advanced with each check of the fleet, shown, and acknowledged. Nobody is told by other ways yet."""
+"""Alerts, kept: advanced with each check of the fleet, shown, and acknowledged. Who is told: control_plane/alerts."""
 
 import datetime as dt
 import uuid
@@ -19,14 +19,52 @@ _OVER = text(
     " WHERE v.id = a.vps_id AND a.state <> 'resolved' AND NOT (v.status = 'ready' AND v.monitoring_enabled)"
 )
 _NOT_OVER = select(Alert).where(Alert.state != AlertState.RESOLVED.value).with_for_update()
+# One at a time: two that find the same would open two alerts.
+_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('alerts', 0))")
+_TURN_IF_FREE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('alerts', 0))")
 
 
 async def advance_alerts(
     session: AsyncSession, rules: Sequence[Rule], checked: Sequence[Checked], now: dt.datetime
 ) -> None:
     """Do what the rules say about what was found; alerts about servers that are not monitored any more are over."""
+    await session.execute(_TURN)
     await session.execute(_OVER, {"now": now})
-    rows: dict[tuple[uuid.UUID, str], Alert] = {(row.vps_id, row.rule): row for row in await session.scalars(_NOT_OVER)}
+    await _advance(session, rules, checked, now, (await session.scalars(_NOT_OVER)).all())
+
+
+async def is_ours_to_advance(session: AsyncSession) -> bool:
+    """Return whether nobody else advances alerts; then nobody does before this transaction has ended."""
+    return bool(await session.scalar(_TURN_IF_FREE))
+
+
+async def advance_some(
+    session: AsyncSession, rules: Sequence[Rule], checked: Sequence[Checked], now: dt.datetime
+) -> None:
+    """Do as `advance_alerts` with these rules and these servers alone; only while `is_ours_to_advance`."""
+    names = [rule.name for rule in rules]
+    servers = [each.vps_id for each in checked]
+    rows = await session.scalars(_NOT_OVER.where(Alert.rule.in_(names), Alert.vps_id.in_(servers)))
+    await _advance(session, rules, checked, now, rows.all())
+    await session.flush()
+
+
+async def next_opening(session: AsyncSession, rules: Sequence[Rule], now: dt.datetime) -> dt.datetime:
+    """Return when the first of the pending alerts of these rules is due to open; far from now when none is."""
+    seconds = {rule.name: rule.for_seconds for rule in rules}
+    pending = select(Alert.rule, Alert.since).where(Alert.state == AlertState.PENDING.value, Alert.rule.in_(seconds))
+    due = [since + dt.timedelta(seconds=seconds[rule]) for rule, since in await session.execute(pending)]
+    return min(due, default=now + dt.timedelta(days=1))
+
+
+async def _advance(
+    session: AsyncSession,
+    rules: Sequence[Rule],
+    checked: Sequence[Checked],
+    now: dt.datetime,
+    not_over: Sequence[Alert],
+) -> None:
+    rows = {(row.vps_id, row.rule): row for row in not_over}
     standing: dict[uuid.UUID, dict[str, Standing]] = {}
     for (vps_id, rule), row in rows.items():
         standing.setdefault(vps_id, {})[rule] = _standing(row)

@@ -7,7 +7,8 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from control_plane.fleet.servers import SILENCE
+from control_plane.fleet.hearing import SILENT
+from control_plane.fleet.units import passing_units, stopped_units
 from control_plane.monitoring.probe import Look
 from control_plane.monitoring.states import Check, Finding, State
 from protos.agent.v1.telemetry_pb2 import Disk, HealthReport
@@ -22,8 +23,7 @@ CERTIFICATE_WARN, CERTIFICATE_FAIL = dt.timedelta(days=14), dt.timedelta(days=3)
 OLDEST_WARN, OLDEST_FAIL = dt.timedelta(hours=6), dt.timedelta(days=3)
 #: Attempts deferred, of so many at least.
 DEFERRED_WARN, DEFERRED_FAIL, ENOUGH_ATTEMPTS = 0.3, 0.8, 20
-#: Mail servers without which nothing is sent, by the beginning of their units' names.
-_NEEDED_UNITS = ("postfix@-", "dovecot", "opendkim")
+_LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,10 @@ class Facts:
     """Whatever is known of one server."""
 
     now: dt.datetime
-    linked: bool
     last_seen_at: dt.datetime | None
+    #: Who was last heard of before this may be silent because no hub listened (fleet/hearing.py).
+    excused_before: dt.datetime = _LONG_AGO
+    cloned_at: dt.datetime | None = None
     report: HealthReport | None = None
     #: By port; without any nobody looked.
     looks: Mapping[int, Look] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class Facts:
     @property
     def reachable(self) -> bool:
         """Whether it was heard of lately."""
-        return self.linked and self.last_seen_at is not None and self.now - self.last_seen_at <= SILENCE
+        return self.last_seen_at is not None and self.now - self.last_seen_at <= SILENT
 
     @property
     def said(self) -> HealthReport | None:
@@ -74,6 +76,8 @@ def check_reachable(facts: Facts) -> Finding:
     """Whether its agent is heard of; a port that answers tells that the server itself is there."""
     if facts.reachable:
         return Finding(Check.REACHABLE, State.OK, "Its agent is heard of.")
+    if (facts.last_seen_at or _LONG_AGO) < facts.excused_before:
+        return Finding(Check.REACHABLE, State.UNKNOWN, "Nobody listened to servers just now.")
     silent = None if facts.last_seen_at is None else (facts.now - facts.last_seen_at).total_seconds()
     since = "It was never heard of" if silent is None else f"It was last heard of {_duration(silent)} ago"
     if any(not look.error for look in facts.looks.values()):
@@ -91,9 +95,19 @@ def check_mail_server(facts: Facts) -> Finding:
         if facts.looks:
             return Finding(Check.MAIL_SERVER, State.OK, "All its ports answer.")
         return Finding(Check.MAIL_SERVER, State.UNKNOWN, "Nobody can tell whether its mail server runs.")
-    stopped = [unit.name for unit in report.units if _is_needed(unit.name) and unit.active_state != "active"]
-    if stopped:
+    return _daemons(report) or _configured(facts)
+
+
+def _daemons(report: HealthReport) -> Finding | None:
+    if stopped := stopped_units(report):
         return Finding(Check.MAIL_SERVER, State.FAIL, f"{', '.join(stopped)} does not run.", float(len(stopped)))
+    if passing := passing_units(report):
+        sentence = f"{', '.join(passing)} is being started or stopped."
+        return Finding(Check.MAIL_SERVER, State.WARN, sentence, float(len(passing)))
+    return None
+
+
+def _configured(facts: Facts) -> Finding:
     if facts.mail_server_status in {"refused", "rolled_back"}:
         return Finding(Check.MAIL_SERVER, State.WARN, f"Its last configuration was {facts.mail_server_status}.")
     return Finding(Check.MAIL_SERVER, State.OK, "Its mail server runs.")
@@ -204,9 +218,18 @@ def check_version(facts: Facts) -> Finding:
     return Finding(Check.VERSION, State.OK, f"Its agent is {facts.agent_version}.")
 
 
+def check_identity(facts: Facts) -> Finding:
+    """Whether its certificate is used by it alone."""
+    if facts.cloned_at is None:
+        return Finding(Check.IDENTITY, State.OK, "Its identity is used by nobody else, as far as is known.")
+    sentence = "Two held a link with its certificate at the same time: both were cut. Enrol it again."
+    return Finding(Check.IDENTITY, State.FAIL, sentence)
+
+
 _CHECKS: Sequence[Callable[[Facts], Finding]] = (
     *(check_reachable, check_mail_server, check_ssl, check_disk, check_queue),
     *(check_port_25, check_ptr, check_blocklist, check_dns, check_dkim, check_clock, check_version),
+    check_identity,
 )
 _STATE_OF_VERDICT = {
     "passed": State.OK,
@@ -241,10 +264,6 @@ def _certificates(facts: Facts) -> tuple[list[dt.datetime], list[str]]:
     served = facts.said.certificates
     ends = [dt.datetime.fromtimestamp(each.not_after_ms / 1000, dt.UTC) for each in served if not each.error]
     return ends, [f"port {each.port}, {each.error}" for each in served if each.error]
-
-
-def _is_needed(unit: str) -> bool:
-    return unit.startswith(_NEEDED_UNITS)
 
 
 def _used(disk: Disk) -> float:

@@ -16,7 +16,9 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.fleet.hearing import excused_before as excused_before_now
 from control_plane.fleet.reports import parse_report
+from control_plane.fleet.units import stopped_units
 from control_plane.monitoring.checks import Facts, check_all
 from control_plane.monitoring.metrics import POSITION, derive, derive_destinations, measure, seconds_to_full
 from control_plane.monitoring.probe import Look, look_at
@@ -30,7 +32,7 @@ Looking = Callable[[str], Awaitable[Mapping[int, Look]]]
 _AT_ONCE = 50
 
 _SERVERS = text(
-    "SELECT v.id, v.tenant_id, host(v.ip_address) AS address, v.link_session IS NOT NULL AS linked, v.last_seen_at,"
+    "SELECT v.id, v.tenant_id, host(v.ip_address) AS address, v.last_seen_at, v.cloned_at,"
     " v.clock_offset_ms, v.agent_version, v.desired_version, v.applied_version, v.mail_server_status,"
     " r.report::text AS report, s.measured, s.at AS sampled_at, b.measured AS before, b.at AS before_at,"
     " coalesce(d.records, 0) AS dns_records, coalesce(d.wrong, 0) AS dns_wrong,"
@@ -72,12 +74,13 @@ _KEEP_CHECKS = text(
 )
 _KEEP_HEALTH = text(
     "INSERT INTO server_health AS kept"
-    " (vps_id, tenant_id, checked_at, state, metrics, agent_version, agent_version_since)"
-    " SELECT c.vps_id, c.tenant_id, :now, c.state, c.metrics, c.agent_version, :now"
+    " (vps_id, tenant_id, checked_at, state, metrics, agent_version, agent_version_since, shut_ports)"
+    " SELECT c.vps_id, c.tenant_id, :now, c.state, c.metrics, c.agent_version, :now, c.shut_ports"
     " FROM jsonb_to_recordset(CAST(:servers AS jsonb))"
-    "  AS c (vps_id uuid, tenant_id uuid, state text, metrics jsonb, agent_version text)"
+    "  AS c (vps_id uuid, tenant_id uuid, state text, metrics jsonb, agent_version text, shut_ports integer[])"
     " ON CONFLICT (vps_id) DO UPDATE SET checked_at = excluded.checked_at, state = excluded.state,"
-    "  metrics = excluded.metrics, agent_version = excluded.agent_version, agent_version_since = CASE"
+    "  metrics = excluded.metrics, shut_ports = excluded.shut_ports,"
+    "  agent_version = excluded.agent_version, agent_version_since = CASE"
     "  WHEN kept.agent_version IS DISTINCT FROM excluded.agent_version THEN excluded.checked_at"
     "  ELSE kept.agent_version_since END"
 )
@@ -93,6 +96,7 @@ class Checked:
     agent_version: str | None
     findings: Sequence[Finding]
     metrics: Mapping[str, Any]
+    shut_ports: Sequence[int] = ()
 
 
 async def check_health(
@@ -102,10 +106,12 @@ async def check_health(
     async with database.system() as session:
         await roll_up(session, now)
         await drop_old(session, now)
+        excused_before = await excused_before_now(session, now)
         rows = await _load(session, now)
     looks = await _look_at_all(rows, looking)
     usual = _usual_version(rows)
-    checked = [_check(row, looks[row.id], now, usual, clock_tolerance_seconds) for row in rows]
+    known = _Known(now, excused_before, usual, clock_tolerance_seconds)
+    checked = [_check(row, looks[row.id], known) for row in rows]
     async with database.system() as session:
         await _keep(session, now, checked)
     return checked
@@ -126,9 +132,17 @@ async def _look_at_all(rows: Sequence[Row[Any]], looking: Looking) -> dict[uuid.
     return dict(zip((row.id for row in rows), await asyncio.gather(*map(look, rows)), strict=True))
 
 
-def _check(
-    row: Row[Any], looks: Mapping[int, Look], now: dt.datetime, usual: str | None, clock_tolerance_seconds: float
-) -> Checked:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is the same for all servers of one check."""
+
+    now: dt.datetime
+    excused_before: dt.datetime
+    usual_version: str | None
+    clock_tolerance_seconds: float
+
+
+def _check(row: Row[Any], looks: Mapping[int, Look], known: _Known) -> Checked:
     report = parse_report(row.report) if row.report else None
     measured = row.measured or (measure(report, row.clock_offset_ms) if report else [])
     # Counters of a single report count from the agent's start: no roll-up, no outcomes.
@@ -136,9 +150,10 @@ def _check(
     if row.measured and (lasts := _disk_lasts(row)) is not None:
         metrics["disk_full_seconds"] = lasts
     facts = Facts(
-        now=now,
-        linked=row.linked,
+        now=known.now,
         last_seen_at=row.last_seen_at,
+        excused_before=known.excused_before,
+        cloned_at=row.cloned_at,
         report=report,
         looks=looks,
         preflight=_preflight(row.findings or []),
@@ -147,9 +162,9 @@ def _check(
         dkim_records=row.dkim_records,
         dkim_wrong=row.dkim_wrong,
         clock_offset_ms=row.clock_offset_ms,
-        clock_tolerance_seconds=clock_tolerance_seconds,
+        clock_tolerance_seconds=known.clock_tolerance_seconds,
         agent_version=row.agent_version,
-        usual_version=usual,
+        usual_version=known.usual_version,
         desired_version=row.desired_version,
         applied_version=row.applied_version,
         mail_server_status=row.mail_server_status,
@@ -157,8 +172,20 @@ def _check(
     )
     destinations = derive_destinations(row.measured or [])
     return Checked(
-        row.id, row.tenant_id, row.agent_version, check_all(facts), {**metrics, "destinations": destinations}
+        row.id,
+        row.tenant_id,
+        row.agent_version,
+        check_all(facts),
+        {**metrics, "destinations": destinations},
+        _shut_ports(facts),
     )
+
+
+def _shut_ports(facts: Facts) -> Sequence[int]:
+    """Return the ports that nobody answered at, though nothing that the server says explains it."""
+    if facts.said is not None and stopped_units(facts.said):
+        return ()
+    return sorted(port for port, look in facts.looks.items() if look.error)
 
 
 def _disk_lasts(row: Row[Any]) -> float | None:
@@ -183,9 +210,8 @@ def _usual_version(rows: Sequence[Row[Any]]) -> str | None:
     return next((version for version, count in versions.most_common(1) if count > 1), None)
 
 
-async def _keep(session: AsyncSession, now: dt.datetime, checked: Sequence[Checked]) -> None:
-    for forget in _FORGET:
-        await session.execute(forget)
+async def keep_findings(session: AsyncSession, now: dt.datetime, checked: Sequence[Checked]) -> None:
+    """Keep what was found; what was found before and not now stays."""
     findings = [
         {
             **_key(each),
@@ -197,16 +223,23 @@ async def _keep(session: AsyncSession, now: dt.datetime, checked: Sequence[Check
         for each in checked
         for found in each.findings
     ]
+    await session.execute(_KEEP_CHECKS, {"now": now, "findings": json.dumps(findings)})
+
+
+async def _keep(session: AsyncSession, now: dt.datetime, checked: Sequence[Checked]) -> None:
+    for forget in _FORGET:
+        await session.execute(forget)
     servers = [
         {
             **_key(each),
             "state": worst(found.state for found in each.findings),
             "metrics": each.metrics,
             "agent_version": each.agent_version,
+            "shut_ports": list(each.shut_ports),
         }
         for each in checked
     ]
-    await session.execute(_KEEP_CHECKS, {"now": now, "findings": json.dumps(findings)})
+    await keep_findings(session, now, checked)
     await session.execute(_KEEP_HEALTH, {"now": now, "servers": json.dumps(servers)})
 
 

@@ -10,13 +10,15 @@ import datetime as dt
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
 
 #: Seconds one port may take.
 TIMEOUT = 5.0
+#: Seconds until a port that did not answer is looked at again.
+SECOND_LOOK_AFTER = 5.0
 #: Ports, and whether TLS begins with STARTTLS there.
 DOORS = {25: True, 465: False, 587: True, 993: False}
 _LONGEST_REPLY = 100
@@ -33,11 +35,23 @@ class Look:
 
 
 async def look_at(address: str) -> Mapping[int, Look]:
-    """Look at all ports of a server; at none when its address is private and not of our network."""
+    """Look at all ports of a server, again at those that were shut: it may just have been restarted.
+
+    At none when its address is private and not of our network.
+    """
     if not may_be_looked_at(address):
         return {}
-    looks = await asyncio.gather(*(_look(address, port, starttls=starttls) for port, starttls in DOORS.items()))
-    return dict(zip(DOORS, looks, strict=True))
+    looks = await _look_at_ports(address, DOORS)
+    if shut := [port for port, look in looks.items() if look.error]:
+        await asyncio.sleep(SECOND_LOOK_AFTER)
+        looks |= await _look_at_ports(address, shut)
+    return looks
+
+
+async def _look_at_ports(address: str, ports: Iterable[int]) -> dict[int, Look]:
+    looked = list(ports)
+    looks = await asyncio.gather(*(_look(address, port, starttls=DOORS[port]) for port in looked))
+    return dict(zip(looked, looks, strict=True))
 
 
 def may_be_looked_at(address: str) -> bool:

@@ -37,6 +37,7 @@ class Check(enum.StrEnum):
     DKIM = "dkim"
     CLOCK = "clock"
     VERSION = "version"
+    IDENTITY = "identity"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from functools import partial
 
 from control_plane.enrolment.authority import Authority
 from control_plane.fleet.commands import COMMANDS_CHANNEL
+from control_plane.fleet.hearing import beat, keep_beating
 from control_plane.fleet.links import clear_links
 from control_plane.hub.certificate import PortCertificate
 from control_plane.hub.conversation import Resources
@@ -104,6 +105,7 @@ async def _serve_agents(
     hub = uuid.uuid5(uuid.NAMESPACE_URL, f"penguin://{socket.gethostname()}/{settings.link_listen}")
     async with resources.database.system() as session:
         await clear_links(session, hub)
+        await beat(session, hub, anew=True)
 
     door = Door(resources.database)
     enrol_certificate = PortCertificate(authority, settings.enrol_endpoint)
@@ -117,6 +119,7 @@ async def _serve_agents(
         beside = [
             group.create_task(enrol_certificate.keep_fresh()),
             group.create_task(link_certificate.keep_fresh()),
+            group.create_task(keep_beating(resources.database, hub)),
             group.create_task(listen(resources.database, (CHANNEL,), sessions.look_again)),
             group.create_task(listen(resources.database, (COMMANDS_CHANNEL,), sessions.commands_waiting)),
         ]

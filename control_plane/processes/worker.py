@@ -16,6 +16,8 @@ import logging
 import signal
 
 from control_plane.dns.publishers.choice import make_publisher
+from control_plane.monitoring.alert_rules import read_rules
+from control_plane.monitoring.watch import watch_for_ever
 from control_plane.pipelines.dispatch import dispatch
 from control_plane.pipelines.jobs import (
     CONCURRENCY,
@@ -87,6 +89,7 @@ async def _work(settings: Settings) -> None:
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(dispatch(database, app))
+            tasks.create_task(watch_for_ever(database, read_rules(), environment.clock))
             tasks.create_task(Deliverer(database, environment.sealer, poster).deliver_for_ever())
             say_ready()
             await app.run_worker_async(

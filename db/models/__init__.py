@@ -2,7 +2,7 @@ from db.models.base import Base
 from db.models.inbox_moves import InboxMove
 from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
-from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, ServerHealthRow
+from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, Hub, ServerHealthRow
 from db.models.operators import OperatorAct, PlatformKey
 from db.models.people import (
     Invitation,
@@ -42,6 +42,7 @@ __all__ = [
     "HealthHour",
     "HealthReportRow",
     "HealthSample",
+    "Hub",
     "IdempotencyKey",
     "Inbox",
     "InboxDailySends",

@@ -7,7 +7,7 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import ARRAY, Double, ForeignKeyConstraint, Index, SmallInteger, Text, text
+from sqlalchemy import ARRAY, Double, ForeignKeyConstraint, Index, Integer, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, CreatedAt, TenantId
@@ -73,6 +73,7 @@ class ServerHealthRow(Base):
     metrics: Mapped[dict[str, Any]]
     agent_version: Mapped[str | None] = mapped_column(Text)
     agent_version_since: Mapped[dt.datetime]
+    shut_ports: Mapped[list[int]] = mapped_column(ARRAY(Integer), server_default=text("'{}'"))
 
 
 class HealthCheck(Base):
@@ -92,6 +93,16 @@ class HealthCheck(Base):
     sentence: Mapped[str] = mapped_column(Text)
     at: Mapped[dt.datetime]
     changed_at: Mapped[dt.datetime]
+
+
+class Hub(Base):
+    """A hub that listens to servers, or did (control_plane/fleet/hearing.py)."""
+
+    __tablename__ = "hubs"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    hearing_since: Mapped[dt.datetime]
+    seen_at: Mapped[dt.datetime]
 
 
 class Alert(Base):

@@ -6,7 +6,7 @@ import ipaddress
 import uuid
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Numeric, String, Text, UniqueConstraint, text
+from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Index, Numeric, String, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -75,6 +75,10 @@ class VpsServer(Base):
     acme_challenge: Mapped[str | None] = mapped_column(String(43), deferred=True)
     acme_challenge_until: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     acme_challenge_told_at: Mapped[dt.datetime | None] = mapped_column(deferred=True)
+    #: Daemons that it needs and that do not run, as it said last (fleet/units.py).
+    stopped_units: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"), deferred=True)
+    #: When two held a link with its certificate at the same time.
+    cloned_at: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     created_at: Mapped[CreatedAt]
 
 

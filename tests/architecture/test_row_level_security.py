@@ -15,6 +15,7 @@ WITHOUT_TENANT = {
     *OF_ALL,
     "alembic_version",
     "certificate_authorities",
+    "hubs",
     "one_time_tokens",
     "operator_acts",
     "people",

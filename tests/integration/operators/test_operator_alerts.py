@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -35,6 +36,11 @@ async def check(database: Database, minutes: int, *, dead: bool) -> None:
     async with database.system() as session:
         seen = text("UPDATE vps_servers SET link_session = gen_random_uuid(), last_seen_at = :at")
         await session.execute(seen, {"at": now - dt.timedelta(hours=dead)})
+        listening = text(
+            "INSERT INTO hubs (id, hearing_since, seen_at) VALUES (:hub, :since, :at)"
+            " ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at"
+        )
+        await session.execute(listening, {"hub": uuid.UUID(int=1), "since": NOW - dt.timedelta(hours=2), "at": now})
     checked = await check_health(database, now, 10, look_dead if dead else look_well)
     async with database.system() as session:
         await advance_alerts(session, read_rules(), checked, now)

@@ -28,7 +28,6 @@ def told(**changes: Any) -> HealthReport:  # noqa: ANN401 - any field of a repor
 
 WELL = Facts(
     now=NOW,
-    linked=True,
     last_seen_at=NOW,
     report=told(),
     looks=dict.fromkeys((25, 465, 587, 993), GOOD),
@@ -59,13 +58,33 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
     [
         ({"last_seen_at": NOW - DAY}, Check.REACHABLE, State.FAIL, "its agent is away"),
         ({"last_seen_at": None, "looks": {}}, Check.REACHABLE, State.FAIL, "never"),
-        ({"linked": False}, Check.REACHABLE, State.FAIL, "last heard of"),
+        ({"last_seen_at": NOW - dt.timedelta(seconds=27)}, Check.REACHABLE, State.FAIL, "last heard of 27 seconds ago"),
+        ({"last_seen_at": NOW - DAY, "excused_before": NOW}, Check.REACHABLE, State.UNKNOWN, "Nobody listened"),
+        ({"cloned_at": NOW}, Check.IDENTITY, State.FAIL, "Enrol it again"),
         ({"looks": {25: Look(error="no answer"), 993: GOOD}}, Check.MAIL_SERVER, State.FAIL, "port 25."),
         (
             {"report": told(units=[Unit(name="dovecot.service", active_state="failed")])},
             Check.MAIL_SERVER,
             State.FAIL,
             "dovecot.service does not run",
+        ),
+        (
+            {"report": told(units=[Unit(name="postfix.service", active_state="inactive", sub_state="dead")])},
+            Check.MAIL_SERVER,
+            State.FAIL,
+            "postfix.service does not run",
+        ),
+        (
+            {"report": told(units=[Unit(name="dovecot.service", active_state="activating", sub_state="auto-restart")])},
+            Check.MAIL_SERVER,
+            State.FAIL,
+            "dovecot.service does not run",
+        ),
+        (
+            {"report": told(units=[Unit(name="postfix@-.service", active_state="deactivating")])},
+            Check.MAIL_SERVER,
+            State.WARN,
+            "being started or stopped",
         ),
         ({"mail_server_status": "rolled_back"}, Check.MAIL_SERVER, State.WARN, "rolled_back"),
         ({"looks": {25: Look(not_after=NOW - DAY)}}, Check.SSL, State.FAIL, "expired"),
@@ -135,7 +154,7 @@ def test_few_attempts_prove_nothing() -> None:
 
 
 def test_what_a_silent_server_said_last_proves_nothing() -> None:
-    silent = replace(WELL, linked=False, looks={})
+    silent = replace(WELL, last_seen_at=NOW - DAY, looks={})
     unknown = {finding.check for finding in check_all(silent) if finding.state is State.UNKNOWN}
     assert unknown == {Check.MAIL_SERVER, Check.SSL, Check.DISK, Check.QUEUE}
 
