@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/agent/v1/commands.proto\x12\x15penguinmails.agent.v1\"\xa8\x07\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x14\n\x0cseconds_left\x18\x02 \x01(\x01\x12G\n\x13restart_mail_server\x18\n \x01(\x0b\x32(.penguinmails.agent.v1.RestartMailServerH\x00\x12\x45\n\x12reload_mail_server\x18\x0b \x01(\x0b\x32\'.penguinmails.agent.v1.ReloadMailServerH\x00\x12\x38\n\x0b\x66lush_queue\x18\x0c \x01(\x0b\x32!.penguinmails.agent.v1.FlushQueueH\x00\x12\x38\n\x0bhold_queued\x18\r \x01(\x0b\x32!.penguinmails.agent.v1.HoldQueuedH\x00\x12>\n\x0erelease_queued\x18\x0e \x01(\x0b\x32$.penguinmails.agent.v1.ReleaseQueuedH\x00\x12<\n\rdelete_queued\x18\x0f \x01(\x0b\x32#.penguinmails.agent.v1.DeleteQueuedH\x00\x12;\n\rread_mail_log\x18\x10 \x01(\x0b\x32\".penguinmails.agent.v1.ReadMailLogH\x00\x12\x36\n\nprobe_port\x18\x11 \x01(\x0b\x32 .penguinmails.agent.v1.ProbePortH\x00\x12\x44\n\x11issue_certificate\x18\x12 \x01(\x0b\x32\'.penguinmails.agent.v1.IssueCertificateH\x00\x12\x34\n\tkeep_mail\x18\x1e \x01(\x0b\x32\x1f.penguinmails.agent.v1.KeepMailH\x00\x12?\n\x0frotate_mail_log\x18\x1f \x01(\x0b\x32$.penguinmails.agent.v1.RotateMailLogH\x00\x12<\n\rupgrade_agent\x18( \x01(\x0b\x32#.penguinmails.agent.v1.UpgradeAgentH\x00\x12?\n\x0froll_back_agent\x18) \x01(\x0b\x32$.penguinmails.agent.v1.RollBackAgentH\x00\x12@\n\x0f\x63onfirm_release\x18* \x01(\x0b\x32%.penguinmails.agent.v1.ConfirmReleaseH\x00\x42\x06\n\x04\x64\x65\x65\x64\"\x13\n\x11RestartMailServer\"\x12\n\x10ReloadMailServer\"\x0c\n\nFlushQueue\"\x1e\n\nHoldQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\"!\n\rReleaseQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\" \n\x0c\x44\x65leteQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\"+\n\x0bReadMailLog\x12\r\n\x05lines\x18\x01 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"\'\n\tProbePort\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\"U\n\x10IssueCertificate\x12\r\n\x05renew\x18\x01 \x01(\x08\x12\x19\n\x11port_open_seconds\x18\x02 \x01(\x01\x12\x17\n\x0f\x63hallenge_shown\x18\x03 \x01(\t\"\x0f\n\rRotateMailLog\"\xc2\x02\n\x08KeepMail\x12/\n\x04pack\x18\x01 \x01(\x0b\x32\x1f.penguinmails.agent.v1.PackMailH\x00\x12\x14\n\nread_block\x18\x02 \x01(\x04H\x00\x12\x37\n\x05\x63heck\x18\x03 \x01(\x0b\x32&.penguinmails.agent.v1.CheckPackedMailH\x00\x12;\n\x07\x64iscard\x18\x04 \x01(\x0b\x32(.penguinmails.agent.v1.DiscardPackedMailH\x00\x12<\n\x0bwrite_block\x18\x05 \x01(\x0b\x32%.penguinmails.agent.v1.WriteMailBlockH\x00\x12\x33\n\x06unpack\x18\x06 \x01(\x0b\x32!.penguinmails.agent.v1.UnpackMailH\x00\x42\x06\n\x04step\"*\n\x08PackMail\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\tmost_size\x18\x02 \x01(\x04\"&\n\x0f\x43heckPackedMail\x12\x13\n\x0btree_sha256\x18\x01 \x01(\t\"\x13\n\x11\x44iscardPackedMail\"/\n\x0eWriteMailBlock\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x62lock\x18\x02 \x01(\x0c\"n\n\nUnpackMail\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05\x66iles\x18\x04 \x01(\x04\x12\x11\n\ttree_size\x18\x05 \x01(\x04\x12\x13\n\x0btree_sha256\x18\x06 \x01(\t\"\x90\x01\n\x0cUpgradeAgent\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12\x18\n\x10patience_seconds\x18\x05 \x01(\x01\x12\x14\n\x0csoak_seconds\x18\x06 \x01(\x01\" \n\rRollBackAgent\x12\x0f\n\x07release\x18\x01 \x01(\t\"!\n\x0e\x43onfirmRelease\x12\x0f\n\x07release\x18\x01 \x01(\t\"\xfa\x01\n\rCommandResult\x12\n\n\x02id\x18\x01 \x01(\x0c\x12=\n\x07outcome\x18\x02 \x01(\x0e\x32,.penguinmails.agent.v1.CommandResult.Outcome\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06output\x18\x04 \x01(\t\x12\x11\n\ttruncated\x18\x05 \x01(\x08\x12\x0c\n\x04next\x18\x06 \x01(\t\"]\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/agent/v1/commands.proto\x12\x15penguinmails.agent.v1\"\xe0\x08\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x14\n\x0cseconds_left\x18\x02 \x01(\x01\x12G\n\x13restart_mail_server\x18\n \x01(\x0b\x32(.penguinmails.agent.v1.RestartMailServerH\x00\x12\x45\n\x12reload_mail_server\x18\x0b \x01(\x0b\x32\'.penguinmails.agent.v1.ReloadMailServerH\x00\x12\x38\n\x0b\x66lush_queue\x18\x0c \x01(\x0b\x32!.penguinmails.agent.v1.FlushQueueH\x00\x12\x38\n\x0bhold_queued\x18\r \x01(\x0b\x32!.penguinmails.agent.v1.HoldQueuedH\x00\x12>\n\x0erelease_queued\x18\x0e \x01(\x0b\x32$.penguinmails.agent.v1.ReleaseQueuedH\x00\x12<\n\rdelete_queued\x18\x0f \x01(\x0b\x32#.penguinmails.agent.v1.DeleteQueuedH\x00\x12;\n\rread_mail_log\x18\x10 \x01(\x0b\x32\".penguinmails.agent.v1.ReadMailLogH\x00\x12\x36\n\nprobe_port\x18\x11 \x01(\x0b\x32 .penguinmails.agent.v1.ProbePortH\x00\x12\x44\n\x11issue_certificate\x18\x12 \x01(\x0b\x32\'.penguinmails.agent.v1.IssueCertificateH\x00\x12:\n\x0c\x63opy_mailbox\x18\x13 \x01(\x0b\x32\".penguinmails.agent.v1.CopyMailboxH\x00\x12>\n\x0e\x64\x65lete_mailbox\x18\x14 \x01(\x0b\x32$.penguinmails.agent.v1.DeleteMailboxH\x00\x12:\n\x0c\x65nd_sessions\x18\x15 \x01(\x0b\x32\".penguinmails.agent.v1.EndSessionsH\x00\x12\x34\n\tkeep_mail\x18\x1e \x01(\x0b\x32\x1f.penguinmails.agent.v1.KeepMailH\x00\x12?\n\x0frotate_mail_log\x18\x1f \x01(\x0b\x32$.penguinmails.agent.v1.RotateMailLogH\x00\x12<\n\rupgrade_agent\x18( \x01(\x0b\x32#.penguinmails.agent.v1.UpgradeAgentH\x00\x12?\n\x0froll_back_agent\x18) \x01(\x0b\x32$.penguinmails.agent.v1.RollBackAgentH\x00\x12@\n\x0f\x63onfirm_release\x18* \x01(\x0b\x32%.penguinmails.agent.v1.ConfirmReleaseH\x00\x42\x06\n\x04\x64\x65\x65\x64\"\x13\n\x11RestartMailServer\"\x12\n\x10ReloadMailServer\"\x0c\n\nFlushQueue\"\x1e\n\nHoldQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\"!\n\rReleaseQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\" \n\x0c\x44\x65leteQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\"+\n\x0bReadMailLog\x12\r\n\x05lines\x18\x01 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"\'\n\tProbePort\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\"U\n\x10IssueCertificate\x12\r\n\x05renew\x18\x01 \x01(\x08\x12\x19\n\x11port_open_seconds\x18\x02 \x01(\x01\x12\x17\n\x0f\x63hallenge_shown\x18\x03 \x01(\t\"\x0f\n\rRotateMailLog\"\xc2\x02\n\x08KeepMail\x12/\n\x04pack\x18\x01 \x01(\x0b\x32\x1f.penguinmails.agent.v1.PackMailH\x00\x12\x14\n\nread_block\x18\x02 \x01(\x04H\x00\x12\x37\n\x05\x63heck\x18\x03 \x01(\x0b\x32&.penguinmails.agent.v1.CheckPackedMailH\x00\x12;\n\x07\x64iscard\x18\x04 \x01(\x0b\x32(.penguinmails.agent.v1.DiscardPackedMailH\x00\x12<\n\x0bwrite_block\x18\x05 \x01(\x0b\x32%.penguinmails.agent.v1.WriteMailBlockH\x00\x12\x33\n\x06unpack\x18\x06 \x01(\x0b\x32!.penguinmails.agent.v1.UnpackMailH\x00\x42\x06\n\x04step\"*\n\x08PackMail\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\tmost_size\x18\x02 \x01(\x04\"&\n\x0f\x43heckPackedMail\x12\x13\n\x0btree_sha256\x18\x01 \x01(\t\"\x13\n\x11\x44iscardPackedMail\"/\n\x0eWriteMailBlock\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x62lock\x18\x02 \x01(\x0c\"n\n\nUnpackMail\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05\x66iles\x18\x04 \x01(\x04\x12\x11\n\ttree_size\x18\x05 \x01(\x04\x12\x13\n\x0btree_sha256\x18\x06 \x01(\t\"\x90\x01\n\x0cUpgradeAgent\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12\x18\n\x10patience_seconds\x18\x05 \x01(\x01\x12\x14\n\x0csoak_seconds\x18\x06 \x01(\x01\" \n\rRollBackAgent\x12\x0f\n\x07release\x18\x01 \x01(\t\"!\n\x0e\x43onfirmRelease\x12\x0f\n\x07release\x18\x01 \x01(\t\"\x1e\n\x0b\x43opyMailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\x1e\n\x0b\x45ndSessions\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"3\n\rDeleteMailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x11\n\thas_moved\x18\x02 \x01(\x08\"\xfa\x01\n\rCommandResult\x12\n\n\x02id\x18\x01 \x01(\x0c\x12=\n\x07outcome\x18\x02 \x01(\x0e\x32,.penguinmails.agent.v1.CommandResult.Outcome\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06output\x18\x04 \x01(\t\x12\x11\n\ttruncated\x18\x05 \x01(\x08\x12\x0c\n\x04next\x18\x06 \x01(\t\"]\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,47 +32,53 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.agent.v1.commands_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMAND']._serialized_start=58
-  _globals['_COMMAND']._serialized_end=994
-  _globals['_RESTARTMAILSERVER']._serialized_start=996
-  _globals['_RESTARTMAILSERVER']._serialized_end=1015
-  _globals['_RELOADMAILSERVER']._serialized_start=1017
-  _globals['_RELOADMAILSERVER']._serialized_end=1035
-  _globals['_FLUSHQUEUE']._serialized_start=1037
-  _globals['_FLUSHQUEUE']._serialized_end=1049
-  _globals['_HOLDQUEUED']._serialized_start=1051
-  _globals['_HOLDQUEUED']._serialized_end=1081
-  _globals['_RELEASEQUEUED']._serialized_start=1083
-  _globals['_RELEASEQUEUED']._serialized_end=1116
-  _globals['_DELETEQUEUED']._serialized_start=1118
-  _globals['_DELETEQUEUED']._serialized_end=1150
-  _globals['_READMAILLOG']._serialized_start=1152
-  _globals['_READMAILLOG']._serialized_end=1195
-  _globals['_PROBEPORT']._serialized_start=1197
-  _globals['_PROBEPORT']._serialized_end=1236
-  _globals['_ISSUECERTIFICATE']._serialized_start=1238
-  _globals['_ISSUECERTIFICATE']._serialized_end=1323
-  _globals['_ROTATEMAILLOG']._serialized_start=1325
-  _globals['_ROTATEMAILLOG']._serialized_end=1340
-  _globals['_KEEPMAIL']._serialized_start=1343
-  _globals['_KEEPMAIL']._serialized_end=1665
-  _globals['_PACKMAIL']._serialized_start=1667
-  _globals['_PACKMAIL']._serialized_end=1709
-  _globals['_CHECKPACKEDMAIL']._serialized_start=1711
-  _globals['_CHECKPACKEDMAIL']._serialized_end=1749
-  _globals['_DISCARDPACKEDMAIL']._serialized_start=1751
-  _globals['_DISCARDPACKEDMAIL']._serialized_end=1770
-  _globals['_WRITEMAILBLOCK']._serialized_start=1772
-  _globals['_WRITEMAILBLOCK']._serialized_end=1819
-  _globals['_UNPACKMAIL']._serialized_start=1821
-  _globals['_UNPACKMAIL']._serialized_end=1931
-  _globals['_UPGRADEAGENT']._serialized_start=1934
-  _globals['_UPGRADEAGENT']._serialized_end=2078
-  _globals['_ROLLBACKAGENT']._serialized_start=2080
-  _globals['_ROLLBACKAGENT']._serialized_end=2112
-  _globals['_CONFIRMRELEASE']._serialized_start=2114
-  _globals['_CONFIRMRELEASE']._serialized_end=2147
-  _globals['_COMMANDRESULT']._serialized_start=2150
-  _globals['_COMMANDRESULT']._serialized_end=2400
-  _globals['_COMMANDRESULT_OUTCOME']._serialized_start=2307
-  _globals['_COMMANDRESULT_OUTCOME']._serialized_end=2400
+  _globals['_COMMAND']._serialized_end=1178
+  _globals['_RESTARTMAILSERVER']._serialized_start=1180
+  _globals['_RESTARTMAILSERVER']._serialized_end=1199
+  _globals['_RELOADMAILSERVER']._serialized_start=1201
+  _globals['_RELOADMAILSERVER']._serialized_end=1219
+  _globals['_FLUSHQUEUE']._serialized_start=1221
+  _globals['_FLUSHQUEUE']._serialized_end=1233
+  _globals['_HOLDQUEUED']._serialized_start=1235
+  _globals['_HOLDQUEUED']._serialized_end=1265
+  _globals['_RELEASEQUEUED']._serialized_start=1267
+  _globals['_RELEASEQUEUED']._serialized_end=1300
+  _globals['_DELETEQUEUED']._serialized_start=1302
+  _globals['_DELETEQUEUED']._serialized_end=1334
+  _globals['_READMAILLOG']._serialized_start=1336
+  _globals['_READMAILLOG']._serialized_end=1379
+  _globals['_PROBEPORT']._serialized_start=1381
+  _globals['_PROBEPORT']._serialized_end=1420
+  _globals['_ISSUECERTIFICATE']._serialized_start=1422
+  _globals['_ISSUECERTIFICATE']._serialized_end=1507
+  _globals['_ROTATEMAILLOG']._serialized_start=1509
+  _globals['_ROTATEMAILLOG']._serialized_end=1524
+  _globals['_KEEPMAIL']._serialized_start=1527
+  _globals['_KEEPMAIL']._serialized_end=1849
+  _globals['_PACKMAIL']._serialized_start=1851
+  _globals['_PACKMAIL']._serialized_end=1893
+  _globals['_CHECKPACKEDMAIL']._serialized_start=1895
+  _globals['_CHECKPACKEDMAIL']._serialized_end=1933
+  _globals['_DISCARDPACKEDMAIL']._serialized_start=1935
+  _globals['_DISCARDPACKEDMAIL']._serialized_end=1954
+  _globals['_WRITEMAILBLOCK']._serialized_start=1956
+  _globals['_WRITEMAILBLOCK']._serialized_end=2003
+  _globals['_UNPACKMAIL']._serialized_start=2005
+  _globals['_UNPACKMAIL']._serialized_end=2115
+  _globals['_UPGRADEAGENT']._serialized_start=2118
+  _globals['_UPGRADEAGENT']._serialized_end=2262
+  _globals['_ROLLBACKAGENT']._serialized_start=2264
+  _globals['_ROLLBACKAGENT']._serialized_end=2296
+  _globals['_CONFIRMRELEASE']._serialized_start=2298
+  _globals['_CONFIRMRELEASE']._serialized_end=2331
+  _globals['_COPYMAILBOX']._serialized_start=2333
+  _globals['_COPYMAILBOX']._serialized_end=2363
+  _globals['_ENDSESSIONS']._serialized_start=2365
+  _globals['_ENDSESSIONS']._serialized_end=2395
+  _globals['_DELETEMAILBOX']._serialized_start=2397
+  _globals['_DELETEMAILBOX']._serialized_end=2448
+  _globals['_COMMANDRESULT']._serialized_start=2451
+  _globals['_COMMANDRESULT']._serialized_end=2701
+  _globals['_COMMANDRESULT_OUTCOME']._serialized_start=2608
+  _globals['_COMMANDRESULT_OUTCOME']._serialized_end=2701
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,9 @@ class Command(_message.Message):
     READ_MAIL_LOG_FIELD_NUMBER: _builtins.int
     PROBE_PORT_FIELD_NUMBER: _builtins.int
     ISSUE_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    COPY_MAILBOX_FIELD_NUMBER: _builtins.int
+    DELETE_MAILBOX_FIELD_NUMBER: _builtins.int
+    END_SESSIONS_FIELD_NUMBER: _builtins.int
     KEEP_MAIL_FIELD_NUMBER: _builtins.int
     ROTATE_MAIL_LOG_FIELD_NUMBER: _builtins.int
     UPGRADE_AGENT_FIELD_NUMBER: _builtins.int
@@ -64,6 +67,12 @@ class Command(_message.Message):
     @_builtins.property
     def issue_certificate(self) -> Global___IssueCertificate: ...
     @_builtins.property
+    def copy_mailbox(self) -> Global___CopyMailbox: ...
+    @_builtins.property
+    def delete_mailbox(self) -> Global___DeleteMailbox: ...
+    @_builtins.property
+    def end_sessions(self) -> Global___EndSessions: ...
+    @_builtins.property
     def keep_mail(self) -> Global___KeepMail: ...
     @_builtins.property
     def rotate_mail_log(self) -> Global___RotateMailLog: ...
@@ -87,17 +96,20 @@ class Command(_message.Message):
         read_mail_log: Global___ReadMailLog | None = ...,
         probe_port: Global___ProbePort | None = ...,
         issue_certificate: Global___IssueCertificate | None = ...,
+        copy_mailbox: Global___CopyMailbox | None = ...,
+        delete_mailbox: Global___DeleteMailbox | None = ...,
+        end_sessions: Global___EndSessions | None = ...,
         keep_mail: Global___KeepMail | None = ...,
         rotate_mail_log: Global___RotateMailLog | None = ...,
         upgrade_agent: Global___UpgradeAgent | None = ...,
         roll_back_agent: Global___RollBackAgent | None = ...,
         confirm_release: Global___ConfirmRelease | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "deed", b"deed", "delete_queued", b"delete_queued", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "keep_mail", "rotate_mail_log", "upgrade_agent", "roll_back_agent", "confirm_release"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "copy_mailbox", "delete_mailbox", "end_sessions", "keep_mail", "rotate_mail_log", "upgrade_agent", "roll_back_agent", "confirm_release"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -566,6 +578,73 @@ class ConfirmRelease(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmRelease: _TypeAlias = ConfirmRelease  # noqa: Y015
+
+@_typing.final
+class CopyMailbox(_message.Message):
+    """Makes a mailbox in `copies` the same as it is where it comes from; asked again, what differs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyMailbox: _TypeAlias = CopyMailbox  # noqa: Y015
+
+@_typing.final
+class EndSessions(_message.Message):
+    """Sends away whoever is logged in to a mailbox that is not (any more) here to log in to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndSessions: _TypeAlias = EndSessions  # noqa: Y015
+
+@_typing.final
+class DeleteMailbox(_message.Message):
+    """Deletes the mail of an address that has no mailbox here (any more)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    HAS_MOVED_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    has_moved: _builtins.bool
+    """It has moved: refused if anything was delivered since its sessions were ended, for that was copied nowhere."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        has_moved: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "has_moved", b"has_moved"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteMailbox: _TypeAlias = DeleteMailbox  # noqa: Y015
 
 @_typing.final
 class CommandResult(_message.Message):
