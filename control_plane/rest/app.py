@@ -29,9 +29,11 @@ from control_plane.rest import (
     server_commands,
     server_operations,
     server_runs,
+    tenant,
     usage,
     vps,
     webhooks,
+    workspaces,
 )
 from control_plane.rest.access import permissions_of
 from control_plane.rest.auth import joining, log_in, passwords, published_keys, second_factor, sessions, sign_up
@@ -72,6 +74,7 @@ def make_app(settings: Settings) -> FastAPI:
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
             *(log_in, sign_up, passwords, sessions, second_factor, joining, published_keys, members, invitations),
             *(webhooks, events, usage),
+            *(tenant, workspaces),
         )
     ]
     link_versions(resources)

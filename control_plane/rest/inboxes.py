@@ -125,7 +125,7 @@ async def create(
     parts = parts_of(request)
     address = _own_address(body.email_address, parts.settings.platform_domain)
     display_name = check_header_text(body.display_name, "/display_name") if body.display_name else None
-    await require_workspace(access.session, access.scope, workspace_id)
+    await require_workspace(access.session, access.scope, workspace_id, hold=True)
     vps_id = await _place(access, parts, workspace_id, address.domain, body)
     new = NewInbox(workspace_id, vps_id, address, display_name)
     created = await create_inbox(access.session, access.scope, new, parts.sealer)

@@ -117,7 +117,7 @@ async def list_of_workspace(workspace_id: uuid.UUID, access: _Reading) -> PoolLi
 @router.post("/workspaces/{workspace_id}/ip-pools", status_code=status.HTTP_201_CREATED)
 async def create(workspace_id: uuid.UUID, body: NewPool, response: Response, access: _Managing) -> PoolView:
     """Make a pool of addresses of the workspace's servers."""
-    await require_workspace(access.session, access.scope, workspace_id)
+    await require_workspace(access.session, access.scope, workspace_id, hold=True)
     pool = await create_pool(
         access.session, access.scope, workspace_id, body.name, body.address_ids, is_default=body.is_default
     )

@@ -167,7 +167,7 @@ async def create_server(
     workspace_id: uuid.UUID, new: NewServer, request: Request, response: Response, access: _Managing
 ) -> ServerView:
     """Ask for a server; it is provisioned in the background, and GET shows how far that has come."""
-    await require_workspace(access.session, access.scope, workspace_id)
+    await require_workspace(access.session, access.scope, workspace_id, hold=True)
     order = ServerOrder(workspace_id, new.provider, new.size, new.region)
     vps_id = await order_server(access.session, access.scope, parts_of(request), order)
     response.headers["Location"] = f"/api/v1/vps/{vps_id}"

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 class Permission(enum.Enum):
     """One thing that a caller may be allowed to do; the values are also what the scopes of API keys are called."""
 
+    READ_TENANT = "tenant:read"
+    MANAGE_TENANT = "tenant:manage"
     READ_SERVERS = "servers:read"
     MANAGE_SERVERS = "servers:manage"
     READ_INBOXES = "inboxes:read"
@@ -37,6 +39,7 @@ class Role(enum.StrEnum):
 #: What is left to a tenant that is suspended: looking.
 READ_ONLY = frozenset(
     {
+        Permission.READ_TENANT,
         Permission.READ_SERVERS,
         Permission.READ_INBOXES,
         Permission.READ_MESSAGES,
@@ -49,7 +52,7 @@ READ_ONLY = frozenset(
 #: What a tenant may do in all, and so a key that names no scopes.
 EVERYTHING = frozenset(Permission)
 
-_MAIL = frozenset({Permission.READ_SERVERS, Permission.READ_INBOXES, Permission.READ_MESSAGES})
+_MAIL = frozenset({Permission.READ_TENANT, Permission.READ_SERVERS, Permission.READ_INBOXES, Permission.READ_MESSAGES})
 
 ROLES: Mapping[Role, frozenset[Permission]] = {
     Role.OWNER: EVERYTHING,
@@ -57,7 +60,7 @@ ROLES: Mapping[Role, frozenset[Permission]] = {
     Role.MEMBER: _MAIL | {Permission.READ_MEMBERS, Permission.MANAGE_INBOXES, Permission.SEND_MESSAGES},
     Role.READ_ONLY: _MAIL | {Permission.READ_MEMBERS},
     # Whoever pays sees what is paid for, and no mail.
-    Role.BILLING: frozenset({Permission.READ_SERVERS}),
+    Role.BILLING: frozenset({Permission.READ_TENANT, Permission.READ_SERVERS}),
 }
 
 

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.errors import Conflict, NotFound
 from control_plane.sealing import Sealer
 from control_plane.tenancy.scope import TenantScope
+from control_plane.tenancy.workspaces import require_workspace
 from control_plane.webhooks.event_types import EventType
 from control_plane.webhooks.signing import new_secret, place_of
-from db.models import WebhookEndpoint, Workspace
+from db.models import WebhookEndpoint
 
 #: Each costs a row for each event.
 MOST_ENDPOINTS = 20
@@ -143,9 +144,7 @@ async def _update(
 async def _require_workspace(session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID | None) -> None:
     if workspace_id is None:
         return
-    query = select(Workspace.id).where(Workspace.tenant_id == scope.tenant_id, Workspace.id == workspace_id)
-    if await session.scalar(query) is None:
-        raise NotFound("There is no such workspace.")
+    await require_workspace(session, scope, workspace_id, hold=True)
 
 
 def _names(types: frozenset[EventType]) -> list[str]:

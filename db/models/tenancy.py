@@ -48,6 +48,7 @@ class Workspace(Base):
     tenant_id: Mapped[TenantId]
     name: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[CreatedAt]
+    deleted_at: Mapped[dt.datetime | None]
 
 
 class ApiKeyRow(Base):
