@@ -21,6 +21,7 @@ from control_plane.rest import (
     inboxes,
     invitations,
     ip_pools,
+    mail_clients,
     members,
     messages,
     preflight,
@@ -74,7 +75,7 @@ def make_app(settings: Settings) -> FastAPI:
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
             *(log_in, sign_up, passwords, sessions, second_factor, joining, published_keys, members, invitations),
             *(webhooks, events, usage),
-            *(tenant, workspaces),
+            *(tenant, workspaces, mail_clients),
         )
     ]
     link_versions(resources)

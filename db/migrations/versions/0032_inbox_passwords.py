@@ -1,0 +1,14 @@
+"""Passwords of inboxes that their tenant changes (0032_inbox_passwords.sql)."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0032"
+down_revision = "0031"
+
+
+def upgrade() -> None:
+    """Run the file as it stands."""
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(statements)
