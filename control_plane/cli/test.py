@@ -21,7 +21,7 @@ from control_plane.providers.local.recipes import BOOKWORM, TRIXIE
 
 #: Alone these are no pytest suites but harnesses with options of their own; among all suites pytest runs some of each.
 _HARNESSES = {"faults": "faults", "provisioning-faults": "provisioning_faults"}
-SUITES = ("unit", "golden", "integration", "architecture", "flow", *_HARNESSES)
+SUITES = ("unit", "golden", "integration", "attack", "architecture", "flow", *_HARNESSES)
 
 #: A file to check that does not end in .py.
 _SCRIPT = "penguin"
