@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from control_plane.errors import Conflict
 from control_plane.inboxes.load import load_inbox
-from control_plane.inboxes.new_password import change_password
 from control_plane.inboxes.passwords import generate_password
+from control_plane.provisioning.new_password import change_password
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
