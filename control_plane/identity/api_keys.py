@@ -24,6 +24,7 @@ from control_plane.identity.secret_keys import KeptKey, base32, new_secret, requ
 _MARK = "pmk"
 #: How every key begins.
 MARK = f"{_MARK}_"
+_NO_KEY = "This is not an API key of this service."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,26 @@ WHERE id = (SELECT id FROM api_keys WHERE id = %(id)s FOR NO KEY UPDATE SKIP LOC
 
 def parse_api_key(key: str, address: Address | None = None) -> PresentedKey:
     """Take a key apart; raise `Unauthenticated` when it has not the form of one."""
-    parts = key.split("_")
-    if len(parts) != 4 or parts[0] != _MARK or not key.isascii():
-        raise Unauthenticated("This is not an API key of this service.")
-    _, tenant, prefix, secret = parts
+    name, _, secret = key.rpartition("_")
+    tenant_id, prefix = parse_key_name(name)
+    return PresentedKey(tenant_id, prefix, sha256_of(_ascii(secret)), address)
+
+
+def parse_key_name(name: str) -> tuple[uuid.UUID, str]:
+    """Return the tenant and prefix of a key without its secret, `pmk_<tenant>_<prefix>`; raise `Unauthenticated`."""
+    parts = _ascii(name).split("_")
+    if len(parts) != 3 or parts[0] != _MARK:
+        raise Unauthenticated(_NO_KEY)
     try:
-        tenant_id = uuid.UUID(bytes=base64.b32decode(tenant.upper() + "======"))
+        return uuid.UUID(bytes=base64.b32decode(parts[1].upper() + "======")), parts[2]
     except (binascii.Error, ValueError):
-        raise Unauthenticated("This is not an API key of this service.") from None
-    return PresentedKey(tenant_id, prefix, sha256_of(secret), address)
+        raise Unauthenticated(_NO_KEY) from None
+
+
+def _ascii(text: str) -> str:
+    if not text.isascii():
+        raise Unauthenticated(_NO_KEY)
+    return text
 
 
 async def verify_api_key(connection: AsyncConnection[Any], presented: PresentedKey, now: dt.datetime) -> ApiKey:

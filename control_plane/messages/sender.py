@@ -10,12 +10,16 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from control_plane.errors import Conflict, IdempotencyKeyReused, NotFound
+from control_plane.inboxes.addresses import EmailAddress
 from control_plane.messages.compose import message_id
 from control_plane.messages.send_request import AcceptedSend, Idempotency
 from control_plane.tenancy.scope import TenantScope
 
 _FIND_SENDERS = Path(__file__).with_name("find_senders.sql").read_text(encoding="utf-8")
-
+_FIND_ADDRESS = """
+SELECT (SELECT id FROM inboxes WHERE tenant_id = %(tenant_id)s AND email_address = %(address)s),
+    EXISTS (SELECT FROM domains WHERE tenant_id = %(tenant_id)s AND name = %(domain)s)
+"""
 
 #: An inbox and an idempotency key, or None.
 Asked = tuple[uuid.UUID, str | None]
@@ -68,6 +72,20 @@ class Sender(NamedTuple):
         if not self.repeats(idempotency) or not self.message_id or not self.accepted_at or not self.send_at:
             return None
         return AcceptedSend(self.message_id, message_id(self.message_id, self.domain), self.accepted_at, self.send_at)
+
+
+class OwnAddress(NamedTuple):
+    """What a tenant has of an address: the inbox, or at least its domain."""
+
+    inbox_id: uuid.UUID | None
+    has_domain: bool
+
+
+async def find_address(connection: AsyncConnection[Any], scope: TenantScope, address: EmailAddress) -> OwnAddress:
+    """Return what the tenant has of an address that somebody wants to send from."""
+    values = {"tenant_id": scope.tenant_id, "address": str(address).lower(), "domain": address.domain}
+    found = await (await connection.execute(_FIND_ADDRESS, values)).fetchone()
+    return OwnAddress(*(found or (None, False)))
 
 
 async def find_sender(

@@ -106,13 +106,13 @@ class _Naming:
 
 
 @dataclass(frozen=True, slots=True)
-class _NamingOne(_Naming):
-    """One that names a permission in a tenant."""
+class NamesPermission(_Naming):
+    """One that names a permission in a tenant; a door with callers of its own kind makes its own of it."""
 
     permission: Permission
 
 
-class _OpensTransaction(_NamingOne):
+class _OpensTransaction(NamesPermission):
     """Authenticates, asks for the permission, and gives the request's transaction."""
 
     async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[Access]:
@@ -130,7 +130,7 @@ class _OpensTransaction(_NamingOne):
             yield access
 
 
-class _OpensHotTransaction(_NamingOne):
+class _OpensHotTransaction(NamesPermission):
     """Does the same for a route that works on psycopg alone."""
 
     async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[HotAccess]:
@@ -141,7 +141,7 @@ class _OpensHotTransaction(_NamingOne):
             yield HotAccess(scope, connection)
 
 
-class _Identifies(_NamingOne):
+class _Identifies(NamesPermission):
     """Authenticates and asks for the permission; no session is held afterwards."""
 
     async def __call__(self, request: Request, presented: Presented) -> TenantScope:
@@ -153,7 +153,7 @@ class _Identifies(_NamingOne):
         return scope
 
 
-class _OnlyPresents(_NamingOne):
+class _OnlyPresents(NamesPermission):
     """Hands the key on as it came."""
 
     async def __call__(self, presented: Presented) -> PresentedCaller:

@@ -6,7 +6,7 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, field_validator
 
 from control_plane.errors import InvalidInput
 from control_plane.identity.api_keys import KeyBounds
@@ -15,6 +15,7 @@ from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
+from control_plane.ses.signing_secrets import keep_signing_secret
 from control_plane.tenancy.keys import WantedKey, list_keys, load_key, make_key, revoke_key
 from control_plane.tenancy.permissions import ROLES, Permission, Role
 from db.models import ApiKeyRow
@@ -38,6 +39,9 @@ class NewKeyBody(BaseModel):
     expires_at: AwareDatetime | None = None
     networks: list[Annotated[str, Field(max_length=50)]] = Field(
         default_factory=list, max_length=100, description="Where it may be used from, such as 192.0.2.0/24."
+    )
+    signing: StrictBool = Field(
+        False, description="Whether it signs requests to /v2/email too, as AWS clients do; its secret is kept for that."
     )
 
     @field_validator("name")
@@ -65,10 +69,20 @@ class KeyView(BaseModel):
     revoked_at: dt.datetime | None
 
 
+class AwsCredentials(BaseModel):
+    """What an AWS client that is to speak to /v2/email is configured with."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    access_key_id: str
+    secret_access_key: str
+
+
 class KeyCreated(KeyView):
     """A new key. It is shown here and never again."""
 
     key: str
+    aws: AwsCredentials | None
 
 
 class KeyList(BaseModel):
@@ -83,11 +97,14 @@ async def create(body: NewKeyBody, request: Request, response: Response, access:
     """Make a key. It can do no more than whoever makes it, nor for longer, nor from elsewhere."""
     networks = tuple(parse_network(text, f"/networks/{place}") for place, text in enumerate(body.networks))
     wanted = WantedKey(body.name, _permissions(body), KeyBounds(body.expires_at, networks))
-    made = await make_key(access.session, access.scope, wanted, parts_of(request).clock())
+    parts = parts_of(request)
+    made = await make_key(access.session, access.scope, wanted, parts.clock())
+    signing = await keep_signing_secret(access.session, parts.sealer, access.scope, made) if body.signing else None
     response.headers["Location"] = f"/api/v1/api-keys/{made.id}"
     response.headers["Cache-Control"] = "no-store"
     row: ApiKeyRow = await load_key(access.session, access.scope, made.id)
-    return KeyCreated(**KeyView.model_validate(row).model_dump(), key=made.key)
+    aws = AwsCredentials.model_validate(signing) if signing else None
+    return KeyCreated(**KeyView.model_validate(row).model_dump(), key=made.key, aws=aws)
 
 
 @router.get("")

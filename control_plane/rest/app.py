@@ -3,6 +3,8 @@
 Everything that comes in is untrusted: bodies are limited while they are read, unknown fields are refused, and an API
 key decides the tenant, under whose row-level security the whole request runs. The database role is that of the API,
 which can bypass nothing; the application does not start with another.
+
+Beside it is the door for programs that speak to Amazon SES (ses/app.py).
 """
 
 from fastapi import FastAPI
@@ -43,6 +45,8 @@ from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
 from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.rest.resource_route import link_versions
+from control_plane.rest.ses.app import PREFIX as SES_PREFIX
+from control_plane.rest.ses.app import make_ses_app
 from control_plane.sealing import Sealer, load_or_create_key
 from control_plane.settings import Settings
 from db.session import Database
@@ -92,4 +96,5 @@ def make_app(settings: Settings) -> FastAPI:
         metrics_listen=settings.metrics_listen,
     )
     app.state.parts = parts
+    app.mount(SES_PREFIX, make_ses_app(parts))
     return app

@@ -7,14 +7,15 @@ a key. What was not seen before is held against its address alone.
 
 import hashlib
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from control_plane.errors import TooManyRequests
+from control_plane.errors import PenguinError, TooManyRequests
 from control_plane.identity.networks import address_of
 from control_plane.rest.problems import problem_answer
 from control_plane.rest.rate_limiter import Limited, RateLimiter, Standing
@@ -42,10 +43,17 @@ def note_caller(request: Request, caller: Caller) -> None:
 
 
 class LimitsRequests:
-    """Middleware: answers 429 beyond a limit, and says on each answer how much is left."""
+    """Middleware: answers beyond a limit with what `refuse` makes of it, and says on each answer how much is left."""
 
-    def __init__(self, app: ASGIApp, limiter: RateLimiter, prefix: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limiter: RateLimiter,
+        prefix: str,
+        refuse: Callable[[Scope, PenguinError], Response] = problem_answer,
+    ) -> None:
         self._app = app
+        self._refuse = refuse
         self._limiter = limiter
         self._prefix = prefix
         self._known: dict[bytes, Caller] = {}
@@ -70,7 +78,7 @@ class LimitsRequests:
             await send(message)
 
         if standing.exceeded:
-            answer = problem_answer(scope, _refusal(standing))
+            answer = self._refuse(scope, _refusal(standing))
             await answer(scope, receive, send_with_standing)
         else:
             await self._app(scope, receive, send_with_standing)

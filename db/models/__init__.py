@@ -22,6 +22,7 @@ from db.models.preflight import PreflightResult, RefusedAddress
 from db.models.providers import ProviderLook, ProviderOrder, ProviderRateLimit, StrayServer
 from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
+from db.models.signing import SigningSecret
 from db.models.tenancy import ApiKeyRow, Tenant, Workspace
 from db.models.webhooks import TenantEvent, WebhookDelivery, WebhookEndpoint
 
@@ -75,6 +76,7 @@ __all__ = [
     "Session",
     "SignUp",
     "SigningKey",
+    "SigningSecret",
     "StrayServer",
     "Suppression",
     "Tenant",

@@ -44,6 +44,7 @@ async def test_a_key_is_shown_once_and_listed_by_its_prefix(rest_client: httpx.A
     made = await make(rest_client, scopes=["messages:read"])
     key = made.pop("key")
     assert key.split("_")[2] == made["prefix"]
+    assert made.pop("aws") is None
     listed = (await rest_client.get("api-keys", params={"prefix": made["prefix"][:6]})).json()
     assert listed == {"items": [made], "next": None}
     shown = await rest_client.get(f"api-keys/{made['id']}")
