@@ -56,7 +56,7 @@ STEPS = Counter("penguin_pipeline_steps", "Steps of provisioning that came to so
 STEP_SECONDS = Histogram(
     "penguin_pipeline_step", "Time that a worker spent on a step.", ("pipeline",), unit="seconds", buckets=_STEPS
 )
-JOBS = Counter("penguin_jobs", "Jobs that ran by the clock, or for a run.", ("job", "outcome"))
+JOBS = Counter("penguin_jobs", "Jobs that ran by the clock, or for a run.", ("task", "outcome"))
 WEBHOOKS = Counter("penguin_webhook_attempts", "Attempts to tell webhooks what happened.", ("outcome",))
 
 REMOTE_SAMPLES = Counter("penguin_remote_write_samples", "Samples for PENGUIN_REMOTE_WRITE_URL.", ("outcome",))
