@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     sealing_key_file: Path = Field(default_factory=lambda data: data["state_dir"] / "sealing.key")
     #: What the downloads door serves: wheels, manifest and bootstrap. Shared by the installations of one checkout.
     wheelhouse_dir: Path = Field(default_factory=lambda data: data["state_dir"] / "wheelhouse")
+    #: Releases that servers can be upgraded to, a folder each; served like the wheelhouse.
+    releases_dir: Path = Field(default_factory=lambda data: data["wheelhouse_dir"].parent / "releases")
     #: libpq URLs (postgresql://…), one for each role. A process is given its own role's and not the other.
     api_database_url: SecretStr = SecretStr("")
     system_database_url: SecretStr = SecretStr("")
@@ -131,6 +133,9 @@ class Settings(BaseSettings):
     acme_challenge: Literal["http-01", "dns-01"] = "http-01"
     #: What servers trust for the directory's own HTTPS, a PEM file; unset for what their operating system trusts.
     acme_roots_file: Path | None = None
+    #: What servers' own certificates are judged by when MTA-STS policies are looked at, a PEM file; unset for what this
+    #: operating system trusts, as other mail servers do.
+    mail_roots_file: Path | None = None
     #: Seconds a lease lasts, and the clock tolerance added before a send is leased again.
     lease_seconds: int = 300
     lease_tolerance_seconds: int = 30
@@ -161,6 +166,10 @@ class Settings(BaseSettings):
     #: Seconds for which the old server of an inbox that moved passes mail on, once DNS names the new one: the records'
     #: TTL (dns/records.py), and an hour for those who look at it less often.
     move_forward_seconds: int = Field(default=2 * 3600, ge=0)
+    #: URL of an OTLP/HTTP receiver for traces of sends, such as http://127.0.0.1:4318/v1/traces; empty for none.
+    otlp_endpoint: str = ""
+    #: The share of sends that is traced.
+    otlp_share: float = Field(default=0.01, ge=0, le=1)
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from control_plane.dns.mta_sts import HOST_LABEL, Policy
 from control_plane.dns.records import DnsRecord
 
 #: Services of a mail server as clients look for them (RFC 6186, RFC 8314 section 5.1): priority and port. What has TLS
@@ -18,6 +19,9 @@ class Extras:
     tls_reports_to: str | None = None
     #: Where mail programs find the domain's servers.
     client_records: bool = False
+    #: What its servers promise to other mail servers (RFC 8461), and the address of the one that shows it.
+    policy: Policy | None = None
+    policy_address: str | None = None
 
 
 def extra_records(domain: str, hostname: str, extras: Extras) -> tuple[DnsRecord, ...]:
@@ -30,6 +34,10 @@ def extra_records(domain: str, hostname: str, extras: Extras) -> tuple[DnsRecord
             DnsRecord(domain, "SRV", f"{service}._tcp", f"{priority} 1 {port} {hostname}")
             for service, priority, port in _SERVICES
         ]
+    if extras.policy is not None:
+        records.append(DnsRecord(domain, "TXT", "_mta-sts", f"v=STSv1; id={extras.policy.id};"))
+        if extras.policy_address is not None:
+            records.append(DnsRecord(domain, "A", HOST_LABEL, extras.policy_address))
     return tuple(records)
 
 

@@ -13,13 +13,16 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.dns.extras import Extras, extra_records
+from control_plane.dns.mta_sts import policy_of
 from control_plane.dns.plan import Blend, ZonePlan
 from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_inbox
 
 # Inboxes whose server has an address; the others have no records yet.
 _INBOXES = text(
     "SELECT i.id, i.tenant_id, d.name AS domain, v.hostname, host(v.ip_address) AS ipv4_address, d.tls_reports_to,"
-    " d.client_records"
+    " d.client_records, d.mta_sts, CASE WHEN d.mta_sts <> 'none' THEN policy_hosts(d.id) ELSE '{}' END AS policy_hosts,"
+    " (SELECT host(s.ip_address) FROM inboxes p JOIN vps_servers s ON s.id = p.vps_id"
+    "  WHERE d.mta_sts <> 'none' AND p.id = policy_inbox(d.id)) AS policy_address"
     " FROM inboxes i JOIN domains d ON d.id = i.domain_id JOIN vps_servers v ON v.id = i.vps_id"
     " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND v.ip_address IS NOT NULL ORDER BY i.id"
 )
@@ -82,10 +85,15 @@ async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping
     return {
         inbox.id: frozenset(
             records_for_inbox(inbox.domain, inbox.hostname, inbox.ipv4_address, addresses, keys)
-            + extra_records(inbox.domain, inbox.hostname, Extras(inbox.tls_reports_to, inbox.client_records))
+            + extra_records(inbox.domain, inbox.hostname, _extras(inbox))
         )
         for inbox in inboxes
     }
+
+
+def _extras(inbox: Row[Any]) -> Extras:
+    policy = policy_of(inbox.mta_sts, inbox.policy_hosts)
+    return Extras(inbox.tls_reports_to, inbox.client_records, policy, inbox.policy_address)
 
 
 async def generate_records(session: AsyncSession, tenant_id: uuid.UUID, domain_id: uuid.UUID) -> None:

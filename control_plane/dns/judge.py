@@ -63,14 +63,15 @@ def judge(record: DnsRecord, found: Sequence[str]) -> Judgement:
 #: What stands for an alias among the values of another type (`resolve.values_of`).
 ALIAS = "CNAME "
 #: Kinds of TXT record of which a name has one (RFC 7208 section 4.5, RFC 9989, RFC 6376 section 3.6.2.2,
-#: RFC 8460 section 3).
+#: RFC 8460 section 3, RFC 8461 section 3.1).
 _TWO: Mapping[str, Problem] = {
     "SPF": Problem.SPF_TWO_RECORDS,
     "DMARC": Problem.DMARC_TWO_RECORDS,
     "DKIM": Problem.DKIM_TWO_RECORDS,
     "TLSRPT": Problem.TLS_REPORTS_TWO_RECORDS,
+    "STS": Problem.MTA_STS_TWO_RECORDS,
 }
-_VERSION_TAG = re.compile(r"v\s*=\s*(dmarc(?=1)|dkim(?=1)|tlsrpt(?=v1))v?1(?=[\s;]|$)", re.IGNORECASE)
+_VERSION_TAG = re.compile(r"v\s*=\s*(dmarc(?=1)|dkim(?=1)|tlsrpt(?=v1)|sts(?=v1))v?1(?=[\s;]|$)", re.IGNORECASE)
 
 
 def slot(record_type: str, value: str) -> str:

@@ -31,6 +31,7 @@ class Problem(enum.StrEnum):
     DKIM_OTHER_KEY = "dkim_other_key"
     TLS_REPORTS_TWO_RECORDS = "tls_reports_two_records"
     TLS_REPORTS_SYNTAX = "tls_reports_syntax"
+    MTA_STS_TWO_RECORDS = "mta_sts_two_records"
     #: The DNS host took what we wrote, and the zone's name servers do not say it.
     ZONE_IGNORES_UPDATES = "zone_ignores_updates"
 
@@ -52,6 +53,7 @@ REMEDIES: Mapping[Problem, str] = {
     Problem.DKIM_OTHER_KEY: "Replace the key by the one shown; the name is ours alone.",
     Problem.TLS_REPORTS_TWO_RECORDS: "Leave one TLS-RPT record, for with two neither counts.",
     Problem.TLS_REPORTS_SYNTAX: "Correct the TLS-RPT record (RFC 8460), or remove it and have ours published.",
+    Problem.MTA_STS_TWO_RECORDS: "Leave one MTA-STS record, for with two there is no policy.",
     Problem.ZONE_IGNORES_UPDATES: (
         "Make sure that the domain is delegated to the DNS host that is set for it, or set the one that it is at."
     ),

@@ -17,6 +17,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, NotFound
+from control_plane.fleet.policies import add_policies
 from control_plane.sealing import Sealer
 from protos.agent.v1.configuration_pb2 import (
     CertificateAuthority,
@@ -131,6 +132,8 @@ async def load_desired_state(
     moves = (await session.execute(_MOVES, {"vps": vps_id})).mappings().all()
     leaving = [move for move in moves if move["source_id"] == vps_id]
     coming = [move for move in moves if move["target_id"] == vps_id]
+    domains = _domains(keys, sealer)
+    await add_policies(session, vps_id, domains, authority)
     return DesiredState(
         version=server["desired_version"],
         only_show_drift=server["drift_policy"] == "show",
@@ -139,7 +142,7 @@ async def load_desired_state(
             ipv4_address=server["ipv4_address"],
             nameservers=nameservers,
             authority=_authority(authority, waits=server["provider"] in acme_port_providers),
-            domains=_domains(keys, sealer),
+            domains=domains,
             mailboxes=[Mailbox(address=address, password_hash=hashed) for address, hashed in mailboxes],
             probe=_probe(vps_id, server, sealer),
             sending_addresses=[

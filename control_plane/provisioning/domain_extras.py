@@ -3,14 +3,22 @@
 import uuid
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import NotFound
+from control_plane.dns.mta_sts import MtaSts, policy_of
+from control_plane.errors import Conflict, NotFound
 from control_plane.pipelines.runs import start_run
 from control_plane.provisioning.repairs import REPAIR_KIND
 from control_plane.tenancy.scope import TenantScope
 from db.models import Domain, Inbox
+
+_HOSTS = text("SELECT policy_hosts(:domain)")
+_UNVERIFIED = text(
+    "SELECT NOT EXISTS (SELECT FROM dns_records WHERE inbox_id = policy_inbox(:domain) AND record_name = 'mta-sts'"
+    "  AND record_type = 'A') OR EXISTS (SELECT FROM dns_records WHERE inbox_id = policy_inbox(:domain)"
+    "  AND record_name IN ('mta-sts', '_mta-sts') AND verification_status <> 'verified')"
+)
 
 
 async def change_extras(
@@ -19,6 +27,7 @@ async def change_extras(
     """Set the given columns, and have the zone brought up to date when one of them changes. Raises `NotFound`.
 
     A run that goes on already may be past the look at them, so one more is begun; both hold the domain's lock in turn.
+    Raises `Conflict` when an MTA-STS policy is to be enforced that was not seen at work.
     """
     found = select(Domain).where(Domain.tenant_id == scope.tenant_id, Domain.id == domain_id)
     domain = await session.scalar(found.with_for_update())
@@ -26,6 +35,8 @@ async def change_extras(
         raise NotFound("There is no such domain.")
     if all(getattr(domain, name) == value for name, value in changes.items()):
         return domain
+    if changes.get("mta_sts", domain.mta_sts) != domain.mta_sts:
+        await _change_policy(session, domain, str(changes["mta_sts"]))
     for name, value in changes.items():
         setattr(domain, name, value)
     await session.flush()
@@ -38,3 +49,26 @@ async def change_extras(
     if inbox_id is not None:
         await start_run(session, scope.tenant_id, REPAIR_KIND, inbox_id)
     return domain
+
+
+async def seen_policy(session: AsyncSession, domain: Domain) -> bool:
+    """Say whether the domain's MTA-STS policy, as it is now, was seen as other mail servers see it."""
+    policy = policy_of(domain.mta_sts, await session.scalar(_HOSTS, {"domain": domain.id}) or ())
+    return policy is not None and domain.mta_sts_seen == policy.id
+
+
+async def _change_policy(session: AsyncSession, domain: Domain, wanted: str) -> None:
+    """Forget what was seen of the policy before; raise `Conflict` when the next may not be enforced yet.
+
+    Others that have fetched a policy deliver by it for a week, so a mistake in it would cost a week's mail.
+    """
+    if wanted == MtaSts.ENFORCE:
+        if domain.mta_sts != MtaSts.TESTING or not await seen_policy(session, domain):
+            why = f" ({domain.mta_sts_detail})" if domain.mta_sts_detail else ""
+            raise Conflict(
+                "A policy is enforced once it was seen at work: set mta_sts to testing, and wait until mta_sts_seen is"
+                f" true{why}."
+            )
+        if await session.scalar(_UNVERIFIED, {"domain": domain.id}):
+            raise Conflict("The records _mta-sts and mta-sts are not verified: GET dns-records of an inbox says why.")
+    domain.mta_sts_seen = domain.mta_sts_looked_at = domain.mta_sts_detail = None

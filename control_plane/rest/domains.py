@@ -9,11 +9,12 @@ from fastapi import APIRouter, status
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import select
 
+from control_plane.dns.mta_sts import MtaSts
 from control_plane.errors import NotFound
 from control_plane.inboxes.addresses import MAX_ADDRESS, parse_address
 from control_plane.inboxes.dkim_rotation import request_rotation
 from control_plane.inboxes.load import list_domains, load_domain
-from control_plane.provisioning.domain_extras import change_extras
+from control_plane.provisioning.domain_extras import change_extras, seen_policy
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.resource_route import ResourceRoute
@@ -53,22 +54,31 @@ class DomainDetail(DomainView):
     """A domain with its keys and the last run that changed them, and the records that it has because it was asked for.
 
     `tls_reports_to` is where other mail servers report how TLS went (RFC 8460); with `client_records`, mail programs
-    find its servers by themselves (RFC 6186).
+    find its servers by themselves (RFC 6186). `mta_sts` is what its servers promise to other mail servers (RFC 8461);
+    `mta_sts_seen` says whether the policy, as it is now, was seen as those see it, and `mta_sts_detail` what was wrong.
     """
 
     tls_reports_to: str | None
     client_records: bool
+    mta_sts: MtaSts
+    mta_sts_seen: bool
+    mta_sts_looked_at: dt.datetime | None
+    mta_sts_detail: str | None
     dkim_keys: list[DkimKeyView]
     rotation: RunView | None
 
 
 class DomainPatch(BaseModel):
-    """What to change; what is left out stays. With null no reports are asked for."""
+    """What to change; what is left out stays. With null no reports are asked for.
+
+    An MTA-STS policy is enforced only once it was seen in testing.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     tls_reports_to: Annotated[str, Field(max_length=MAX_ADDRESS)] | None = None
     client_records: StrictBool = False
+    mta_sts: MtaSts = MtaSts.NONE
 
 
 class DomainList(BaseModel):
@@ -118,6 +128,10 @@ async def _detail(access: Access, domain: Domain) -> DomainDetail:
         **DomainView.model_validate(domain).model_dump(),
         tls_reports_to=domain.tls_reports_to,
         client_records=domain.client_records,
+        mta_sts=MtaSts(domain.mta_sts),
+        mta_sts_seen=await seen_policy(access.session, domain),
+        mta_sts_looked_at=domain.mta_sts_looked_at,
+        mta_sts_detail=domain.mta_sts_detail,
         dkim_keys=[DkimKeyView.model_validate(key) for key in await _keys(access, domain)],
         rotation=await load_last_run(access.session, access.scope, domain.id),
     )

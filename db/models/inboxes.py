@@ -24,6 +24,11 @@ class Domain(Base):
     #: See dns/extras.py.
     tls_reports_to: Mapped[str | None] = mapped_column(String(254))
     client_records: Mapped[bool] = mapped_column(server_default=text("false"))
+    #: See dns/mta_sts.py, and provisioning/policy_looks.py for what was seen of it.
+    mta_sts: Mapped[str] = mapped_column(String(10), server_default=text("'none'"))
+    mta_sts_seen: Mapped[str | None] = mapped_column(String(32))
+    mta_sts_looked_at: Mapped[dt.datetime | None]
+    mta_sts_detail: Mapped[str | None] = mapped_column(Text)
 
 
 class DkimKeyRow(Base):

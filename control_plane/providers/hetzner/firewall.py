@@ -1,4 +1,4 @@
-"""The installation's firewall, found by its name: mail and ping come in, and nothing else.
+"""The installation's firewall, found by its name: mail, MTA-STS policies and ping come in, and nothing else.
 
 Port 80 is open only while a certificate is being got, by a second firewall (acme_port.py puts it on one server).
 There is no way in for SSH: a server is reached by its agent, and in an emergency by the provider's console.
@@ -10,19 +10,20 @@ from hcloud.firewalls import BoundFirewall, FirewallRule
 from control_plane.providers.hetzner.labels import INSTANCE, refuse_foreign
 
 #: Submission with STARTTLS (587) and with TLS (465), IMAP with TLS (993), and what other servers deliver (25).
-MAIL_PORTS = (25, 465, 587, 993)
+#: MTA-STS policies (443); where there is none nothing listens there.
+OPEN_PORTS = (25, 443, 465, 587, 993)
 ACME_PORT = 80
 _ANYWHERE = ["0.0.0.0/0", "::/0"]
 
 
-def mail_rules() -> list[FirewallRule]:
+def open_rules() -> list[FirewallRule]:
     """Return what is let in all the time."""
-    return [*(_tcp(port) for port in MAIL_PORTS), FirewallRule(direction="in", protocol="icmp", source_ips=_ANYWHERE)]
+    return [*(_tcp(port) for port in OPEN_PORTS), FirewallRule(direction="in", protocol="icmp", source_ips=_ANYWHERE)]
 
 
 def ensure_firewall(client: Client, instance: str) -> BoundFirewall:
     """Return the installation's firewall with its rules as they should be."""
-    return _ensure(client, f"penguin-{instance}", mail_rules(), instance)
+    return _ensure(client, f"penguin-{instance}", open_rules(), instance)
 
 
 def ensure_acme_firewall(client: Client, instance: str) -> BoundFirewall:

@@ -43,7 +43,7 @@ async def test_a_server_is_made_with_addresses_labels_firewall_and_user_data(her
     assert {each["auto_delete"] for each in ips.values()} == {False}
 
 
-async def test_the_firewall_lets_mail_and_ping_in_and_nothing_else(here: Ground) -> None:
+async def test_the_firewall_lets_mail_policies_and_ping_in_and_nothing_else(here: Ground) -> None:
     await here.provider.create(ORDER)
     await here.provider.create(replace(ORDER, name="pm-2"))
     (firewall,) = here.fake.project.firewalls.values()
@@ -51,6 +51,7 @@ async def test_the_firewall_lets_mail_and_ping_in_and_nothing_else(here: Ground)
     assert firewall["_servers"] == set(here.fake.project.servers)
     assert {(rule["direction"], rule["protocol"], rule["port"]) for rule in firewall["rules"]} == {
         ("in", "tcp", "25"),
+        ("in", "tcp", "443"),
         ("in", "tcp", "465"),
         ("in", "tcp", "587"),
         ("in", "tcp", "993"),

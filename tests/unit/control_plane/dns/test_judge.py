@@ -9,6 +9,7 @@ DKIM = DnsRecord("acme.example", "TXT", "pm1._domainkey", "v=DKIM1; k=rsa; p=MII
 DMARC = DnsRecord("acme.example", "TXT", "_dmarc", "v=DMARC1; p=none; rua=mailto:dmarc@acme.example")
 MX = DnsRecord("acme.example", "MX", "@", "10 mx-1.penguin.example")
 TLSRPT = DnsRecord("acme.example", "TXT", "_smtp._tls", "v=TLSRPTv1; rua=mailto:tls@acme.example")
+MTA_STS = DnsRecord("acme.example", "TXT", "_mta-sts", "v=STSv1; id=1a2b;")
 SRV = DnsRecord("acme.example", "SRV", "_imaps._tcp", "0 1 993 mx-1.penguin.example")
 
 
@@ -70,6 +71,9 @@ def test_what_does_not_is_a_mismatch_and_says_what_was_found(record: DnsRecord, 
         (TLSRPT, ["v=TLSRPTv1; rua=tls@acme.example"], Problem.TLS_REPORTS_SYNTAX),
         (TLSRPT, ["v=TLSRPTv1"], Problem.TLS_REPORTS_SYNTAX),
         (TLSRPT, ["v=TLSRPTv1; rua=mailto:before@acme.example"], Problem.DIFFERENT),
+        (MTA_STS, [MTA_STS.value, "v=STSv1; id=3c4d;"], Problem.MTA_STS_TWO_RECORDS),
+        (MTA_STS, ["v=STSv1; id=3c4d;"], Problem.DIFFERENT),
+        (MTA_STS, ["site=1"], Problem.MISSING),
         (SRV, ["0 1 993 imap.other.example"], Problem.DIFFERENT),
         (MX, ["CNAME shop.other.example"], Problem.ALIAS_IN_THE_WAY),
         (DnsRecord("penguin.example", "A", "mx-1", "192.0.2.7"), ["192.0.2.8"], Problem.DIFFERENT),
