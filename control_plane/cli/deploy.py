@@ -16,7 +16,7 @@ from control_plane.errors import InvalidInput
 from control_plane.processes.credentials import SEALING_KEY, write_credentials
 from control_plane.processes.database_roles import give_passwords
 from control_plane.processes.places import CHECKOUT
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
 
@@ -75,7 +75,7 @@ async def _issue(endpoint: str, hub: Path) -> tuple[ServerCertificate, bytes]:
     database = Database(settings.system_database_url.get_secret_value(), pool_size=1)
     try:
         async with database.system() as session:
-            sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+            sealer = Sealer.of_file(settings.sealing_key_file)
             authority = await Authority.load_or_create(session, sealer, settings.trust_domain)
     finally:
         await database.close()

@@ -15,7 +15,7 @@ from control_plane.processes.places import HOME, state_dir
 from control_plane.provisioning.join_program import render_join_command
 from control_plane.provisioning.joining import Release, read_release
 from control_plane.provisioning.own_servers import OwnServer, invite
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 
 node_commands = typer.Typer(no_args_is_help=True, help="Servers of your own: Debian 12 or 13, or Ubuntu 24.04.")
@@ -58,7 +58,7 @@ async def _invite(instance: str, wish: OwnServer, life: timedelta) -> dict[str, 
     settings = Settings(state_dir=state, wheelhouse_dir=HOME / "wheelhouse")
     async with system_session(instance) as session:
         release = await _release(settings)
-        sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+        sealer = Sealer.of_file(settings.sealing_key_file)
         made = await invite(session, settings, sealer, release, wish, token_life=life)
     return {
         "vps_id": str(made.vps_id),

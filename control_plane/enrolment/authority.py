@@ -25,6 +25,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock, utc_now
+from control_plane.data_keys.keys import open_sealed, platform_keys
 from control_plane.enrolment.certificate_profile import authority_certificate, leaf, requested_key
 from control_plane.enrolment.identity import AgentIdentity, serial_of
 from control_plane.sealing import Sealer
@@ -79,7 +80,8 @@ class Authority:
         row = (await session.execute(_NEWEST)).first()
         if row is None:
             return await cls._create(session, sealer, trust_domain, clock)
-        key = load_der_private_key(sealer.open(row.private_key_sealed, _place(row.id)), password=None)
+        key_der = await open_sealed(session, sealer, row.private_key_sealed, _place(row.id))
+        key = load_der_private_key(key_der, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise TypeError("the authority's key is not an elliptic-curve key")
         return cls(x509.load_pem_x509_certificate(row.certificate_pem.encode()), key, trust_domain, clock)
@@ -93,7 +95,7 @@ class Authority:
         row = {
             "id": authority_id,
             "certificate": certificate.public_bytes(Encoding.PEM).decode(),
-            "key": sealer.seal(key_der, _place(authority_id)),
+            "key": (await platform_keys(session, sealer)).seal(key_der, _place(authority_id)),
         }
         await session.execute(_INSERT, row)
         return cls(certificate, key, trust_domain, clock)

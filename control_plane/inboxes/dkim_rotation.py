@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.errors import NotFound
 from control_plane.inboxes.domains import NewDkimKey, generate_dkim_key
 from control_plane.pipelines.runs import start_run
-from control_plane.sealing import Sealer
+from control_plane.sealing import Seals
 
 ROTATION_KIND = "domain.rotate_dkim"
 
@@ -98,7 +98,7 @@ async def keys_of(session: AsyncSession, domain_id: uuid.UUID) -> list[KeyInPlac
     return [KeyInPlace(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
 
 
-async def make_next_key(keys: list[KeyInPlace], sealer: Sealer) -> NewDkimKey:
+async def make_next_key(keys: list[KeyInPlace], sealer: Seals) -> NewDkimKey:
     """Return a key with the first selector that none of `keys` has had; it is in no row yet."""
     numbers = [int(key.selector[2:]) for key in keys if key.selector[2:].isdigit()]
     return await asyncio.to_thread(generate_dkim_key, f"pm{max(numbers, default=0) + 1}", sealer)

@@ -12,8 +12,9 @@ from publicsuffixlist import PublicSuffixList
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import tenant_keys
 from control_plane.errors import DomainInUse, PublicSuffix
-from control_plane.sealing import Sealer
+from control_plane.sealing import Sealer, Seals
 from control_plane.tenancy.scope import TenantScope
 
 #: Selector of a domain's first key; keys rotate by moving to the next number.
@@ -122,7 +123,7 @@ class NewDkimKey:
     public_key: str
 
 
-def generate_dkim_key(selector: str, sealer: Sealer) -> NewDkimKey:
+def generate_dkim_key(selector: str, sealer: Seals) -> NewDkimKey:
     """Return a new key; it takes some 100 ms of CPU."""
     key_id = uuid.uuid4()
     private_der, public_der = _generate()
@@ -131,7 +132,8 @@ def generate_dkim_key(selector: str, sealer: Sealer) -> NewDkimKey:
 
 
 async def _create_dkim_key(session: AsyncSession, scope: TenantScope, domain_id: uuid.UUID, sealer: Sealer) -> None:
-    key = await asyncio.to_thread(generate_dkim_key, FIRST_SELECTOR, sealer)
+    keys = await tenant_keys(session, sealer, scope.tenant_id)
+    key = await asyncio.to_thread(generate_dkim_key, FIRST_SELECTOR, keys)
     row = {
         "id": key.id,
         "tenant_id": scope.tenant_id,

@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import open_sealed, platform_keys
 from control_plane.errors import Conflict, InvalidInput
 from control_plane.identity.secret_keys import sha256_of
 from control_plane.identity.totp import new_recovery_codes, new_totp_secret, step_of_code
@@ -26,7 +27,8 @@ async def enrol(session: AsyncSession, sealer: Sealer, person_id: uuid.UUID, now
     if await is_on(session, person_id):
         raise Conflict("There is an authenticator already; take it away first.")
     secret = new_totp_secret()
-    values = {"secret_sealed": sealer.seal(secret.encode(), _place(person_id)), "last_step": 0, "created_at": now}
+    keys = await platform_keys(session, sealer)
+    values = {"secret_sealed": keys.seal(secret.encode(), _place(person_id)), "last_step": 0, "created_at": now}
     kept = postgresql_insert(TotpSecret).values(person_id=person_id, **values)
     await session.execute(kept.on_conflict_do_update(index_elements=[TotpSecret.person_id], set_=values))
     return secret
@@ -82,7 +84,7 @@ async def _takes_code(session: AsyncSession, sealer: Sealer, person_id: uuid.UUI
     found = (await session.execute(query.with_for_update())).one_or_none()
     if found is None:
         return False
-    secret = sealer.open(found.secret_sealed, _place(person_id)).decode()
+    secret = (await open_sealed(session, sealer, found.secret_sealed, _place(person_id))).decode()
     step = step_of_code(secret, code, now, found.last_step)
     if step is None:
         return False

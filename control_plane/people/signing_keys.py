@@ -17,9 +17,10 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock
+from control_plane.data_keys.keys import keys_for, platform_keys
 from control_plane.errors import Unauthenticated
 from control_plane.identity.access_tokens import LIFETIME
-from control_plane.sealing import Sealer
+from control_plane.sealing import DataKeys, Sealer
 from db.models import SigningKey
 from db.session import Database
 
@@ -54,10 +55,11 @@ async def rotate(session: AsyncSession, sealer: Sealer, now: dt.datetime, lead: 
     await session.execute(_LOCK)
     present = (await session.scalars(select(SigningKey).order_by(SigningKey.signs_from))).all()
     key_id, private = uuid.uuid4(), Ed25519PrivateKey.generate()
+    keys = await platform_keys(session, sealer)
     made = SigningKey(
         id=key_id,
         public_key=private.public_key().public_bytes_raw(),
-        private_key_sealed=sealer.seal(private.private_bytes_raw(), _place(key_id)),
+        private_key_sealed=keys.seal(private.private_bytes_raw(), _place(key_id)),
         signs_from=now + lead if present else now,
     )
     session.add(made)
@@ -114,11 +116,13 @@ class KeyRing:
             columns = select(SigningKey.id, SigningKey.signs_from, SigningKey.private_key_sealed)
             async with self._database.system() as session:
                 rows = (await session.execute(columns)).all()
-            self._keys = [Key(row.id, row.signs_from, self._open(row.id, row.private_key_sealed)) for row in rows]
+                keys = await keys_for(session, self._sealer, [row.private_key_sealed for row in rows])
+            self._keys = [Key(row.id, row.signs_from, _open(keys, row.id, row.private_key_sealed)) for row in rows]
             self._read_at = now
 
-    def _open(self, key_id: uuid.UUID, sealed: bytes) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self._sealer.open(sealed, _place(key_id)))
+
+def _open(keys: DataKeys, key_id: uuid.UUID, sealed: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(keys.open(sealed, _place(key_id)))
 
 
 def _place(key_id: uuid.UUID) -> str:

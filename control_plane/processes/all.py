@@ -49,7 +49,7 @@ from control_plane.providers.local.image import bake
 from control_plane.providers.local.nameserver import nameserver_api_key
 from control_plane.providers.local.recipes import BOOKWORM
 from control_plane.providers.local.world import World
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
 
@@ -189,7 +189,7 @@ class Installation:
 
     async def _make_redis_door(self, settings: Settings, system_url: str) -> RedisTls:
         """Issue the certificate of the agents' Redis endpoint, making the authority first if there is none."""
-        sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+        sealer = Sealer.of_file(settings.sealing_key_file)
         database = Database(system_url, pool_size=1)
         try:
             async with database.system() as session:

@@ -27,7 +27,7 @@ from starlette.staticfiles import StaticFiles
 from control_plane.enrolment.authority import SERVER_CERTIFICATE_LIFE, Authority, ServerCertificate
 from control_plane.preflight.listener import port_check
 from control_plane.processes.readiness import say_ready
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
 from db.session import Database
@@ -102,7 +102,7 @@ async def _renew(settings: Settings, context: ssl.SSLContext) -> None:
 
 async def _issue(settings: Settings) -> ServerCertificate:
     database = Database(settings.system_database_url.get_secret_value())
-    sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+    sealer = Sealer.of_file(settings.sealing_key_file)
     try:
         async with database.system() as session:
             authority = await Authority.load_or_create(session, sealer, settings.trust_domain)

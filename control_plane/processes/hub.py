@@ -34,7 +34,7 @@ from control_plane.processes.readiness import say_ready
 from control_plane.providers.base import ACME_PORT_PROVIDERS
 from control_plane.queuer.access import grant
 from control_plane.queuer.streams import connect
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
 from db.notifications import listen
@@ -60,7 +60,7 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
     redis = connect(settings.redis_url.get_secret_value())
     try:
         await database.refuse_unsafe_role()
-        sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+        sealer = Sealer.of_file(settings.sealing_key_file)
         async with database.system() as session:
             authority = await Authority.load_or_create(session, sealer, settings.trust_domain)
         resources = Resources(

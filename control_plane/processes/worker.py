@@ -15,6 +15,7 @@ import contextlib
 import logging
 import signal
 
+from control_plane.data_keys.rotation import add_key_jobs
 from control_plane.dns.publishers.choice import make_publisher
 from control_plane.monitoring.alert_rules import read_rules
 from control_plane.monitoring.watch import watch_for_ever
@@ -35,7 +36,7 @@ from control_plane.providers.registry import build_providers
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.kinds import pipelines
 from control_plane.provisioning.periodic import add_periodic_jobs
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
 from control_plane.webhooks.attempt import Poster
@@ -59,7 +60,7 @@ def make_environment(settings: Settings, database: Database) -> Environment:
         providers=build_providers(settings, database),
         publisher=make_publisher(settings),
         settings=settings,
-        sealer=Sealer(load_or_create_key(settings.sealing_key_file)),
+        sealer=Sealer.of_file(settings.sealing_key_file),
     )
 
 
@@ -80,6 +81,7 @@ async def _work(settings: Settings) -> None:
     add_pipelines(app, Worker(database, pipelines(environment)))
     add_periodic_jobs(app, environment)
     add_webhook_jobs(app, database)
+    add_key_jobs(app, database, environment.sealer)
     poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
     try:
         await database.refuse_unsafe_role()

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import open_sealed, tenant_keys
 from control_plane.errors import Conflict, NotFound
 from control_plane.pipelines.runs import start_run
 from control_plane.providers.base import Capability
@@ -133,9 +134,12 @@ def cannot_rebuild(provider: str) -> str:
     return f"The provider {provider} cannot rebuild a server."
 
 
-async def begin(session: AsyncSession, sealer: Sealer, rebuild_id: uuid.UUID, vps_id: uuid.UUID) -> None:
+async def begin(
+    session: AsyncSession, sealer: Sealer, tenant_id: uuid.UUID, rebuild_id: uuid.UUID, vps_id: uuid.UUID
+) -> None:
     """Write the rebuild with a key of its own, and have the server drained."""
-    sealed = sealer.seal(secrets.token_bytes(_KEY_BYTES), key_place(rebuild_id))
+    keys = await tenant_keys(session, sealer, tenant_id)
+    sealed = keys.seal(secrets.token_bytes(_KEY_BYTES), key_place(rebuild_id))
     await session.execute(_BEGIN, {"id": rebuild_id, "vps": vps_id, "key": sealed})
     await session.execute(_DRAIN, {"vps": vps_id})
     await hold_as_wanted(session, vps_id)
@@ -145,7 +149,7 @@ async def load_rebuild(session: AsyncSession, sealer: Sealer, rebuild_id: uuid.U
     """Return the rebuild of that run. Raises `SealBroken`."""
     row = (await session.execute(_LOAD, {"id": rebuild_id})).one()
     packed = None if row.packed is None else PackedMail.model_validate(row.packed)
-    key = sealer.open(row.key_sealed, key_place(rebuild_id))
+    key = await open_sealed(session, sealer, row.key_sealed, key_place(rebuild_id))
     return Rebuild(row.id, row.generation, key, packed, row.packed_for, row.begun_for)
 
 

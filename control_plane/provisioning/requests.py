@@ -6,6 +6,7 @@ import uuid
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import tenant_keys
 from control_plane.errors import Conflict, NotFound
 from control_plane.pipelines.runs import look_again, start_run
 from control_plane.sealing import Sealer
@@ -75,6 +76,7 @@ async def request_server(
     """
     vps_id = uuid.uuid4()
     password = secrets.token_urlsafe(_PROBE_PASSWORD_BYTES).encode()
+    keys = await tenant_keys(session, sealer, tenant_id)
     row = {
         "id": vps_id,
         "tenant": tenant_id,
@@ -83,7 +85,7 @@ async def request_server(
         "hostname": hostname or f"mx-{secrets.token_hex(_HOSTNAME_BYTES)}.{platform_domain}",
         "size": size,
         "region": region,
-        "probe": sealer.seal(password, probe_password_place(vps_id)),
+        "probe": keys.seal(password, probe_password_place(vps_id)),
         "address": ipv4_address,
     }
     await session.execute(_INSERT_SERVER, row)

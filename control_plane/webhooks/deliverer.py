@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Never
 
 from control_plane.clock import Clock, utc_now
+from control_plane.data_keys.keys import keys_for
 from control_plane.sealing import SealBroken, Sealer
 from control_plane.telemetry.instruments import WEBHOOKS
 from control_plane.webhooks.attempt import Answer, Poster
@@ -91,7 +92,7 @@ class Deliverer:
     async def _tell(self, claim: Claim) -> Answer:
         body = body_of(claim)
         try:
-            secrets = self._secrets(claim)
+            secrets = await self._secrets(claim)
         except SealBroken as broken:
             _log.error("%s", broken)
             return Answer(None, "the endpoint's secret does not open; rotate it")
@@ -102,10 +103,12 @@ class Deliverer:
         }
         return await self.poster.post(claim.url, body.encode(), headers)
 
-    def _secrets(self, claim: Claim) -> list[str]:
-        sealed = [claim.secret_sealed, claim.previous_secret_sealed]
+    async def _secrets(self, claim: Claim) -> list[str]:
+        sealed = [each for each in (claim.secret_sealed, claim.previous_secret_sealed) if each is not None]
         place = place_of(claim.endpoint_id)
-        return [self.sealer.open(each, place).decode() for each in sealed if each is not None]
+        async with self.database.system() as session:
+            keys = await keys_for(session, self.sealer, sealed)
+        return [keys.open(each, place).decode() for each in sealed]
 
 
 def body_of(claim: Claim) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import tenant_keys
 from control_plane.errors import Conflict, NotFound
 from control_plane.sealing import Sealer
 from control_plane.tenancy.scope import TenantScope
@@ -58,13 +59,14 @@ async def create_endpoint(
     if (count or 0) >= MOST_ENDPOINTS:
         raise Conflict(f"A tenant may have {MOST_ENDPOINTS} webhooks; delete one first.")
     endpoint_id, secret = uuid.uuid4(), new_secret()
+    keys = await tenant_keys(session, sealer, scope.tenant_id)
     row = {
         "id": endpoint_id,
         "tenant_id": scope.tenant_id,
         "workspace_id": wanted.workspace_id,
         "url": wanted.url,
         "event_types": _names(wanted.event_types),
-        "secret_sealed": sealer.seal(secret.encode(), place_of(endpoint_id)),
+        "secret_sealed": keys.seal(secret.encode(), place_of(endpoint_id)),
     }
     await session.execute(insert(WebhookEndpoint).values(row))
     return endpoint_id, secret
@@ -111,8 +113,9 @@ async def rotate_secret(
     """Return a new secret; the present one signs beside it for as long as `overlap`. Raises `NotFound`."""
     await load_endpoint(session, scope, endpoint_id)
     secret = new_secret()
+    keys = await tenant_keys(session, sealer, scope.tenant_id)
     values = {
-        "secret_sealed": sealer.seal(secret.encode(), place_of(endpoint_id)),
+        "secret_sealed": keys.seal(secret.encode(), place_of(endpoint_id)),
         "previous_secret_until": func.now() + overlap,
     }
     await _update(session, scope, endpoint_id, values)

@@ -20,7 +20,7 @@ from control_plane.enrolment.authority import Authority
 from control_plane.enrolment.certificates import record_certificate
 from control_plane.enrolment.identity import AgentIdentity
 from control_plane.processes.hub import serve
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage
@@ -69,7 +69,7 @@ class RunningHub:
 
     @property
     def sealer(self) -> Sealer:
-        return Sealer(load_or_create_key(self.settings.sealing_key_file))
+        return Sealer.of_file(self.settings.sealing_key_file)
 
     def enrolment_channel(self) -> grpc.aio.Channel:
         tls = grpc.ssl_channel_credentials(self.authority.certificate_pem)
@@ -149,7 +149,7 @@ async def running_hub(database: FreshDatabase, redis_url: str, state_dir: Path) 
         trust_domain=TRUST_DOMAIN,
     )
     tests_own = Database(database.url("penguin_system"))
-    sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+    sealer = Sealer.of_file(settings.sealing_key_file)
     async with tests_own.system() as session:
         authority = await Authority.load_or_create(session, sealer, TRUST_DOMAIN)
     hub = RunningHub(settings, tests_own, authority)

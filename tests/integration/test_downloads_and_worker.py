@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from control_plane.enrolment.authority import Authority
 from control_plane.pipelines.runs import start_run
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant
 
@@ -70,7 +70,7 @@ async def running(module: str, environment: Mapping[str, str], tmp_path: Path) -
 
 
 async def authority_pem(database: Database, tmp_path: Path) -> str:
-    sealer = Sealer(load_or_create_key(tmp_path / "sealing.key"))
+    sealer = Sealer.of_file(tmp_path / "sealing.key")
     async with database.system() as session:
         return (await Authority.load_or_create(session, sealer, "penguin.example")).certificate_pem.decode()
 

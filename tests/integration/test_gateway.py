@@ -17,7 +17,7 @@ import pytest_asyncio
 from control_plane.embedded.postgres import EmbeddedPostgres
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.enrolment.authority import Authority
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant, fresh_database, make_tenant
@@ -127,7 +127,7 @@ async def running_platform(database: FreshDatabase, redis_url: str, tmp_path: Pa
     tests_own = Database(database.url("penguin_system"))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tests_own.close)
-        sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+        sealer = Sealer.of_file(settings.sealing_key_file)
         async with tests_own.system() as session:
             authority = await Authority.load_or_create(session, sealer, TRUST_DOMAIN)
         for replica in (*apis, operators, *hubs):

@@ -285,6 +285,7 @@ async def test_a_caller_without_a_certificate_or_with_a_foreign_one_does_not_get
 ) -> None:
     async with hub.database.system() as session:
         await session.execute(text("DELETE FROM certificate_authorities"))
+        await session.execute(text("DELETE FROM platform_data_keys"))
         foreign = await Authority.load_or_create(session, Sealer(b"k" * 32), "penguin.example")
     key = make_key()
     stranger = foreign.issue_agent(csr(key), AgentIdentity(tenant.id, agent.vps_id))

@@ -19,6 +19,7 @@ import yaml
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from sqlalchemy import Row, text
 
+from control_plane.data_keys.keys import open_sealed
 from control_plane.dns.pending import verify_due
 from control_plane.dns.problems import REMEDIES, Problem
 from control_plane.dns.publishers.chosen import Choice, Kind, choose
@@ -700,7 +701,8 @@ class Mail:
     async def server_applies(self) -> None:
         (server,) = await self.world.rows("SELECT id FROM vps_servers")
         (key,) = await self.world.rows("SELECT * FROM dkim_keys WHERE active")
-        der = SEALER.open(key.private_key_sealed, f"dkim_keys.private_key:{key.id}")
+        async with self.world.database.system() as session:
+            der = await open_sealed(session, SEALER, key.private_key_sealed, f"dkim_keys.private_key:{key.id}")
         self.selector = key.selector
         self.private_key = load_der_private_key(der, None).private_bytes(
             Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()

@@ -19,6 +19,7 @@ from sqlalchemy import Row, text
 
 from agent.configuration.keep_mail import MailKeeper
 from agent.configuration.told import Refused, Told
+from control_plane.data_keys.keys import open_sealed
 from control_plane.enrolment.authority import IssuedCertificate
 from control_plane.enrolment.certificates import record_certificate
 from control_plane.enrolment.identity import AgentIdentity
@@ -281,7 +282,9 @@ async def test_the_copy_is_sealed_with_a_key_that_is_sealed_too(ground: Ground) 
     assert hashlib.sha256(archive).hexdigest() == rebuild.packed["sha256"]
     message = next((ground.cloud.keeper.root / "acme.example/sales/Maildir/cur").iterdir()).read_bytes()
     assert message[:64] not in archive
-    key = SEALER.open(bytes(rebuild.key_sealed), f"server_rebuilds.key_sealed:{run_id}")
+    async with ground.database.system() as session:
+        place = f"server_rebuilds.key_sealed:{run_id}"
+        key = await open_sealed(session, SEALER, rebuild.key_sealed, place)
     assert key not in archive
 
 

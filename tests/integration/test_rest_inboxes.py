@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from sqlalchemy import select
 
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.data_keys.keys import open_sealed
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.models import metadata
 from db.session import Database
@@ -82,8 +83,10 @@ async def test_a_new_domain_gets_a_dkim_key_that_is_sealed_for_its_row(
     assert domain.name == "xn--bcher-kva.example"
     (key,) = await rows(system_database, "dkim_keys")
     assert (key.domain_id, key.selector, key.active) == (domain.id, "pm1", True)
-    sealer = Sealer(load_or_create_key(rest_settings.sealing_key_file))
-    private = load_der_private_key(sealer.open(key.private_key_sealed, f"dkim_keys.private_key:{key.id}"), None)
+    sealer = Sealer.of_file(rest_settings.sealing_key_file)
+    async with system_database.system() as session:
+        der = await open_sealed(session, sealer, key.private_key_sealed, f"dkim_keys.private_key:{key.id}")
+    private = load_der_private_key(der, None)
     assert isinstance(private, RSAPrivateKey)
     assert private.key_size == 2048
 

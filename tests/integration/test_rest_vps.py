@@ -7,8 +7,9 @@ import pytest
 from google.protobuf.json_format import MessageToJson
 from sqlalchemy import text
 
+from control_plane.data_keys.keys import open_sealed
 from control_plane.provisioning.requests import probe_password_place
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
 from protos.agent.v1.telemetry_pb2 import HealthReport, Host
@@ -52,9 +53,9 @@ async def test_the_probe_password_is_sealed_for_its_row(
     vps_id = uuid.UUID((await rest_client.post(path, json=LOCAL)).json()["id"])
     async with system_database.system() as session:
         sealed = await session.scalar(text("SELECT probe_password_sealed FROM vps_servers"))
-    sealer = Sealer(load_or_create_key(rest_settings.sealing_key_file))
-    assert sealed is not None
-    assert sealer.open(sealed, probe_password_place(vps_id))
+        assert sealed is not None
+        sealer = Sealer.of_file(rest_settings.sealing_key_file)
+        assert await open_sealed(session, sealer, sealed, probe_password_place(vps_id))
 
 
 @pytest.mark.parametrize(

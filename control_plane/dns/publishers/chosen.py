@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import open_sealed, tenant_keys
 from control_plane.sealing import Sealer
 
 _PLACE = "dns_publishers.credentials_sealed:{}"
@@ -66,7 +67,8 @@ async def choose(
     """Write a choice down in place of the one before, whose credentials are forgotten."""
     sealed = None
     if choice.credentials:
-        sealed = sealer.seal(json.dumps(dict(choice.credentials)).encode(), _PLACE.format(domain_id))
+        keys = await tenant_keys(session, sealer, tenant_id)
+        sealed = keys.seal(json.dumps(dict(choice.credentials)).encode(), _PLACE.format(domain_id))
     row = {"kind": choice.kind.value, "options": json.dumps(dict(choice.options)), "sealed": sealed}
     await session.execute(_CHOOSE, {"domain": domain_id, "tenant": tenant_id, **row})
 
@@ -83,5 +85,7 @@ async def load_choice(session: AsyncSession, domain_id: uuid.UUID, sealer: Seale
     if row is None:
         return Choice()
     sealed = row.credentials_sealed
-    credentials = json.loads(sealer.open(sealed, _PLACE.format(domain_id))) if sealed is not None else {}
+    if sealed is None:
+        return Choice(Kind(row.kind), row.options, {})
+    credentials = json.loads(await open_sealed(session, sealer, sealed, _PLACE.format(domain_id)))
     return Choice(Kind(row.kind), row.options, credentials)

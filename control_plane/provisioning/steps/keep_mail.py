@@ -57,7 +57,7 @@ class HoldForRebuild:
         ):
             return Failed(cannot_rebuild(server.provider))
         sealer = context.environment.sealer
-        return Done(apply=lambda session: begin(session, sealer, context.run.id, context.subject_id))
+        return Done(apply=lambda session: begin(session, sealer, context.tenant_id, context.run.id, context.subject_id))
 
     async def undo(self, context: StepContext) -> Outcome:
         """Use the server again."""

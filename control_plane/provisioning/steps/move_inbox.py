@@ -14,6 +14,7 @@ from datetime import timedelta
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import tenant_keys
 from control_plane.dns.generate import generate_records
 from control_plane.fleet.desired import raise_desired_version
 from control_plane.inboxes.create import imap_config, smtp_config
@@ -27,7 +28,7 @@ from control_plane.provisioning.moves import Move, ask_for_each, load_move
 from control_plane.provisioning.steps.apply_configuration import request_configuration
 from control_plane.provisioning.steps.bind_sender import spf_is_there
 from control_plane.provisioning.steps.generate_records import GenerateRecords
-from control_plane.sealing import Sealer
+from control_plane.sealing import Seals
 from protos.agent.v1.commands_pb2 import Command, CopyMailbox, DeleteMailbox
 from protos.agent.v1.commands_pb2 import EndSessions as EndSessionsDeed
 
@@ -80,7 +81,9 @@ class OpenSource:
     async def run(self, context: StepContext) -> Outcome:
         """Make a password for each mailbox; they and the source's new version are written with the step."""
         move = await load_move(context)
-        passwords = [await _new_password(context.environment.sealer, move_id) for move_id in move.ids]
+        async with context.environment.database.system() as session:
+            keys = await tenant_keys(session, context.environment.sealer, context.tenant_id)
+        passwords = [await _new_password(keys, move_id) for move_id in move.ids]
 
         async def write(session: AsyncSession) -> Result:
             await session.execute(_SET_PASSWORD, passwords)
@@ -217,12 +220,12 @@ async def _switch(session: AsyncSession, context: StepContext, move: Move) -> Re
     return {"next_run": str(run_id)}
 
 
-async def _new_password(sealer: Sealer, move_id: uuid.UUID) -> dict[str, object]:
+async def _new_password(keys: Seals, move_id: uuid.UUID) -> dict[str, object]:
     password = generate_password()
     hashed = await asyncio.to_thread(dovecot_hash, password)
     return {
         "id": move_id,
-        "sealed": sealer.seal(password.encode(), f"inbox_moves.password:{move_id}"),
+        "sealed": keys.seal(password.encode(), f"inbox_moves.password:{move_id}"),
         "hashed": hashed,
     }
 

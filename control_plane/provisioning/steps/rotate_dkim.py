@@ -13,6 +13,7 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import tenant_keys
 from control_plane.dns.everywhere import servers_without
 from control_plane.dns.generate import forget_withdrawn, generate_records, mark_applied
 from control_plane.dns.records import DnsRecord, dkim_record
@@ -74,7 +75,10 @@ class MakeKey(NothingToUndo):
             return _GONE
         if domain.in_state("next") or domain.in_state("retiring") or domain.in_state("withdrawn"):
             return Done()
-        key = await make_next_key(domain.keys, context.environment.sealer)
+        environment = context.environment
+        async with environment.database.system() as session:
+            sealing = await tenant_keys(session, environment.sealer, context.tenant_id)
+        key = await make_next_key(domain.keys, sealing)
 
         async def write(session: AsyncSession) -> None:
             await insert_next_key(session, context.tenant_id, context.subject_id, key)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
+from control_plane.data_keys.keys import open_sealed
 from control_plane.fleet.desired import PROBE_LOCAL_PART
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome, Wait
 from control_plane.provisioning.environment import StepContext
@@ -35,11 +36,12 @@ class VerifyMailFlow(NothingToUndo):
 async def _target(context: StepContext) -> ProbeTarget:
     async with context.environment.database.system() as session:
         row = (await session.execute(_TARGET, {"id": context.subject_id})).one()
-    place = probe_password_place(context.subject_id)
+        place = probe_password_place(context.subject_id)
+        password = await open_sealed(session, context.environment.sealer, row.probe_password_sealed, place)
     return ProbeTarget(
         ipv4_address=row.ipv4_address,
         hostname=row.hostname,
         helo=f"verify.{context.environment.settings.platform_domain}",
         mailbox=f"{PROBE_LOCAL_PART}@{row.hostname}",
-        password=context.environment.sealer.open(row.probe_password_sealed, place).decode(),
+        password=password.decode(),
     )

@@ -3,7 +3,7 @@ from contextlib import aclosing
 
 import pytest
 
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.webhooks.attempt import Poster
 from control_plane.webhooks.deliverer import Deliverer
@@ -19,6 +19,6 @@ def rest_settings(rest_settings: Settings) -> Settings:
 @pytest.fixture
 async def deliverer(system_database: Database, rest_settings: Settings) -> AsyncIterator[Deliverer]:
     """A deliverer for the same installation, which throws the longest waits."""
-    sealer = Sealer(load_or_create_key(rest_settings.sealing_key_file))
+    sealer = Sealer.of_file(rest_settings.sealing_key_file)
     async with aclosing(Poster(private_targets=True, timeout_seconds=2)) as poster:
         yield Deliverer(system_database, sealer, poster, dice=lambda: 1.0)

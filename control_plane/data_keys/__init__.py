@@ -1,0 +1,1 @@
+"""Each tenant's own keys, and the platform's: what they seal, how they change, and how they are destroyed."""
