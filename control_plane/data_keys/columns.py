@@ -26,6 +26,7 @@ COLUMNS = (
     SealedColumn("webhook_endpoints", "secret_sealed", "webhook_endpoints.secret_sealed"),
     SealedColumn("webhook_endpoints", "previous_secret_sealed", "webhook_endpoints.secret_sealed"),
     SealedColumn("inbox_moves", "password_sealed", "inbox_moves.password"),
+    SealedColumn("signing_secrets", "secret_sealed", "signing_secrets.secret_sealed", "api_key_id"),
     SealedColumn("server_rebuilds", "key_sealed", "server_rebuilds.key_sealed"),
     SealedColumn("totp_secrets", "secret_sealed", "totp_secrets.secret_sealed", "person_id", PLATFORMS),
     SealedColumn("alert_channels", "target_sealed", "alert_channels.target_sealed", version=PLATFORMS),

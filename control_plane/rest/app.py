@@ -47,7 +47,7 @@ from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.rest.resource_route import link_versions
 from control_plane.rest.ses.app import PREFIX as SES_PREFIX
 from control_plane.rest.ses.app import make_ses_app
-from control_plane.sealing import Sealer, load_or_create_key
+from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
 
@@ -59,7 +59,7 @@ def make_app(settings: Settings) -> FastAPI:
     """Return the application; it connects to nothing before it is started."""
     database = Database(settings.api_database_url.get_secret_value(), pool_size=_POOL_SIZE)
     limiter = RateLimiter(settings.redis_url.get_secret_value())
-    sealer = Sealer(load_or_create_key(settings.sealing_key_file))
+    sealer = Sealer.of_file(settings.sealing_key_file)
     people = make_people(settings, database, sealer, utc_now)
     parts = Parts(
         settings=settings,

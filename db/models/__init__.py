@@ -1,4 +1,5 @@
 from db.models.base import Base
+from db.models.data_keys import KeyRotation, PlatformDataKey, TenantDataKey
 from db.models.inbox_moves import InboxMove
 from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
@@ -53,6 +54,7 @@ __all__ = [
     "IpPool",
     "IpPoolAddress",
     "JoinToken",
+    "KeyRotation",
     "Membership",
     "Message",
     "MessageEvent",
@@ -62,6 +64,7 @@ __all__ = [
     "Person",
     "PipelineRun",
     "PipelineStep",
+    "PlatformDataKey",
     "PlatformKey",
     "PreflightResult",
     "ProviderLook",
@@ -80,6 +83,7 @@ __all__ = [
     "StrayServer",
     "Suppression",
     "Tenant",
+    "TenantDataKey",
     "TenantEvent",
     "TotpSecret",
     "VpsReport",

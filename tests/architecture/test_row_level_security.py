@@ -16,9 +16,11 @@ WITHOUT_TENANT = {
     "alembic_version",
     "certificate_authorities",
     "hubs",
+    "key_rotations",
     "one_time_tokens",
     "operator_acts",
     "people",
+    "platform_data_keys",
     "platform_keys",
     "provider_looks",
     "provider_orders",
@@ -108,7 +110,7 @@ def test_the_role_of_log_in_reaches_people_and_who_is_a_member_and_nothing_else(
         " OR has_table_privilege('penguin_identity', oid, 'DELETE, TRUNCATE, TRIGGER'))"
     )
     people = {"people", "sign_ups", "sessions", "refresh_tokens", "one_time_tokens", "totp_secrets", "recovery_codes"}
-    assert {name for (name,) in reachable} == OF_PEOPLE | people | {"signing_keys"}
+    assert {name for (name,) in reachable} == OF_PEOPLE | people | {"signing_keys", "platform_data_keys"}
 
 
 def test_the_api_role_deletes_nothing_and_reads_no_secret_but_of_signatures(catalogue: psycopg.Connection) -> None:
