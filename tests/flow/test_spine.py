@@ -35,6 +35,7 @@ from tests.flow.spine import SaysNothing, Spine, call, make_party, until_key
 from tests.flow.steady_sends import steady_sends, until_retired
 
 INSTANCE = "flow-test"
+_RELOADS = 40
 
 _RELAY = """
 import smtplib, sys
@@ -197,13 +198,26 @@ async def test_12_a_renewal_loses_no_mail_and_no_connection(spine: Spine) -> Non
     assert stream["failures"] == []
     assert stream["accepted"] > 10
 
-    # What Postfix was handing to Dovecot while that reloaded waits in its queue, and is not lost.
+    # What Postfix could not hand to Dovecot while that reloaded waits in its queue, and is not lost.
     def arrived() -> int:
         spine.inside(spine.receiver, "postqueue", "-f")
         return mailbox_count(spine, spine.receiver)
 
     await until_all_arrived(spine, spine.receiver, arrived, stream["accepted"])
     assert "0.0.0.0:80" not in spine.inside(spine.receiver, "ss", "-Hltn")
+
+
+async def test_12_a_reload_delivers_nothing_twice(spine: Spine) -> None:
+    before = mailbox_count(spine, spine.receiver)
+    async with steady_mail(spine, spine.receiver) as stream:
+        for _ in range(_RELOADS):
+            await asyncio.to_thread(spine.inside, spine.receiver, "doveadm", "reload")
+
+    def arrived() -> int:
+        spine.inside(spine.receiver, "postqueue", "-f")
+        return mailbox_count(spine, spine.receiver) - before
+
+    await until_all_arrived(spine, spine.receiver, arrived, stream["accepted"])
 
 
 async def test_12_over_dns_an_authority_looks_for_a_record_that_comes_and_goes(spine: Spine) -> None:
