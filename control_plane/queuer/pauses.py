@@ -78,14 +78,14 @@ async def held_by(session: AsyncSession, subject: Subject, name: str, tenant_id:
     """
     if subject is Subject.PRIORITY:
         if name not in PRIORITIES:
-            raise InvalidInput(f"A priority is one of {', '.join(PRIORITIES)}.")
+            raise InvalidInput(f"A priority is one of {', '.join(PRIORITIES)}.", "/of")
         if tenant_id is not None:
             await _tenant_of(session, Subject.TENANT, tenant_id)
         return Held(subject, tenant_id, priority=PRIORITIES.index(name))
     try:
         row_id = uuid.UUID(name)
     except ValueError:
-        raise InvalidInput(f"A {subject} is named by its id, a UUID.") from None
+        raise InvalidInput(f"A {subject} is named by its id, a UUID.", "/of") from None
     owner = await _tenant_of(session, subject, row_id)
     return Held(
         subject,

@@ -12,7 +12,7 @@ from control_plane.errors import NotFound, PenguinError
 router = APIRouter(prefix="/problems", include_in_schema=False, default_response_class=PlainTextResponse)
 
 #: What the framework answers itself.
-_OF_THE_FRAMEWORK = (HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED)
+_OF_THE_FRAMEWORK = (HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.REQUEST_TIMEOUT)
 
 
 def _kinds(kind: type[PenguinError]) -> Iterator[type[PenguinError]]:

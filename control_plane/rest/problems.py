@@ -6,8 +6,9 @@ and nothing of an unexpected error: that goes to the log, under the request id t
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
-from http import HTTPMethod, HTTPStatus
+from http import HTTPStatus
 from typing import Any
 
 import psycopg
@@ -17,7 +18,6 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 from starlette.types import Scope
 
 from control_plane.errors import (
@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 _MEDIA_TYPE = "application/problem+json"
 
 _NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
+_PARAMETER = re.compile(r"\{[^}]*\}")
 
 # Statuses that the framework answers with itself, where one of our own errors says the same.
 _SLUGS = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too-large"}
@@ -139,18 +140,23 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         detail=error.detail,
         request_id=request_id_of(request.scope),
     )
-    headers = {**(error.headers or {}), "Allow": _allowed(request)} if status == _NOT_ALLOWED else error.headers
-    return _answer(problem, headers)
+    allowed = _allowed(request) if status == _NOT_ALLOWED else ""
+    return _answer(problem, {**(error.headers or {}), "Allow": allowed} if allowed else error.headers)
 
 
 def _allowed(request: Request) -> str:
-    """Return all methods of the path: the framework names those of the first route that it fits."""
-    asked = {**request.scope, "root_path": ""}
-    return ", ".join(
-        method
-        for method in sorted(HTTPMethod)
-        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in request.app.routes)
-    )
+    """Return all methods of the path, as OpenAPI has them; the framework names those of the first route alone."""
+    fitting = [template for template in request.app.openapi()["paths"] if _fits(template, request.scope["path"])]
+    if not fitting:
+        return ""
+    # Of a thing and what is done with it (/{id} and /{id}:ping), the latter.
+    closest = max(fitting, key=lambda template: len(_PARAMETER.sub("", template)))
+    return ", ".join(sorted(map(str.upper, request.app.openapi()["paths"][closest])))
+
+
+def _fits(template: str, path: str) -> bool:
+    literal = _PARAMETER.split(template)
+    return re.fullmatch("[^/]+".join(map(re.escape, literal)), path) is not None
 
 
 async def _database_away(request: Request, error: Exception) -> Response:

@@ -2,11 +2,19 @@ import uuid
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_inbox, make_server
 from tests.integration.rest import pointers, problem
+
+
+async def names_of(database: Database, tenant: SomeTenant) -> list[str]:
+    """Return what the tenant's workspaces are called, as the rows have it."""
+    async with database.system() as session:
+        named = text("SELECT name FROM workspaces WHERE tenant_id = :id ORDER BY name")
+        return list((await session.scalars(named, {"id": tenant.id})).all())
 
 
 async def test_a_workspace_is_made_found_renamed_and_deleted(
