@@ -7,15 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from control_plane.cli.actor import this_user
+from control_plane.cli.alert_channels import channel_commands, silence_commands
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.clock import utc_now
-from control_plane.monitoring.alerts import acknowledge, list_alerts
-from control_plane.operators.acts import Act, record
+from control_plane.monitoring.alerts import list_alerts
+from control_plane.operators.alerting import acknowledge
 from db.models import Alert
 
 alert_commands = typer.Typer(invoke_without_command=True, help="Alerts about servers.")
+alert_commands.add_typer(channel_commands, name="channel")
+alert_commands.add_typer(silence_commands, name="silence")
 _SHOWN = ("id", "severity", "state", "rule", "vps_id", "since", "sentence", "acknowledged_by")
 
 
@@ -53,11 +56,7 @@ async def _load(instance: str, *, over: bool) -> list[dict[str, Any]]:
 
 async def _acknowledge(instance: str, alert_id: uuid.UUID) -> None:
     async with system_session(instance) as session:
-        actor = this_user()
-        alert = await acknowledge(session, alert_id, actor.name, utc_now())
-        await record(
-            session, actor, Act.ACKNOWLEDGE, {"alert_id": alert_id, "vps_id": alert.vps_id, "rule": alert.rule}
-        )
+        await acknowledge(session, this_user(), alert_id, utc_now())
 
 
 def _fields(alert: Alert) -> dict[str, Any]:

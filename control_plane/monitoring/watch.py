@@ -8,7 +8,7 @@ Of two workers that watch, one waits for nothing: who finds the other at it leav
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Never
 
 from sqlalchemy import Row, text
@@ -26,6 +26,9 @@ from control_plane.monitoring.states import Check
 from db.notifications import DATABASE_AWAY, listen
 from db.session import Database
 from db.undisturbed import undisturbed
+
+#: What follows from alerts, in the same transaction.
+Then = Callable[[AsyncSession, dt.datetime], Awaitable[None]]
 
 #: Notified with a server's id when a daemon of it was stopped or started, or its identity was found to be used twice.
 CHANNEL = "server_watch"
@@ -73,20 +76,22 @@ async def look(session: AsyncSession, rules: Sequence[Rule], now: dt.datetime) -
     return min(again, max(await next_opening(session, fast, now), now))
 
 
-async def watch_for_ever(database: Database, rules: Sequence[Rule], clock: Clock) -> Never:
-    """Look every second, at once when a server tells of a change, and when a pending alert is due."""
+async def watch_for_ever(database: Database, rules: Sequence[Rule], clock: Clock, then: Then) -> Never:
+    """Look every second, at once when a server tells of a change, and when a pending alert is due; `then` follows."""
     changed = asyncio.Event()
     async with asyncio.TaskGroup() as beside:
         beside.create_task(listen(database, (CHANNEL,), lambda _: changed.set()))
         while True:
             changed.clear()
-            await _wait(changed, await undisturbed(_look_once(database, rules, clock())), clock)
+            await _wait(changed, await undisturbed(_look_once(database, rules, clock(), then)), clock)
 
 
-async def _look_once(database: Database, rules: Sequence[Rule], now: dt.datetime) -> dt.datetime:
+async def _look_once(database: Database, rules: Sequence[Rule], now: dt.datetime, then: Then) -> dt.datetime:
     try:
         async with database.system() as session:
-            return await look(session, rules, now)
+            again = await look(session, rules, now)
+            await then(session, now)
+            return again
     except DATABASE_AWAY as error:
         _log.warning("cannot watch servers: %s", type(error).__name__)
         return now + dt.timedelta(seconds=PERIOD)

@@ -41,6 +41,14 @@ class Act(enum.StrEnum):
     REAP = "vps.reap"
     RESUME_RUN = "vps.resume"
     ACKNOWLEDGE = "alert.acknowledge"
+    SILENCE = "alert.silence"
+    END_SILENCE = "alert.end-silence"
+    ADD_CHANNEL = "alert-channel.add"
+    REMOVE_CHANNEL = "alert-channel.remove"
+    TEST_CHANNEL = "alert-channel.test"
+    BAN = "vps.ban"
+    UNBAN = "vps.unban"
+    RE_ENROL = "vps.re-enrol"
     MOVE_INBOX = "inbox.move"
 
 

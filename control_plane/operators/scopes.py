@@ -12,11 +12,15 @@ class OperatorScope(enum.StrEnum):
     READ_QUEUE = "queue:read"
     MANAGE_QUEUE = "queue:write"
     READ_FLEET = "fleet:read"
+    READ_ALERTS = "alerts:read"
+    MANAGE_ALERTS = "alerts:write"
     READ_ACTS = "acts:read"
 
 
 #: What a key opens when nothing else was asked for: looking.
-READING = frozenset({OperatorScope.READ_QUEUE, OperatorScope.READ_FLEET, OperatorScope.READ_ACTS})
+READING = frozenset(
+    {OperatorScope.READ_QUEUE, OperatorScope.READ_FLEET, OperatorScope.READ_ALERTS, OperatorScope.READ_ACTS}
+)
 
 
 def parse_scopes(names: Iterable[str]) -> frozenset[OperatorScope]:

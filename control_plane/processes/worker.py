@@ -14,10 +14,14 @@ import asyncio
 import contextlib
 import logging
 import signal
+from functools import partial
 
+from control_plane.alerts.notices import write_notices
+from control_plane.alerts.teller import Teller
 from control_plane.data_keys.rotation import add_key_jobs
 from control_plane.dns.publishers.choice import make_publisher
 from control_plane.monitoring.alert_rules import read_rules
+from control_plane.monitoring.states import Check
 from control_plane.monitoring.watch import watch_for_ever
 from control_plane.pipelines.dispatch import dispatch
 from control_plane.pipelines.jobs import (
@@ -83,6 +87,10 @@ async def _work(settings: Settings) -> None:
     add_webhook_jobs(app, database)
     add_key_jobs(app, database, environment.sealer)
     poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
+    # Channels are operators', who may have them in private networks.
+    alerts_poster = Poster(private_targets=True, is_ours=knows_servers(database))
+    rules = read_rules()
+    outage_rules = [rule.name for rule in rules if rule.check is Check.REACHABLE]
     try:
         await database.refuse_unsafe_role()
         async with (
@@ -91,7 +99,8 @@ async def _work(settings: Settings) -> None:
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(dispatch(database, app))
-            tasks.create_task(watch_for_ever(database, read_rules(), environment.clock))
+            tasks.create_task(watch_for_ever(database, rules, environment.clock, partial(write_notices, outage_rules)))
+            tasks.create_task(Teller(database, environment.sealer, alerts_poster).tell_for_ever())
             tasks.create_task(Deliverer(database, environment.sealer, poster).deliver_for_ever())
             say_ready()
             await app.run_worker_async(
@@ -107,6 +116,7 @@ async def _work(settings: Settings) -> None:
             raise WorkerStopped("the job runner ended")
     finally:
         await poster.aclose()
+        await alerts_poster.aclose()
         await database.close()
 
 

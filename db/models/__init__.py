@@ -1,3 +1,4 @@
+from db.models.alerting import AlertChannel, AlertGroup, AlertNotice, AlertSilence
 from db.models.base import Base
 from db.models.data_keys import KeyRotation, PlatformDataKey, TenantDataKey
 from db.models.inbox_moves import InboxMove
@@ -34,6 +35,10 @@ __all__ = [
     "AddressReputation",
     "AgentCertificate",
     "Alert",
+    "AlertChannel",
+    "AlertGroup",
+    "AlertNotice",
+    "AlertSilence",
     "ApiKeyRow",
     "CertificateAuthority",
     "DkimKeyRow",

@@ -7,7 +7,7 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import ARRAY, Double, ForeignKeyConstraint, Index, Integer, SmallInteger, Text, text
+from sqlalchemy import ARRAY, Double, ForeignKey, ForeignKeyConstraint, Index, Integer, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, CreatedAt, TenantId
@@ -113,6 +113,8 @@ class Alert(Base):
         _of_server(),
         Index("idx_alerts_one", "vps_id", "rule", unique=True, postgresql_where=text("state <> 'resolved'")),
         Index("idx_alerts_newest", "since"),
+        Index("idx_alerts_group", "group_id", postgresql_where=text("group_id IS NOT NULL")),
+        Index("idx_alerts_over", "resolved_at", postgresql_where=text("resolved_at IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -125,6 +127,8 @@ class Alert(Base):
     since: Mapped[dt.datetime]
     opened_at: Mapped[dt.datetime | None]
     well_since: Mapped[dt.datetime | None]
+    #: The outage that it is a part of.
+    group_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("alert_groups.id"))
     acknowledged_by: Mapped[str | None] = mapped_column(Text)
     acknowledged_at: Mapped[dt.datetime | None]
     resolved_at: Mapped[dt.datetime | None]

@@ -14,6 +14,10 @@ OF_ALL = {"plans"}
 WITHOUT_TENANT = {
     *OF_ALL,
     "alembic_version",
+    "alert_channels",
+    "alert_groups",
+    "alert_notices",
+    "alert_silences",
     "certificate_authorities",
     "hubs",
     "key_rotations",

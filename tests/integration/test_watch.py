@@ -193,6 +193,10 @@ async def test_two_workers_that_watch_open_one_alert(system_database: Database, 
     assert await looked(system_database, NOW) == [("mail_server", "pending")]
 
 
+async def nothing_follows(_session: object, _now: dt.datetime) -> None:
+    """Tell nobody."""
+
+
 def report(*, running: bool) -> AgentMessage:
     state = "active" if running else "inactive"
     units = [Unit(name="postfix@-.service", active_state=state), Unit(name="dovecot.service", active_state="active")]
@@ -208,7 +212,7 @@ async def test_a_hub_tells_the_watch_of_a_stopped_postfix_within_seconds(
 ) -> None:
     async with running_hub(database, redis_server.url, tmp_path) as hub:
         agent = await hub.credentials(tenant.id, await make_server(system_database, tenant))
-        watching = asyncio.create_task(watch_for_ever(system_database, RULES, utc_now))
+        watching = asyncio.create_task(watch_for_ever(system_database, RULES, utc_now, nothing_follows))
         try:
             async with hub.linked(agent) as link:
                 await link.send(report(running=True))

@@ -5,6 +5,7 @@ As at the tenants' door, the transaction is committed after the route has return
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -35,6 +36,7 @@ class OperatorParts:
     database: Database
     clock: Clock
     clock_tolerance_seconds: int
+    sealing_key_file: Path
     metrics_targets: Sequence[str] = ()
 
 

@@ -17,7 +17,7 @@ from control_plane.rest.pages import DEFAULT_PAGE, Limit
 
 router = APIRouter(tags=["alerts"])
 
-_Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_FLEET)]
+_Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_ALERTS)]
 _ALERT: JsonDict = {
     "id": ACT,
     "tenant_id": TENANT,

@@ -13,6 +13,7 @@ from control_plane.clock import utc_now
 from control_plane.rest.door import make_door
 from control_plane.rest.operators import (
     acts,
+    alerting,
     alerts,
     dead_letters,
     fleet,
@@ -36,11 +37,14 @@ def make_operators_app(settings: Settings) -> FastAPI:
         database=Database(settings.system_database_url.get_secret_value()),
         clock=utc_now,
         clock_tolerance_seconds=settings.clock_tolerance_seconds,
+        sealing_key_file=settings.sealing_key_file,
         metrics_targets=settings.metrics_targets,
     )
     resources = [
         resource.router
-        for resource in (queue, pauses, dead_letters, fleet, fleet_health, alerts, orphans, acts, prometheus)
+        for resource in (
+            *(queue, pauses, dead_letters, fleet, fleet_health, alerts, alerting, orphans, acts, prometheus),
+        )
     ]
     for route, scope in scopes_named(resources):
         route.openapi_extra = {"x-scope": scope.value}

@@ -32,11 +32,25 @@ SCOPES = {
     "POST /operator/v1/queue/dead/{send_id}:drop": "queue:write",
     "GET /operator/v1/fleet": "fleet:read",
     "GET /operator/v1/fleet/health": "fleet:read",
-    "GET /operator/v1/alerts": "fleet:read",
+    "GET /operator/v1/alerts": "alerts:read",
+    "POST /operator/v1/alerts/{alert_id}:acknowledge": "alerts:write",
+    "GET /operator/v1/alerts/silences": "alerts:read",
+    "POST /operator/v1/alerts/silences": "alerts:write",
+    "DELETE /operator/v1/alerts/silences/{silence_id}": "alerts:write",
+    "GET /operator/v1/alerts/channels": "alerts:read",
+    "POST /operator/v1/alerts/channels": "alerts:write",
+    "DELETE /operator/v1/alerts/channels/{name}": "alerts:write",
+    "POST /operator/v1/alerts/channels/{name}:test": "alerts:write",
     "GET /operator/v1/orphans": "fleet:read",
     "GET /operator/v1/acts": "acts:read",
     "GET /operator/v1/prometheus/targets": "fleet:read",
     "GET /operator/v1/metrics/fleet": "fleet:read",
+}
+#: What a route must be sent to be asked at all.
+BODIES = {
+    "POST /operator/v1/queue/pauses": {"subject": "priority", "of": "low"},
+    "POST /operator/v1/alerts/silences": {"rule": "disk", "until": "2100-01-01T00:00:00Z", "reason": "why"},
+    "POST /operator/v1/alerts/channels": {"name": "pager", "kind": "webhook", "url": "https://pager.example/"},
 }
 
 
@@ -55,7 +69,7 @@ async def test_each_route_asks_for_a_key_and_for_its_scope(operators_app: FastAP
     for name, scope in SCOPES.items():
         method, path = name.split()
         concrete = "http://penguin.test" + re.sub("{.*?}", "01934d3a-7f10-7a2b-8c3d-4e5f60718293", path)
-        body = {"subject": "priority", "of": "low"} if name == "POST /operator/v1/queue/pauses" else None
+        body = BODIES.get(name)
         others = await make_key(system_database, "others", set(OperatorScope) - {OperatorScope(scope)})
         async with operator_client(operators_app, None) as client:
             problem(await client.request(method, concrete, json=body), 401, "unauthenticated")
