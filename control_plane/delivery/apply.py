@@ -7,6 +7,7 @@ not: the agent remembers a send, so as never to submit it twice, until it has he
 """
 
 import logging
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from control_plane.delivery.events import Event, read_event
 from control_plane.delivery.progress import Progress, advance
 from control_plane.delivery.states import CLOSED, State
+from control_plane.delivery.traced import trace_events
 from control_plane.errors import InvalidInput
 from control_plane.telemetry.instruments import EVENTS
 from db.session import Database
@@ -49,6 +51,7 @@ async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[D
     and changes nothing, and repeating it would help nobody. When nothing was applied, raises one of
     `db.notifications.DATABASE_AWAY`.
     """
+    began_ns = time.time_ns()
     readable = list(_readable(vps_id, events))
     async with database.system() as session:
         connection = await session.connection()
@@ -60,6 +63,7 @@ async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[D
             await _move(connection, tenant_id, {key: send for key, send in sends.items() if send.moved})
     for event, applied in judged:
         EVENTS.labels(event.kind.value, "moved" if applied else "late").inc()
+    trace_events(vps_id, (event for event, _ in judged), began_ns)
     strangers = {event.send_id for event in readable} - sends.keys()
     if strangers:
         _log.warning("%s told of %d sends that it does not have: %s", vps_id, len(strangers), min(strangers))

@@ -15,6 +15,7 @@ A client that leaves before its request's turn takes it along; after that its se
 """
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,7 @@ from control_plane.clock import Clock
 from control_plane.errors import PenguinError, Unavailable
 from control_plane.messages.accept import WantedSend, accept_sends
 from control_plane.messages.send_request import AcceptedSend
+from control_plane.telemetry.traces import ACCEPTED, tracer_for
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import PresentedCaller, scope_of
 from db.session import Database
@@ -96,10 +98,14 @@ class AcceptsTogether:
         lane.waiting.append(waiting)
         self._start(lane)
         self._waiting += 1
+        came_ns = time.time_ns()
         try:
-            return await waiting.answer
+            accepted = await waiting.answer
         finally:
             self._waiting -= 1
+        if tracer := tracer_for(accepted.id):
+            tracer.tell(accepted.id, ACCEPTED, came_ns)
+        return accepted
 
     def _start(self, lane: _Lane) -> None:
         if lane.waiting and not lane.opening and lane.running < LANE_TRANSACTIONS:

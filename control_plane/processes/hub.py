@@ -37,6 +37,7 @@ from control_plane.queuer.streams import connect
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.traces import tracing
 from db.notifications import listen
 from db.session import Database
 from protos.agent.v1.configuration_pb2 import CertificateAuthority
@@ -74,7 +75,10 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
             authority=certificate_authority(settings),
             acme_port_providers=ACME_PORT_PROVIDERS,
         )
-        async with metrics_door(settings.metrics_listen, {"system": database.engine}):
+        async with (
+            metrics_door(settings.metrics_listen, {"system": database.engine}),
+            tracing(settings.otlp_endpoint, settings.otlp_share, "hub"),
+        ):
             await _serve_agents(settings, resources, authority, serving, stopped)
     finally:
         await redis.aclose()

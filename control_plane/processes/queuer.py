@@ -14,6 +14,7 @@ from control_plane.queuer.queuer import Limits, Queuer
 from control_plane.queuer.streams import connect
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.traces import tracing
 from db.session import Database
 
 
@@ -33,7 +34,10 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, queuer.stop)
     try:
         await database.refuse_unsafe_role()
-        async with metrics_door(settings.metrics_listen, {"system": database.engine}):
+        async with (
+            metrics_door(settings.metrics_listen, {"system": database.engine}),
+            tracing(settings.otlp_endpoint, settings.otlp_share, "queuer"),
+        ):
             say_ready()
             await queuer.run()
     finally:

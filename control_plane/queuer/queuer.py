@@ -13,6 +13,7 @@ moment later; nothing is leased before Redis has answered, and nothing while it 
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ from control_plane.queuer.statements import (
 )
 from control_plane.queuer.streams import QUEUE_AWAY, Depths, gone_before, look, write
 from control_plane.queuer.sweep import Sweep
+from control_plane.queuer.traced import trace_leases, trace_writes
 from control_plane.telemetry.instruments import CLAIMED, LEASES_EXPIRED, PUBLISHED, REFUSED, ROUND_SECONDS
 from db.notifications import listen
 from db.session import Database
@@ -148,12 +150,14 @@ class Queuer:
 
     async def _lease(self, rooms: Mapping[Line, int]) -> int:
         """Lease what there is room for, write what was leased before meanwhile, and return how many were leased."""
+        began_ns = time.time_ns()
         writing = asyncio.create_task(self._write())
         try:
             leased = await self._claim(rooms) if rooms else []
         finally:
             # Neither leaves the other half-way.
             await asyncio.gather(writing, return_exceptions=True)
+        trace_leases(leased, began_ns)
         self._unwritten += leased
         CLAIMED.inc(len(leased))
         await writing
@@ -199,7 +203,9 @@ class Queuer:
         now = self.clock()
         due = [send for send in self._unwritten if send.lease_deadline > now]
         self._is_refused = True
+        began_ns = time.time_ns()
         self._unwritten = await write(self.redis, due)
+        trace_writes(due, self._unwritten, began_ns)
         PUBLISHED.inc(len(due) - len(self._unwritten))
         REFUSED.inc(len(self._unwritten))
         if self._unwritten:

@@ -93,7 +93,7 @@ def make_app(settings: Settings) -> FastAPI:
         max_body=MAX_BODY,
         limiter=limiter,
         people=people,
-        metrics_listen=settings.metrics_listen,
+        settings=settings,
     )
     app.state.parts = parts
     app.mount(SES_PREFIX, make_ses_app(parts))

@@ -18,7 +18,9 @@ from control_plane.rest.problems import HANDLERS, RESPONSES
 from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.rest.request_id import NamesRequests
 from control_plane.rest.request_metrics import CountsRequests
+from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.traces import tracing
 from db.session import Database
 
 
@@ -31,19 +33,19 @@ def make_door(
     max_body: int,
     limiter: RateLimiter | None = None,
     people: People | None = None,
-    metrics_listen: str = "",
+    settings: Settings,
 ) -> FastAPI:
     """Return an application that serves the resources below the prefix; `max_body` in octets.
 
-    Without a limiter requests are not counted; without people nobody logs in here. `/metrics` is elsewhere, at
-    `metrics_listen`.
+    Without a limiter requests are not counted; without people nobody logs in here. `/metrics` is elsewhere, as
+    the settings say.
     """
     app = FastAPI(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
     app.state.database = database
     app.state.stopping = False
     app.state.limiter = limiter
     app.state.people = people
-    app.state.metrics_listen = metrics_listen
+    app.state.settings = settings
     app.add_middleware(LimitsBodies, limit=max_body)
     if limiter:
         app.add_middleware(LimitsRequests, limiter=limiter, prefix=prefix)
@@ -62,11 +64,16 @@ def make_door(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     people: People | None = app.state.people
+    settings: Settings = app.state.settings
     try:
         await database.refuse_unsafe_role()
         if people is not None:
             await people.database.refuse_unsafe_role()
-        async with metrics_door(app.state.metrics_listen, _engines(app)), _shared_counts(app.state.limiter):
+        async with (
+            metrics_door(settings.metrics_listen, _engines(app)),
+            tracing(settings.otlp_endpoint, settings.otlp_share, "rest"),
+            _shared_counts(app.state.limiter),
+        ):
             yield
     finally:
         await database.close()

@@ -54,7 +54,7 @@ def make_operators_app(settings: Settings) -> FastAPI:
         resources,
         parts.database,
         max_body=_MAX_BODY,
-        metrics_listen=settings.metrics_listen,
+        settings=settings,
     )
     app.state.parts = parts
     return app

@@ -14,8 +14,9 @@ from control_plane.operators.scopes import OperatorScope
 from db.session import Database
 from tests.integration.database import SomeTenant, fresh_database, make_tenant
 from tests.integration.gateway import Replica, free_port
-from tests.integration.mail_rows import make_inbox, make_sends, make_server
+from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server
 from tests.integration.operators.door import make_key
+from tests.integration.telemetry.otlp_receiver import Receiver, otlp_receiver
 
 PROCESSES = ("api", "operators", "hub", "queuer", "worker", "downloads")
 
@@ -30,6 +31,8 @@ class Observed:
     operator_key: str
     tenant: SomeTenant
     database: Database
+    inbox: SomeInbox
+    receiver: Receiver
 
     async def scrape(self, process: str) -> httpx.Response:
         accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -38,15 +41,27 @@ class Observed:
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def receiver() -> AsyncIterator[Receiver]:
+    async with otlp_receiver() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def observed(
-    cluster: EmbeddedPostgres, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+    cluster: EmbeddedPostgres, redis_server: EmbeddedRedis, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Observed]:
     folder = tmp_path_factory.mktemp("observed")
     (folder / "wheelhouse").mkdir()
     metrics = {process: free_port() for process in PROCESSES}
     doors = {"api": free_port(), "operators": free_port()}
     with fresh_database(cluster) as fresh:
-        environment = environment_of(folder, fresh.url("penguin_system"), redis_server.url)
+        environment = {
+            **environment_of(folder, fresh.url("penguin_system"), redis_server.url),
+            "PENGUIN_OTLP_ENDPOINT": receiver.url,
+            "PENGUIN_OTLP_SHARE": "1",
+            # Milliseconds; the library's own five seconds would be waited for.
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
         told = {
             "api": {
                 "PENGUIN_API_DATABASE_URL": fresh.url("penguin_api"),
@@ -74,7 +89,7 @@ async def observed(
             await make_sends(database, inbox, 3)
             key = await make_key(database, "prometheus", [OperatorScope.READ_FLEET])
             urls = {door: f"http://127.0.0.1:{port}" for door, port in doors.items()}
-            yield Observed(metrics, urls["api"], urls["operators"], key.key, tenant, database)
+            yield Observed(metrics, urls["api"], urls["operators"], key.key, tenant, database, inbox, receiver)
 
 
 def targets(metrics: dict[str, int]) -> str:
