@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import keys_for
 from control_plane.errors import Conflict, NotFound
 from control_plane.fleet.policies import add_policies
-from control_plane.sealing import Sealer
+from control_plane.sealing import DataKeys, Sealer
 from protos.agent.v1.configuration_pb2 import (
     CertificateAuthority,
     CopyDoor,
@@ -132,7 +133,9 @@ async def load_desired_state(
     moves = (await session.execute(_MOVES, {"vps": vps_id})).mappings().all()
     leaving = [move for move in moves if move["source_id"] == vps_id]
     coming = [move for move in moves if move["target_id"] == vps_id]
-    domains = _domains(keys, sealer)
+    sealed = [server["probe_password_sealed"], *(key["private_key_sealed"] for key in keys)]
+    opening = await keys_for(session, sealer, [*sealed, *(move["password_sealed"] for move in coming)])
+    domains = _domains(keys, opening)
     await add_policies(session, vps_id, domains, authority)
     return DesiredState(
         version=server["desired_version"],
@@ -144,14 +147,14 @@ async def load_desired_state(
             authority=_authority(authority, waits=server["provider"] in acme_port_providers),
             domains=domains,
             mailboxes=[Mailbox(address=address, password_hash=hashed) for address, hashed in mailboxes],
-            probe=_probe(vps_id, server, sealer),
+            probe=_probe(vps_id, server, opening),
             sending_addresses=[
                 SendingAddress(ipv4_address=address, hostname=hostname, senders=senders)
                 for address, hostname, senders in addresses
             ],
             forwards=_forwards(leaving, coming),
             copy_doors=[_copy_door(move) for move in leaving if move["password_hash"]],
-            copies=[_copy(move, sealer, authority) for move in coming if move["password_hash"]],
+            copies=[_copy(move, opening, authority) for move in coming if move["password_hash"]],
         ),
     )
 
@@ -162,6 +165,11 @@ def _authority(authority: CertificateAuthority | None, *, waits: bool) -> Certif
     told = CertificateAuthority(port_on_request=True)
     told.MergeFrom(authority)
     return told
+
+
+def _probe(vps_id: uuid.UUID, server: RowMapping, opening: DataKeys) -> ProbeMailbox:
+    password = opening.open(server["probe_password_sealed"], f"vps_servers.probe_password:{vps_id}")
+    return ProbeMailbox(address=f"{PROBE_LOCAL_PART}@{server['hostname']}", password=password.decode())
 
 
 def _forwards(leaving: Sequence[RowMapping], coming: Sequence[RowMapping]) -> list[MailForward]:
@@ -192,8 +200,8 @@ def _copy_door(move: RowMapping) -> CopyDoor:
     )
 
 
-def _copy(move: RowMapping, sealer: Sealer, authority: CertificateAuthority | None) -> MailboxCopy:
-    password = sealer.open(move["password_sealed"], f"inbox_moves.password:{move['id']}")
+def _copy(move: RowMapping, opening: DataKeys, authority: CertificateAuthority | None) -> MailboxCopy:
+    password = opening.open(move["password_sealed"], f"inbox_moves.password:{move['id']}")
     return MailboxCopy(
         address=move["email_address"],
         source_host=move["source_host"],
@@ -208,22 +216,17 @@ def _copy_login(move: RowMapping) -> str:
     return f"penguin-move-{move['id'].hex[:12]}@{move['source_host']}"
 
 
-def _probe(vps_id: uuid.UUID, server: RowMapping, sealer: Sealer) -> ProbeMailbox:
-    password = sealer.open(server["probe_password_sealed"], f"vps_servers.probe_password:{vps_id}")
-    return ProbeMailbox(address=f"{PROBE_LOCAL_PART}@{server['hostname']}", password=password.decode())
-
-
-def _domains(rows: Sequence[RowMapping], sealer: Sealer) -> list[MailDomain]:
+def _domains(rows: Sequence[RowMapping], opening: DataKeys) -> list[MailDomain]:
     domains: dict[str, MailDomain] = {}
     for row in rows:
         domain = domains.setdefault(row["domain"], MailDomain(name=row["domain"]))
         if row["id"] is not None:
-            domain.dkim_keys.append(_dkim_key(row, sealer))
+            domain.dkim_keys.append(_dkim_key(row, opening))
     return list(domains.values())
 
 
-def _dkim_key(row: RowMapping, sealer: Sealer) -> DkimKey:
-    der = sealer.open(row["private_key_sealed"], f"dkim_keys.private_key:{row['id']}")
+def _dkim_key(row: RowMapping, opening: DataKeys) -> DkimKey:
+    der = opening.open(row["private_key_sealed"], f"dkim_keys.private_key:{row['id']}")
     key = load_der_private_key(der, password=None)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return DkimKey(selector=row["selector"], private_key_pem=pem, active=row["active"])
