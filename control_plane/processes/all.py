@@ -44,7 +44,7 @@ from control_plane.processes.keeper import Keepable, keep_running
 from control_plane.processes.places import CHECKOUT, HOME, Places, state_dir
 from control_plane.processes.progress import Progress
 from control_plane.processes.redis import brought_redis, private_redis
-from control_plane.providers.local.acme_authority import ACME_DIRECTORY, acme_roots
+from control_plane.providers.local.acme_authority import ACME_DIRECTORY, acme_roots, issuing_roots
 from control_plane.providers.local.image import bake
 from control_plane.providers.local.nameserver import nameserver_api_key
 from control_plane.providers.local.recipes import BOOKWORM
@@ -170,6 +170,7 @@ class Installation:
             powerdns_api_key=SecretStr(nameserver_api_key(self._places.state)),
             acme_directory=ACME_DIRECTORY,
             acme_roots_file=acme_roots(self._places.state),
+            mail_roots_file=issuing_roots(self._places.state),
         )
         door = await self._make_redis_door(settings, outside.system)
         redis_url = await self._start_redis(door)

@@ -8,8 +8,10 @@ SECURITY: pebble is made for tests and says so; nothing outside of the local wor
 """
 
 import asyncio
+import http.client
 import json
 import logging
+import ssl
 import time
 from pathlib import Path
 
@@ -24,16 +26,18 @@ from control_plane.providers.local.world import World
 log = logging.getLogger(__name__)
 
 _PORT = 14000
+_MANAGEMENT_PORT = 15000
 ACME_DIRECTORY = f"https://{network.AUTHORITY}:{_PORT}/dir"
 #: Where its folder is inside: an empty one of every Debian.
 _INSIDE = "/mnt"
 _START_SECONDS = 15.0
 _POLL_SECONDS = 0.02
 _RESTART_SECONDS = 1.0
+_ASK_SECONDS = 10.0
 _CONFIGURATION = {
     "pebble": {
         "listenAddress": f"{network.AUTHORITY}:{_PORT}",
-        "managementListenAddress": f"{network.AUTHORITY}:15000",
+        "managementListenAddress": f"{network.AUTHORITY}:{_MANAGEMENT_PORT}",
         "certificate": f"{_INSIDE}/endpoint.pem",
         "privateKey": f"{_INSIDE}/endpoint.key",
         "httpPort": 80,
@@ -62,6 +66,11 @@ def acme_roots(state_dir: Path) -> Path:
     return roots
 
 
+def issuing_roots(state_dir: Path) -> Path:
+    """Return the PEM file of the root that its certificates come from; it is written when the authority starts."""
+    return _directory(World(state_dir)) / "issuing-roots.pem"
+
+
 class AcmeAuthority:
     """The authority of one world, owned by the daemon."""
 
@@ -77,6 +86,7 @@ class AcmeAuthority:
         await asyncio.to_thread(self._prepare)
         await self._container.start()
         await self._await_connection()
+        await asyncio.to_thread(self._keep_issuing_root)
 
     async def stop(self) -> None:
         """End it and remove its network."""
@@ -116,6 +126,19 @@ class AcmeAuthority:
             else:
                 writer.close()
                 return
+
+    def _keep_issuing_root(self) -> None:
+        trust = ssl.create_default_context(cafile=str(acme_roots(self._world.state_dir)))
+        asked = http.client.HTTPSConnection(
+            str(network.AUTHORITY), _MANAGEMENT_PORT, timeout=_ASK_SECONDS, context=trust
+        )
+        try:
+            asked.request("GET", "/roots/0")
+            issuing_roots(self._world.state_dir).write_bytes(asked.getresponse().read())
+        except (OSError, http.client.HTTPException) as error:
+            raise ProviderError(f"the certificate authority does not say which its root is: {error}") from error
+        finally:
+            asked.close()
 
     def _clear(self) -> None:
         cgroups.remove_tree(self._world.name, "acme")

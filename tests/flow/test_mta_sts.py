@@ -1,0 +1,112 @@
+"""A domain's MTA-STS policy on a real server: asked for, shown with a certificate, seen, enforced, gone."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from procrastinate import App, PsycopgConnector
+
+from control_plane.processes.all import Installation
+from control_plane.processes.places import state_dir
+from control_plane.providers.local.network import AUTHORITY
+from control_plane.providers.local.world import World
+from control_plane.provisioning.periodic import POLICIES_QUEUE
+from tests.flow.certificates import ORDER, read_json, shown_serials
+from tests.flow.local_cloud import until
+from tests.flow.spine import Party, SaysNothing, Spine, call, make_party, until_key
+
+_INSTANCE = "flow-mta-sts"
+
+#: Trusts the authority's root of today and nothing else; prints the policy as another mail server gets it.
+_FETCH = """
+import socket, ssl, sys, urllib.request
+address, name, authority = sys.argv[1:]
+nobody = ssl._create_unverified_context()
+root = urllib.request.urlopen(f"https://{authority}:15000/roots/0", context=nobody).read().decode()
+real = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *more, **named: real(address if host == name else host, *more, **named)
+trusting = ssl.create_default_context(cadata=root)
+with urllib.request.urlopen(f"https://{name}/.well-known/mta-sts.txt", context=trusting, timeout=10) as answer:
+    print(answer.headers["content-type"], answer.read().decode(), sep="\\n", end="")
+"""
+
+
+@pytest.fixture(scope="module")
+async def spine() -> AsyncIterator[Spine]:
+    state = state_dir(_INSTANCE)
+    World(state).destroy()
+    shutil.rmtree(state, ignore_errors=True)
+    async with Installation(_INSTANCE, 0, SaysNothing()) as installation:
+        record = installation.record
+        party = await make_party(record, "Acme", "sales@acme.example")
+        yield Spine(record, state, party, party)
+        await party.client.aclose()
+    shutil.rmtree(state)
+
+
+async def test_a_policy_is_shown_seen_enforced_and_gone(spine: Spine) -> None:
+    party = spine.sender
+    path = f"/domains/{(await call(party.client, 'GET', '/domains'))['items'][0]['id']}"
+    assert _web_server(spine, party) == ["inactive", "disabled"]
+    await call(party.client, "PATCH", path, {"mta_sts": "testing"})
+    await _until_verified(party, {"_mta-sts", "mta-sts"})
+    await until(lambda: read_json(spine, party, ORDER)["further_names"] == ["mta-sts.acme.example"])
+    await _until_looked_at(spine, path)
+
+    shown = _fetch(spine, party)
+    assert shown == f"text/plain\nversion: STSv1\nmode: testing\nmx: {party.server['hostname']}\nmax_age: 86400\n"
+    assert _web_server(spine, party) == ["active", "enabled"]
+    # The same certificate at every door of mail; port 80 is shut again.
+    assert len(shown_serials(spine, party)) == 1
+    assert "0.0.0.0:80" not in spine.inside(party, "ss", "-Hltn")
+
+    await call(party.client, "PATCH", path, {"mta_sts": "enforce"})
+    await until(lambda: "mode: enforce\n" in _fetch(spine, party))
+    await _until_verified(party, {"_mta-sts", "mta-sts"})
+    await _until_looked_at(spine, path)
+
+    await call(party.client, "PATCH", path, {"mta_sts": "none"})
+    await until(lambda: _web_server(spine, party) == ["inactive", "disabled"])
+    assert ":443 " not in spine.inside(party, "ss", "-Hltn")
+    await until_key(party.client, f"/inboxes/{party.inbox['id']}", "status", {"ready"})
+
+
+def _fetch(spine: Spine, party: Party) -> str:
+    return spine.from_outside(_FETCH, party.server["ip_address"], "mta-sts.acme.example", str(AUTHORITY))
+
+
+def _web_server(spine: Spine, party: Party) -> list[str]:
+    ask = "systemctl is-active nginx; systemctl is-enabled nginx; true"
+    return spine.inside(party, "sh", "-c", ask).split()
+
+
+async def _until_verified(party: Party, names: set[str]) -> None:
+    path = f"/inboxes/{party.inbox['id']}/dns-records"
+
+    async def verified() -> bool:
+        await call(party.client, "POST", f"{path}/verify")
+        records = (await call(party.client, "GET", path))["records"]
+        return names <= {record["name"] for record in records if record["status"] == "verified"}
+
+    await _until(verified)
+
+
+async def _until_looked_at(spine: Spine, path: str) -> None:
+    """Have the worker look, as it does every five minutes, until it saw the policy as it is now."""
+    app = App(connector=PsycopgConnector(conninfo=spine.record.system_database_url))
+
+    async def seen() -> bool:
+        await app.configure_task("dns.look_at_policies", queue=POLICIES_QUEUE).defer_async(timestamp=0)
+        return bool((await call(spine.sender.client, "GET", path))["mta_sts_seen"])
+
+    async with app.open_async():
+        await _until(seen)
+
+
+async def _until(what: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not await what():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.2)
