@@ -46,6 +46,7 @@ async def spine() -> AsyncIterator[Spine]:
     shutil.rmtree(state)
 
 
+@pytest.mark.timeout(240)
 async def test_a_policy_is_shown_seen_enforced_and_gone(spine: Spine) -> None:
     party = spine.sender
     path = f"/domains/{(await call(party.client, 'GET', '/domains'))['items'][0]['id']}"
