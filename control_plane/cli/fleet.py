@@ -14,6 +14,7 @@ from rich.table import Table
 from control_plane.cli.fleet_health import Where, print_fleet, show, top
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json
+from control_plane.cli.upgrades import upgrade
 from control_plane.clock import utc_now
 from control_plane.fleet.servers import FleetServer, fleet_overview
 
@@ -39,6 +40,7 @@ fleet_commands = typer.Typer(
 )
 fleet_commands.command("show")(show)
 fleet_commands.command("top")(top)
+fleet_commands.command("upgrade")(upgrade)
 
 
 @fleet_commands.callback()

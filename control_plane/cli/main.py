@@ -30,6 +30,7 @@ from control_plane.cli.preflight import preflight
 from control_plane.cli.protos import protos
 from control_plane.cli.providers import provider_commands
 from control_plane.cli.queue import queue_commands
+from control_plane.cli.releases import release_commands
 from control_plane.cli.tenants import key_commands, tenant_commands, workspace_commands
 from control_plane.cli.test import check_and_test
 from control_plane.cli.up import down, up
@@ -50,6 +51,7 @@ app.command()(up)
 app.command()(down)
 app.add_typer(fleet_commands, name="fleet")
 app.add_typer(alert_commands, name="alerts")
+app.add_typer(release_commands, name="release")
 app.command()(doctor)
 app.add_typer(queue_commands, name="queue")
 vps_commands.add_typer(vps_deed_commands)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -35,6 +36,10 @@ from control_plane.sealing import Sealer
 AGENT_CERTIFICATE_LIFE = timedelta(days=7)
 #: The doors are given a new certificate at each start of the installation.
 SERVER_CERTIFICATE_LIFE = timedelta(days=90)
+#: How long a release may be installed after it was signed.
+RELEASE_LIFE = timedelta(days=730)
+#: What is signed of a release is this and its manifest (agent/upgrade/signed.py).
+RELEASE_PREFIX = b"PenguinMails release manifest\n"
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('certificate_authorities'))")
 _NEWEST = text("SELECT id, certificate_pem, private_key_sealed FROM certificate_authorities ORDER BY created_at DESC")
@@ -58,6 +63,14 @@ class ServerCertificate:
 
     certificate_pem: bytes
     private_key_pem: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRelease:
+    """An Ed25519 signature, and the certificate of the key that made it."""
+
+    signature: bytes
+    certificate_der: bytes
 
 
 class Authority:
@@ -117,6 +130,15 @@ class Authority:
             certificate.public_bytes(Encoding.PEM), serial_of(certificate), certificate.not_valid_after_utc
         )
 
+    def sign_release(self, manifest: bytes) -> SignedRelease:
+        """Sign a release's manifest with a key that is certified for that, used once and forgotten."""
+        key = Ed25519PrivateKey.generate()
+        names = [x509.UniformResourceIdentifier(f"spiffe://{self._trust_domain}/release")]
+        certificate = self._sign(
+            key.public_key(), "PenguinMails release", names, ExtendedKeyUsageOID.CODE_SIGNING, RELEASE_LIFE
+        )
+        return SignedRelease(key.sign(RELEASE_PREFIX + manifest), certificate.public_bytes(Encoding.DER))
+
     def issue_for(self, endpoint: str) -> ServerCertificate:
         """Return a server certificate and its new key for the host of an endpoint, given as host:port."""
         host = endpoint.rpartition(":")[0].strip("[]")
@@ -139,7 +161,7 @@ class Authority:
 
     def _sign(
         self,
-        public_key: ec.EllipticCurvePublicKey,
+        public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
         common_name: str,
         names: Sequence[x509.GeneralName],
         usage: x509.ObjectIdentifier,

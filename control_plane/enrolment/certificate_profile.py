@@ -6,6 +6,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 
 from control_plane.errors import InvalidInput
@@ -36,7 +37,7 @@ def authority_certificate(key: ec.EllipticCurvePrivateKey, now: datetime) -> x50
 def leaf(
     *,
     issuer: x509.Certificate,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
     common_name: str,
     names: x509.SubjectAlternativeName,
     usage: x509.ObjectIdentifier,

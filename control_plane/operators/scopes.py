@@ -12,6 +12,7 @@ class OperatorScope(enum.StrEnum):
     READ_QUEUE = "queue:read"
     MANAGE_QUEUE = "queue:write"
     READ_FLEET = "fleet:read"
+    MANAGE_FLEET = "fleet:write"
     READ_ALERTS = "alerts:read"
     MANAGE_ALERTS = "alerts:write"
     READ_ACTS = "acts:read"

@@ -1,4 +1,4 @@
-"""The downloads process: serves the agent's wheelhouse to new servers, and greets those who try port 25.
+"""The downloads process: serves the agent's wheelhouse and releases to servers, and greets those who try port 25.
 
 `python -m control_plane.processes.downloads`, with settings from PENGUIN_*. HTTPS, TLS 1.3, at `downloads_listen`.
 Its certificate, for `downloads_endpoint`, comes from the platform's authority, which servers pin, and is issued anew at
@@ -11,7 +11,6 @@ takes is decided by the hashes in its user-data, not here.
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import ssl
@@ -30,21 +29,24 @@ from control_plane.processes.readiness import say_ready
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.log_lines import start_logging
 from db.session import Database
 
 #: Seconds that downloads in hand get when it ends.
 _GRACE_SECONDS = 5
 
 
-def make_app(wheelhouse: Path) -> Starlette:
-    """Return the application: the folder's files, GET and HEAD."""
+def make_app(wheelhouse: Path, releases: Path) -> Starlette:
+    """Return the application: the folders' files, GET and HEAD."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         say_ready()
         yield
 
-    return Starlette(routes=[Mount("/", StaticFiles(directory=wheelhouse))], lifespan=lifespan)
+    # The first release may be added long after this was started.
+    kept = Mount("/releases", StaticFiles(directory=releases, check_dir=False))
+    return Starlette(routes=[kept, Mount("/", StaticFiles(directory=wheelhouse))], lifespan=lifespan)
 
 
 def tls_context(certificate: ServerCertificate) -> ssl.SSLContext:
@@ -70,7 +72,7 @@ async def serve(settings: Settings) -> None:
     host, _, port = settings.downloads_listen.rpartition(":")
     context = tls_context(await _issue(settings))
     config = uvicorn.Config(
-        make_app(settings.wheelhouse_dir),
+        make_app(settings.wheelhouse_dir, settings.releases_dir),
         http="httptools",
         ws="none",
         lifespan="on",
@@ -113,9 +115,10 @@ async def _issue(settings: Settings) -> ServerCertificate:
 
 def main() -> None:
     """Run the process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings.model_validate({})
+    start_logging(settings.log)
     os.umask(0o077)
-    asyncio.run(serve(Settings.model_validate({})))
+    asyncio.run(serve(settings))
 
 
 if __name__ == "__main__":

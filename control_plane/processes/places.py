@@ -16,7 +16,7 @@ HOME = CHECKOUT / ".penguin"
 
 _INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: Folders of HOME that are no instances.
-_OTHERS = frozenset({"venv", "images", "wheelhouse"})
+_OTHERS = frozenset({"venv", "images", "wheelhouse", "releases"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from control_plane.provisioning.periodic import add_periodic_jobs
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.upgrades.advance import add_upgrade_jobs
 from control_plane.webhooks.attempt import Poster
 from control_plane.webhooks.deliverer import Deliverer
 from control_plane.webhooks.forget import add_webhook_jobs
@@ -85,6 +86,7 @@ async def _work(settings: Settings) -> None:
     add_pipelines(app, Worker(database, pipelines(environment)))
     add_periodic_jobs(app, environment)
     add_webhook_jobs(app, database)
+    add_upgrade_jobs(app, database, environment.clock)
     add_key_jobs(app, database, environment.sealer)
     poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
     # Channels are operators', who may have them in private networks.

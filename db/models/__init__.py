@@ -26,6 +26,7 @@ from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
 from db.models.signing import SigningSecret
 from db.models.tenancy import ApiKeyRow, Tenant, Workspace
+from db.models.upgrades import Release, Upgrade, UpgradeServer
 from db.models.webhooks import TenantEvent, WebhookDelivery, WebhookEndpoint
 
 #: What the migrated schema is compared with.
@@ -78,6 +79,7 @@ __all__ = [
     "RecoveryCode",
     "RefreshToken",
     "RefusedAddress",
+    "Release",
     "SenderBinding",
     "ServerAddress",
     "ServerHealthRow",
@@ -91,6 +93,8 @@ __all__ = [
     "TenantDataKey",
     "TenantEvent",
     "TotpSecret",
+    "Upgrade",
+    "UpgradeServer",
     "VpsReport",
     "VpsServer",
     "WebhookDelivery",

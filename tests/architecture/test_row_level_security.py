@@ -32,11 +32,13 @@ WITHOUT_TENANT = {
     "recovery_codes",
     "refresh_tokens",
     "refused_addresses",
+    "releases",
     "sessions",
     "sign_ups",
     "signing_keys",
     "stray_servers",
     "totp_secrets",
+    "upgrades",
 }
 #: Of a tenant's tables, those that log-in works on across tenants; of the others its role may touch none.
 OF_PEOPLE = {"invitations", "memberships", "tenants", "workspaces"}

@@ -22,6 +22,7 @@ from control_plane.rest.operators import (
     pauses,
     prometheus,
     queue,
+    upgrades,
 )
 from control_plane.rest.operators.access import OperatorParts, scopes_named
 from control_plane.settings import Settings
@@ -43,7 +44,7 @@ def make_operators_app(settings: Settings) -> FastAPI:
     resources = [
         resource.router
         for resource in (
-            *(queue, pauses, dead_letters, fleet, fleet_health, alerts, alerting, orphans, acts, prometheus),
+            *(queue, pauses, dead_letters, fleet, fleet_health, alerts, alerting, orphans, acts, prometheus, upgrades),
         )
     ]
     for route, scope in scopes_named(resources):

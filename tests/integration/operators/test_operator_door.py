@@ -45,10 +45,17 @@ SCOPES = {
     "GET /operator/v1/acts": "acts:read",
     "GET /operator/v1/prometheus/targets": "fleet:read",
     "GET /operator/v1/metrics/fleet": "fleet:read",
+    "GET /operator/v1/releases": "fleet:read",
+    "GET /operator/v1/fleet/upgrades": "fleet:read",
+    "POST /operator/v1/fleet/upgrades": "fleet:write",
+    "GET /operator/v1/fleet/upgrades/{upgrade_id}": "fleet:read",
+    "POST /operator/v1/fleet/upgrades/{upgrade_id}:apply": "fleet:write",
+    "POST /operator/v1/fleet/upgrades/{upgrade_id}:abort": "fleet:write",
 }
 #: What a route must be sent to be asked at all.
 BODIES = {
     "POST /operator/v1/queue/pauses": {"subject": "priority", "of": "low"},
+    "POST /operator/v1/fleet/upgrades": {"release": "1"},
     "POST /operator/v1/alerts/silences": {"rule": "disk", "until": "2100-01-01T00:00:00Z", "reason": "why"},
     "POST /operator/v1/alerts/channels": {"name": "pager", "kind": "webhook", "url": "https://pager.example/"},
 }

@@ -1,0 +1,14 @@
+"""Releases of the agent, and plans to upgrade servers (0038_upgrades.sql)."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0038"
+down_revision = "0037"
+
+
+def upgrade() -> None:
+    """Run the file as it stands."""
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(statements)

@@ -1,0 +1,190 @@
+"""What is done about a plan: cases, and a fleet in memory that is upgraded whatever its servers do."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from control_plane.upgrades.decide import Decision, Plan, ServerFacts, Told, Word, decide
+from control_plane.upgrades.delivery_gate import Outcomes
+from control_plane.upgrades.states import PlanState, ServerState
+
+NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
+SECOND = dt.timedelta(seconds=1)
+OLD, NEW = "1-old", "2-new"
+PLAN = Plan(NEW, PlanState.RUNNING, 0, 3, None, soak=60 * SECOND, patience=60 * SECOND, minimum_sends=100)
+OVER = {PlanState.DONE, PlanState.ROLLED_BACK}
+
+
+def server(ring: int = 0, **changes: object) -> ServerFacts:
+    facts = ServerFacts(
+        vps_id=uuid.uuid4(),
+        ring=ring,
+        state=ServerState.WAITING,
+        since=NOW,
+        told_at=None,
+        running=OLD,
+        reachable=True,
+        heard_at=NOW,
+    )
+    return replace(facts, **changes)  # type: ignore[arg-type] - names of its own fields
+
+
+def told(state: str, reason: str = "", seconds: int = 1) -> Told:
+    return Told(NEW, state, reason, NOW + seconds * SECOND)
+
+
+def words(decision: Decision) -> list[Word]:
+    return [word for _, word in decision.words]
+
+
+def test_only_the_ring_is_told() -> None:
+    canary, later = server(), server(1)
+    decision = decide(PLAN, [canary, later], NOW)
+    assert decision.words == ((canary.vps_id, Word.UPGRADE),)
+    assert [(move.vps_id, move.state) for move in decision.moves] == [(canary.vps_id, ServerState.ASKED)]
+
+
+def test_a_server_is_confirmed_once_the_release_itself_is_heard_of() -> None:
+    asked = server(state=ServerState.ASKED, told_at=NOW)
+    later = NOW + 10 * SECOND
+    assert words(decide(PLAN, [replace(asked, told=told("watching"))], later)) == []
+    watched = replace(asked, told=told("watching"), running=NEW)
+    assert words(decide(PLAN, [watched], later)) == [Word.CONFIRM]
+    assert words(decide(PLAN, [replace(watched, reachable=False)], later)) == []
+
+
+@pytest.mark.parametrize("state", ["refused", "rolled_back"])
+def test_a_canary_that_went_back_stops_the_plan(state: str) -> None:
+    asked = server(state=ServerState.ASKED, told_at=NOW, told=told(state, "it ended 3 times"))
+    decision = decide(PLAN, [asked, server(1)], NOW + 5 * SECOND)
+    assert decision.plan.state is PlanState.ROLLING_BACK
+    assert decision.words == ()
+    assert decision.moves[0].reason.endswith("it ended 3 times")
+
+
+def test_what_it_said_of_an_earlier_attempt_is_no_news() -> None:
+    asked = server(state=ServerState.ASKED, told_at=NOW, told=told("rolled_back", seconds=-60))
+    assert decide(PLAN, [asked], NOW + 5 * SECOND).plan == PLAN
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"newly_failing": ("queue",)}, "queue"),
+        ({"heard_at": NOW - 61 * SECOND, "reachable": False}, "was not heard of"),
+        ({"running": OLD}, "failed"),
+        ({"past": Outcomes(950, 50, 0), "lately": Outcomes(500, 500, 0)}, "50.0% of 1000 attempts were deferred"),
+        ({"past": Outcomes(990, 0, 10), "lately": Outcomes(900, 0, 100)}, "were bounced"),
+    ],
+)
+def test_gates(changes: dict[str, object], words: str) -> None:
+    canary = server(state=ServerState.INSTALLED, **{"running": NEW, **changes})
+    decision = decide(PLAN, [canary, server(1)], NOW)
+    assert decision.plan.state is PlanState.ROLLING_BACK
+    assert words in decision.plan.reason
+
+
+def test_a_ring_is_left_after_enough_sends_or_enough_time() -> None:
+    canary, later = server(state=ServerState.INSTALLED, running=NEW), server(1)
+    first = decide(PLAN, [canary, later], NOW).plan
+    assert (first.ring, first.ring_since) == (0, NOW)
+    busy = replace(canary, lately=Outcomes(100, 0, 0))
+    assert decide(first, [busy, later], NOW + SECOND).plan.ring == 1
+    quiet = replace(canary, heard_at=NOW + 59 * SECOND)
+    assert decide(first, [quiet, later], NOW + 59 * SECOND).plan.ring == 0
+    assert decide(first, [replace(quiet, heard_at=NOW + 60 * SECOND), later], NOW + 60 * SECOND).plan.ring == 1
+
+
+def test_one_dead_server_of_many_does_not_stop_the_last_ring() -> None:
+    plan = replace(PLAN, ring=2)
+    fine = [server(2, state=ServerState.INSTALLED, running=NEW) for _ in range(99)]
+    dead = server(2, state=ServerState.FAILED)
+    assert decide(plan, [*fine, dead], NOW).plan.state is PlanState.RUNNING
+    assert decide(plan, [*fine[:47], dead], NOW).plan.state is PlanState.ROLLING_BACK
+
+
+@dataclass
+class FakeServer:
+    """A server that does what its nature says when it is told something."""
+
+    facts: ServerFacts
+    nature: str
+    was_confirmed: bool = False
+
+    def tell(self, word: Word, now: dt.datetime) -> None:
+        if self.nature == "deaf":
+            return
+        self.facts = replace(self.facts, told_at=now)
+        match word:
+            case Word.UPGRADE if self.nature == "refuses":
+                self._say("refused", OLD, now)
+            case Word.UPGRADE if self.facts.told is None:
+                self._say("watching", NEW, now)
+            case Word.CONFIRM:
+                self.was_confirmed = True
+            case Word.ROLL_BACK:
+                self._say("rolled_back", OLD, now)
+
+    def live(self, now: dt.datetime) -> None:
+        self.facts = replace(self.facts, heard_at=now)
+        said = self.facts.told
+        if said is not None and said.state == "watching":
+            if self.nature == "crashes" or (not self.was_confirmed and now - said.at > 60 * SECOND):
+                self._say("rolled_back", OLD, now)
+            elif self.was_confirmed:
+                self._say("installed", NEW, now)
+        if self.nature == "delivers worse" and self.facts.running == NEW:
+            self.facts = replace(self.facts, past=Outcomes(1000, 10, 0), lately=Outcomes(100, 900, 0))
+
+    def _say(self, state: str, running: str, now: dt.datetime) -> None:
+        self.facts = replace(self.facts, told=Told(NEW, state, "as its nature is", now), running=running)
+
+
+def live_through(plan: Plan, fleet: list[FakeServer], abort_after: int | None) -> Plan:
+    now, reached = NOW, plan.ring
+    for tick in range(2000):
+        now += 5 * SECOND
+        for each in fleet:
+            each.live(now)
+        if tick == abort_after and plan.state is PlanState.RUNNING:
+            plan = replace(plan, state=PlanState.ROLLING_BACK, reason="aborted")
+        decision = decide(plan, [each.facts for each in fleet], now)
+        by_id = {each.facts.vps_id: each for each in fleet}
+        for move in decision.moves:
+            moved = by_id[move.vps_id]
+            moved.facts = replace(moved.facts, state=move.state, since=now)
+        for vps_id, word in decision.words:
+            assert word is Word.ROLL_BACK or by_id[vps_id].facts.ring <= decision.plan.ring
+            assert (word is Word.ROLL_BACK) == (decision.plan.state is not PlanState.RUNNING) or word is Word.ROLL_BACK
+            by_id[vps_id].tell(word, now)
+        plan = decision.plan
+        assert plan.ring >= reached
+        reached = plan.ring
+        if plan.state in OVER:
+            return plan
+    raise AssertionError(f"no end: {plan}")
+
+
+natures = st.sampled_from(["good", "good", "good", "crashes", "refuses", "deaf", "delivers worse"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(natures, min_size=3, max_size=8), st.none() | st.integers(0, 60))
+def test_whatever_servers_do_the_plan_ends_and_leaves_them_all_alike(kinds: list[str], abort_after: int | None) -> None:
+    rings = [0, 1, *([2] * (len(kinds) - 2))]
+    fleet = [FakeServer(server(ring), nature) for ring, nature in zip(rings, kinds, strict=True)]
+    plan = live_through(PLAN, fleet, abort_after)
+    running = {each.facts.running for each in fleet}
+    if plan.state is PlanState.DONE:
+        assert running == {NEW}
+        assert set(kinds) == {"good"}
+    else:
+        assert running == {OLD}
+        assert plan.reason
+    if kinds[0] != "good":
+        # What was bad on the canary reached no other.
+        assert all(each.facts.state is ServerState.WAITING for each in fleet[1:])
