@@ -81,6 +81,10 @@ class Settings(BaseSettings):
     mail_inbox: str = ""
     #: Who letters by `mail_url` are from.
     mail_from: str = "postmaster@penguin.example"
+    #: Of the door for SMTP: its name, as its certificate has it, and the certificate's chain and key, PEM files.
+    submission_hostname: str = "submission.penguin.example"
+    submission_certificate_file: Path | None = None
+    submission_key_file: Path | None = None
     #: Unix socket of the local provider's daemon (providers/local/cloud.py); unset where there is none.
     local_cloud_socket: Path | None = None
     #: API token of a Hetzner Cloud project, with read and write access; unset where there is none.

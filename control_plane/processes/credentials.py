@@ -14,6 +14,7 @@ SEALING_KEY = "sealing_key"
 #: What each service is given; nothing else of it.
 GIVEN = {
     "penguinmails-api": ("api_database_url", "identity_database_url", "redis_url", SEALING_KEY),
+    "penguinmails-submission": ("api_database_url", "redis_url"),
     "penguinmails-operators": ("system_database_url",),
     "penguinmails-hub": ("system_database_url", "redis_url", SEALING_KEY),
     "penguinmails-queuer": ("system_database_url", "redis_url"),

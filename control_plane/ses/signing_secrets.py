@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.data_keys.keys import open_sealed, tenant_keys
 from control_plane.errors import Unauthenticated
 from control_plane.identity.api_keys import NewApiKey
 from control_plane.sealing import Sealer
@@ -25,18 +26,19 @@ class SigningCredentials:
 
 
 async def keep_signing_secret(
-    session: AsyncSession, sealer: Sealer, scope: TenantScope, made: NewApiKey
+    session: AsyncSession, master: Sealer, scope: TenantScope, made: NewApiKey
 ) -> SigningCredentials:
     """Keep the secret of a key that was just made, sealed, and return what signs with it."""
     name, _, secret = made.key.rpartition("_")
-    sealed = sealer.seal(secret.encode(), _place(made.id))
+    keys = await tenant_keys(session, master, scope.tenant_id)
+    sealed = keys.seal(secret.encode(), _place(made.id))
     await session.execute(
         insert(SigningSecret).values(tenant_id=scope.tenant_id, api_key_id=made.id, secret_sealed=sealed)
     )
     return SigningCredentials(name, secret)
 
 
-async def find_signing_secret(session: AsyncSession, sealer: Sealer, tenant_id: uuid.UUID, prefix: str) -> str:
+async def find_signing_secret(session: AsyncSession, master: Sealer, tenant_id: uuid.UUID, prefix: str) -> str:
     """Return the secret of a key that may sign; raise `Unauthenticated` when there is no such key."""
     query = (
         select(SigningSecret.api_key_id, SigningSecret.secret_sealed)
@@ -46,7 +48,7 @@ async def find_signing_secret(session: AsyncSession, sealer: Sealer, tenant_id: 
     found = (await session.execute(query)).one_or_none()
     if found is None:
         raise Unauthenticated("There is no access key of this id; API keys sign when they are made with signing.")
-    return sealer.open(found.secret_sealed, _place(found.api_key_id)).decode()
+    return (await open_sealed(session, master, found.secret_sealed, _place(found.api_key_id))).decode()
 
 
 def _place(key_id: uuid.UUID) -> str:

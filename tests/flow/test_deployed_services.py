@@ -30,6 +30,7 @@ from control_plane.processes.outside import carried
 from control_plane.queuer.access import grant, revoke_others, username
 from control_plane.queuer.streams import connect
 from tests.flow.unit_files import CHECKOUT, HARDENING, NOBODY, UNITS, Service, give_credentials, running
+from tests.integration.submission.certificate import make_certificate
 
 DEPLOY = CHECKOUT / "deploy"
 #: The deployment is made once; that takes as long as its commands take to start.
@@ -200,7 +201,7 @@ async def test_every_service_serves_and_ends_as_its_unit_says(deployment: Deploy
             place = home / service.name
             place.mkdir(mode=0o755)
             give_credentials(place / "credentials", deployment.credentials / service.name)
-            serves = serves_rest if "PENGUIN_REST_FDS=3" in service.values("Environment") else serves_as_nobody
+            serves = SERVES.get(service.values("Environment")[0], serves_as_nobody)
             tasks.create_task(serves(service, place, deployment.settings), name=service.name)
 
 
@@ -209,6 +210,22 @@ async def serves_rest(service: Service, place: Path, settings: Mapping[str, str]
         async with running(service, place, settings, listener), httpx.AsyncClient(timeout=60) as client:
             answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/healthz")
             assert answer.json() == {"status": "ok"}
+
+
+async def serves_smtp(service: Service, place: Path, settings: Mapping[str, str]) -> None:
+    chain, key = make_certificate(place)
+    key.chmod(0o644)
+    given = {"CERTIFICATE_FILE": str(chain), "KEY_FILE": str(key), "FDS": "3"}
+    ours = {**settings, **{f"PENGUIN_SUBMISSION_{name}": value for name, value in given.items()}}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with running(service, place, ours, listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            assert (await reader.readline()).startswith(b"220 submission.")
+            writer.close()
+
+
+#: By the first of what its environment says; all others say that they serve, and that is it.
+SERVES = {"PENGUIN_REST_FDS=3": serves_rest, "PENGUIN_SUBMISSION_FDS=3,4": serves_smtp}
 
 
 async def serves_as_nobody(service: Service, place: Path, settings: Mapping[str, str]) -> None:
