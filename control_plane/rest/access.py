@@ -23,6 +23,7 @@ from control_plane.errors import Forbidden, Unauthenticated
 from control_plane.identity.access_tokens import Claims, PresentedPerson
 from control_plane.identity.api_keys import MARK, parse_api_key
 from control_plane.identity.networks import address_of
+from control_plane.rest.audited_deeds import Begun, note_deed
 from control_plane.rest.dependencies import calls_of
 from control_plane.rest.kept_answers import begin_before, begin_in
 from control_plane.rest.limited_requests import Caller, note_caller
@@ -125,6 +126,7 @@ class _OpensTransaction(NamesPermission):
             scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
             await begin_in(request, connection, scope)
+            note_deed(request, Begun(scope, parts.clock, connection=connection))
             access = Access(scope, session)
             await require_expected(request, connection, {_OPENED: access})
             yield access
@@ -150,6 +152,8 @@ class _Identifies(NamesPermission):
             scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
             await begin_before(request, parts.database, connection, scope)
+        if self.permission is not Permission.SEND_MESSAGES:
+            note_deed(request, Begun(scope, parts.clock, database=parts.database))
         return scope
 
 

@@ -15,6 +15,7 @@ from control_plane.people.people import make_people
 from control_plane.providers.registry import build_providers
 from control_plane.rest import (
     api_keys,
+    audit,
     batches,
     dns_records,
     domains,
@@ -78,7 +79,7 @@ def make_app(settings: Settings) -> FastAPI:
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
             *(log_in, sign_up, passwords, sessions, second_factor, joining, published_keys, members, invitations),
-            *(webhooks, events, usage),
+            *(webhooks, events, usage, audit),
             *(tenant, workspaces, mail_clients),
         )
     ]

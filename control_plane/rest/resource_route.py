@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
+from control_plane.rest.audited_deeds import record_deed
 from control_plane.rest.dependencies import calls_of
 from control_plane.rest.kept_answers import HEADER, PATTERN, Handler, answer_once
 from control_plane.rest.new_message import request_idempotency
@@ -45,7 +46,8 @@ class ResourceRoute(APIRoute):
             around = _as_it_is
 
         async def answer(request: Request) -> Response:
-            return await around(StrictRequest(request.scope, request.receive), handler)
+            strict = StrictRequest(request.scope, request.receive)
+            return await around(strict, handler if self.shows else _audited(handler))
 
         return answer
 
@@ -103,6 +105,15 @@ class ResourceRoute(APIRoute):
         if shown_by is not None and self._methods & _CHANGING:
             told = _header("If-Match", "An ETag: 412 when it was changed since.")
             self.openapi_extra = _with(self.openapi_extra, [told], shows=False)
+
+
+def _audited(handler: Handler) -> Handler:
+    async def audited(request: Request) -> Response:
+        answer = await handler(request)
+        await record_deed(request, answer)
+        return answer
+
+    return audited
 
 
 async def _as_it_is(request: Request, handler: Handler) -> Response:

@@ -24,6 +24,7 @@ class Permission(enum.Enum):
     MANAGE_MEMBERS = "members:manage"
     READ_WEBHOOKS = "webhooks:read"
     MANAGE_WEBHOOKS = "webhooks:write"
+    READ_AUDIT = "audit:read"
 
 
 class Role(enum.StrEnum):
@@ -46,6 +47,7 @@ READ_ONLY = frozenset(
         Permission.READ_API_KEYS,
         Permission.READ_MEMBERS,
         Permission.READ_WEBHOOKS,
+        Permission.READ_AUDIT,
     }
 )
 

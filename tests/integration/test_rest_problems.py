@@ -158,6 +158,7 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/workspaces": ["get", "post"],
         "/api/v1/workspaces/{workspace_id}": ["delete", "get", "patch"],
         "/api/v1/usage": ["get"],
+        "/api/v1/audit": ["get"],
         "/api/v1/events": ["get"],
         "/api/v1/events/{event_id}": ["get"],
         "/api/v1/webhooks": ["get", "post"],

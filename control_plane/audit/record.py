@@ -1,0 +1,74 @@
+"""Append to a tenant's chain, and read it."""
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.audit.chain import GENESIS, Deed, Link, hash_of
+from db.models import AuditEvent
+
+_PAGE = 1000
+# Held until the end of the transaction, which is near: deeds are written last.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(tenant)s::text, 58))"
+_LAST = "SELECT position, hash FROM audit_events WHERE tenant_id = %(tenant)s ORDER BY position DESC LIMIT 1"
+_APPEND = """
+INSERT INTO audit_events
+    (tenant_id, position, at, actor, act, subject, fields, address, request_id, previous_hash, hash)
+VALUES (%(tenant)s, %(position)s, %(at)s, %(actor)s, %(act)s, %(subject)s, %(fields)s, %(address)s, %(request_id)s,
+    %(previous)s, %(hash)s)
+"""
+
+
+async def append(connection: AsyncConnection[Any], tenant_id: uuid.UUID, deed: Deed) -> None:
+    """Write a deed down in the transaction that does it; deeds of one tenant wait for each other here."""
+    await connection.execute(_LOCK, {"tenant": tenant_id})
+    last: Any = await (await connection.execute(_LAST, {"tenant": tenant_id})).fetchone()
+    position, previous = (last[0] + 1, bytes(last[1])) if last else (1, GENESIS)
+    row = {
+        "tenant": tenant_id,
+        "position": position,
+        "at": deed.at,
+        "actor": deed.actor,
+        "act": deed.act,
+        "subject": Jsonb(deed.subject),
+        "fields": deed.fields,
+        "address": deed.address,
+        "request_id": deed.request_id,
+        "previous": previous,
+        "hash": hash_of(tenant_id, position, deed, previous),
+    }
+    await connection.execute(_APPEND, row)
+
+
+async def list_newest(
+    session: AsyncSession, tenant_id: uuid.UUID, after: int | None, limit: int
+) -> Sequence[AuditEvent]:
+    """Return a page of a tenant's deeds, newest first, from the one before `after`."""
+    query = select(AuditEvent).where(AuditEvent.tenant_id == tenant_id).order_by(AuditEvent.position.desc())
+    return (
+        await session.scalars((query if after is None else query.where(AuditEvent.position < after)).limit(limit))
+    ).all()
+
+
+async def walk(session: AsyncSession, tenant_id: uuid.UUID) -> AsyncIterator[Link]:
+    """Yield a tenant's chain, oldest first."""
+    reached = 0
+    while True:
+        query = select(AuditEvent).where(AuditEvent.tenant_id == tenant_id, AuditEvent.position > reached)
+        page = (await session.scalars(query.order_by(AuditEvent.position).limit(_PAGE))).all()
+        for row in page:
+            yield link_of(row)
+        if len(page) < _PAGE:
+            return
+        reached = page[-1].position
+
+
+def link_of(row: AuditEvent) -> Link:
+    """Return the link that a row holds."""
+    deed = Deed(row.at, row.actor, row.act, row.subject, row.fields, row.address, row.request_id)
+    return Link(row.tenant_id, row.position, deed, bytes(row.previous_hash), bytes(row.hash))
