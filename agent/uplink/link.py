@@ -35,7 +35,7 @@ from agent.uplink.renewal import renew_when_due
 from agent.uplink.session import LinkEnded, Session
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 from protos.agent.v1.configuration_pb2 import DesiredState
-from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, QueueAccess, QueueAccessRequest, Welcome
+from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, Pong, QueueAccess, QueueAccessRequest, Welcome
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +152,7 @@ class Uplink:
         # Welcome brings fresh queue access, and the drain starts over: what waits of these is stale.
         self._outbound.drop("queue_access_request")
         self._outbound.drop("delivery_events")
+        self._outbound.drop("pong")
 
         session = Session(
             channel,
@@ -211,6 +212,8 @@ class Uplink:
             case "events_confirmed":
                 confirmed = message.events_confirmed
                 await self._drain.confirmed(confirmed.event_ids, confirmed.closed_send_ids)
+            case "ping":
+                self.send(AgentMessage(pong=Pong(nonce=message.ping.nonce)))
             case "welcome":
                 self._welcomed(message.welcome)
             case None:

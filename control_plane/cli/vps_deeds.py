@@ -1,12 +1,12 @@
 """What an operator does to one server, recorded.
 
-`vps power|rebuild|drain|undrain|remove|drift-policy|renew-certificate`.
+`vps power|rebuild|drain|undrain|remove|drift-policy|renew-certificate|ban|unban|re-enrol`.
 """
 
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from sqlalchemy import select
@@ -18,7 +18,8 @@ from control_plane.cli.output import Instance, Json, print_json
 from control_plane.errors import NotFound
 from control_plane.fleet.commands import CommandOrder, request_command
 from control_plane.fleet.drift import DriftPolicy, set_drift_policy
-from control_plane.operators.acts import Act, record
+from control_plane.operators import admission
+from control_plane.operators.acts import Act, Actor, record
 from control_plane.provisioning.draining import request_drain, request_undrain
 from control_plane.provisioning.power import PowerAction, request_power
 from control_plane.provisioning.rebuilding import request_rebuild
@@ -32,6 +33,8 @@ Server = Annotated[uuid.UUID, typer.Argument(metavar="ID", help="The server's id
 Reason = Annotated[str | None, typer.Option(help="For people to read; kept with the act.")]
 Action = Annotated[PowerAction, typer.Argument(help="`off` and `reset` cut the power at once; drain before.")]
 Force = Annotated[bool, typer.Option("--force", help="Do not wait until it is empty: what is in it is lost.")]
+
+T = TypeVar("T")
 
 #: Does something to a server of a tenant; returns the run that does the rest, where there is one to name.
 _Deed = Callable[[AsyncSession, uuid.UUID], Awaitable[uuid.UUID | None]]
@@ -130,6 +133,44 @@ def renew_certificate(
 
     asyncio.run(_do(instance, server, Act.RENEW_CERTIFICATE, deed, reason))
     _say("the server is told; how it stands with its certificate is part of its health", server, None, as_json=as_json)
+
+
+@vps_deed_commands.command()
+def ban(server: Server, reason: Reason = None, as_json: Json = False, instance: Instance = "main") -> None:
+    """Cut a server's link within a second and let it in no more; its Postfix delivers what it has."""
+    asyncio.run(_let_in(instance, server, reason, admission.ban))
+    _say("the server is banned", server, None, as_json=as_json)
+
+
+@vps_deed_commands.command()
+def unban(server: Server, reason: Reason = None, as_json: Json = False, instance: Instance = "main") -> None:
+    """Let a server in again; start its agent there, which stopped for good: systemctl start penguin-agent."""
+    asyncio.run(_let_in(instance, server, reason, admission.unban))
+    _say("the server may come in again", server, None, as_json=as_json)
+
+
+@vps_deed_commands.command("re-enrol")
+def re_enrol(server: Server, reason: Reason = None, as_json: Json = False, instance: Instance = "main") -> None:
+    """Take a server's certificates from it, and print the join token by which it gets one for a new key, once.
+
+    On the server: put the token into /etc/penguin/agent.json, delete /var/lib/penguin-agent/identity, and start
+    penguin-agent. Or rebuild the server, where its provider can.
+    """
+    token = asyncio.run(_let_in(instance, server, reason, admission.re_enrol))
+    if as_json:
+        print_json({"vps_id": server, "join_token": token})
+    else:
+        print(token)
+
+
+async def _let_in(
+    instance: str,
+    vps_id: uuid.UUID,
+    reason: str | None,
+    deed: Callable[[AsyncSession, Actor, uuid.UUID, str | None], Awaitable[T]],
+) -> T:
+    async with system_session(instance) as session:
+        return await deed(session, this_user(), vps_id, reason)
 
 
 async def _do(instance: str, vps_id: uuid.UUID, act: Act, deed: _Deed, reason: str | None) -> uuid.UUID | None:

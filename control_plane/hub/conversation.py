@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 from control_plane.clock import Clock, utc_now
 from control_plane.delivery.apply import apply_events
 from control_plane.enrolment.admission import admit
+from control_plane.enrolment.certificates import revoke_certificates
 from control_plane.errors import Conflict, InvalidInput, Unavailable
 from control_plane.fleet.clock_offset import ClockOffset
 from control_plane.fleet.commands import outcome_of, record_command_result, take_commands
 from control_plane.fleet.desired import desired_version, load_desired_state
-from control_plane.fleet.links import close_link, open_link
+from control_plane.fleet.links import close_link, note_clone, open_link
 from control_plane.fleet.reports import record_configuration_result, record_report
 from control_plane.hub.session import Session
 from control_plane.monitoring.samples import keep_values
@@ -135,6 +136,7 @@ class Conversation:
         vps_id = self._session.vps_id
         async with self._resources.database.system() as database:
             versions = await open_link(database, vps_id, self._session.id, hello.agent_version)
+            self._session.opened_at_us = versions.opened_at_us
             if hello.applied_version > versions.applied:
                 # The result was lost with the link that it was sent on.
                 await record_configuration_result(database, vps_id, _applied(hello.applied_version))
@@ -156,6 +158,9 @@ class Conversation:
             case "command_result":
                 await _through_outages(lambda: self._keep_command_result(message.command_result))
                 COMMANDS_ANSWERED.labels(outcome_of(message.command_result)).inc()
+            case "pong":
+                if self._session.is_answer(message.pong.nonce):
+                    await _through_outages(self._cut_clones)
             case "queue_access_request":
                 self._needs_queue_access.set()
             case _:
@@ -167,6 +172,14 @@ class Conversation:
             await admit(database, caller.identity, caller.serial)
             await keep_values(database, self._session.vps_id, report, self._resources.clock(), clock_offset_ms)
             await record_report(database, self._session.vps_id, self._session.id, _alone(report), clock_offset_ms)
+
+    async def _cut_clones(self) -> None:
+        vps_id = self._session.vps_id
+        async with self._resources.database.system() as database:
+            news = await note_clone(database, vps_id)
+            await revoke_certificates(database, vps_id)
+        if news:
+            _log.error("two hold a link with the certificate of %s: both are cut", vps_id)
 
     async def _keep_result(self, result: ConfigurationResult) -> None:
         async with self._resources.database.system() as database:

@@ -52,6 +52,8 @@ class LinkService(LinkServicer):
             tasks = [asyncio.create_task(each) for each in work]
             for task in tasks:
                 task.add_done_callback(session.watch)
+                # Nobody is listened to on a link that is to end, also when they do not read that it does.
+                task.add_done_callback(lambda _: [each.cancel() for each in tasks])
             try:
                 async with aclosing(session.outgoing()) as messages:
                     async for message in messages:

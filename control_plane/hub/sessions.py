@@ -9,11 +9,19 @@ from control_plane.errors import Unavailable
 from control_plane.hub.session import Session
 from control_plane.telemetry.instruments import LINKS
 
+#: Seconds in which an agent whose server has opened another link can prove that it is there all the same.
+ANSWER_WITHIN = 3.0
+
 
 class Sessions:
-    """Knows the newest session of each server that is linked here."""
+    """Knows the newest session of each server that is linked here.
 
-    def __init__(self) -> None:
+    A second link means that the agent has gone from the first one, which we have not noticed; or that somebody has its
+    certificate. So the first is asked: an agent that has gone does not answer, and its link is ended.
+    """
+
+    def __init__(self, answer_within: float = ANSWER_WITHIN) -> None:
+        self._answer_within = answer_within
         self._by_vps: dict[uuid.UUID, Session] = {}
         self._live: set[Session] = set()
         self._none_live = asyncio.Event()
@@ -21,14 +29,15 @@ class Sessions:
 
     @contextmanager
     def registered(self, session: Session) -> Iterator[None]:
-        """Hold the session here; one that the server had before is ended, for the agent has gone from it."""
+        """Hold the session here; one that the server had before is asked whether anybody is there."""
         before = self._by_vps.get(session.vps_id)
-        self._by_vps[session.vps_id] = session
+        newest = session if before is None or before.opened_at_us <= session.opened_at_us else before
+        self._by_vps[session.vps_id] = newest
         self._live.add(session)
         LINKS.set(len(self._live))
         self._none_live.clear()
         if before:
-            before.end(Unavailable("the server has opened another link"))
+            (before if newest is session else session).challenge(self._answer_within)
         try:
             yield
         finally:
@@ -41,9 +50,18 @@ class Sessions:
 
     def look_again(self, vps_id: str | None) -> None:
         """Let the session of this server, or every session, see whether its desired state or standing changed."""
-        for session in list(self._by_vps.values()):
+        for session in list(self._live):
             if vps_id is None or str(session.vps_id) == vps_id:
                 session.look_again.set()
+
+    def opened(self, link: str | None) -> None:
+        """Ask whoever holds an older link of a server: `link` is its id and when one was opened, here or elsewhere."""
+        if link is None:
+            return
+        vps_id, _, opened_at_us = link.partition(" ")
+        for session in list(self._live):
+            if str(session.vps_id) == vps_id and session.opened_at_us < int(opened_at_us):
+                session.challenge(self._answer_within)
 
     def commands_waiting(self, vps_id: str | None) -> None:
         """Let the session of this server, or every session, see whether there are commands for it."""

@@ -22,7 +22,7 @@ from functools import partial
 from control_plane.enrolment.authority import Authority
 from control_plane.fleet.commands import COMMANDS_CHANNEL
 from control_plane.fleet.hearing import beat, keep_beating
-from control_plane.fleet.links import clear_links
+from control_plane.fleet.links import LINKS_CHANNEL, clear_links
 from control_plane.hub.certificate import PortCertificate
 from control_plane.hub.conversation import Resources
 from control_plane.hub.door import Door
@@ -126,6 +126,7 @@ async def _serve_agents(
             group.create_task(keep_beating(resources.database, hub)),
             group.create_task(listen(resources.database, (CHANNEL,), sessions.look_again)),
             group.create_task(listen(resources.database, (COMMANDS_CHANNEL,), sessions.commands_waiting)),
+            group.create_task(listen(resources.database, (LINKS_CHANNEL,), sessions.opened)),
         ]
         await enrolment.start()
         await link.start()

@@ -319,10 +319,10 @@ async def test_a_ban_cuts_the_open_link_when_it_is_notified_and_else_with_the_ne
 ) -> None:
     async with hub.linked(agent) as link:
         await link.receive("desired_state")
-        await execute(hub, "UPDATE vps_servers SET banned_at = now()")
         if is_notified:
-            await execute(hub, "SELECT pg_notify('desired_state', :id)", id=str(agent.vps_id))
+            await execute(hub, "UPDATE vps_servers SET banned_at = now()")
         else:
+            await execute(hub, "UPDATE agent_certificates SET revoked_at = now()")
             await link.send(AgentMessage(health=HealthReport(at_ms=1)))
         assert await link.ended_with() is grpc.StatusCode.PERMISSION_DENIED
 

@@ -34,6 +34,7 @@ class AgentMessage(_message.Message):
     DELIVERY_EVENTS_FIELD_NUMBER: _builtins.int
     QUEUE_ACCESS_REQUEST_FIELD_NUMBER: _builtins.int
     COMMAND_RESULT_FIELD_NUMBER: _builtins.int
+    PONG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -48,6 +49,8 @@ class AgentMessage(_message.Message):
 
     @_builtins.property
     def command_result(self) -> _commands_pb2.CommandResult: ...
+    @_builtins.property
+    def pong(self) -> Global___Pong: ...
     def __init__(
         self,
         *,
@@ -57,12 +60,13 @@ class AgentMessage(_message.Message):
         delivery_events: _delivery_pb2.DeliveryEvents | None = ...,
         queue_access_request: Global___QueueAccessRequest | None = ...,
         command_result: _commands_pb2.CommandResult | None = ...,
+        pong: Global___Pong | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "queue_access_request", b"queue_access_request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "pong", b"pong", "queue_access_request", b"queue_access_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "queue_access_request", b"queue_access_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "pong", b"pong", "queue_access_request", b"queue_access_request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "health", "configuration_result", "delivery_events", "queue_access_request", "command_result"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "health", "configuration_result", "delivery_events", "queue_access_request", "command_result", "pong"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -77,6 +81,7 @@ class HubMessage(_message.Message):
     EVENTS_CONFIRMED_FIELD_NUMBER: _builtins.int
     QUEUE_ACCESS_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
+    PING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -87,6 +92,8 @@ class HubMessage(_message.Message):
     def queue_access(self) -> Global___QueueAccess: ...
     @_builtins.property
     def command(self) -> _commands_pb2.Command: ...
+    @_builtins.property
+    def ping(self) -> Global___Ping: ...
     def __init__(
         self,
         *,
@@ -95,12 +102,13 @@ class HubMessage(_message.Message):
         events_confirmed: _delivery_pb2.EventsConfirmed | None = ...,
         queue_access: Global___QueueAccess | None = ...,
         command: _commands_pb2.Command | None = ...,
+        ping: Global___Ping | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "desired_state", b"desired_state", "events_confirmed", b"events_confirmed", "queue_access", b"queue_access", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "desired_state", b"desired_state", "events_confirmed", b"events_confirmed", "ping", b"ping", "queue_access", b"queue_access", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "desired_state", b"desired_state", "events_confirmed", b"events_confirmed", "queue_access", b"queue_access", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "desired_state", b"desired_state", "events_confirmed", b"events_confirmed", "ping", b"ping", "queue_access", b"queue_access", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "desired_state", "events_confirmed", "queue_access", "command"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "desired_state", "events_confirmed", "queue_access", "command", "ping"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -210,6 +218,46 @@ class QueueAccess(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueueAccess: _TypeAlias = QueueAccess  # noqa: Y015
+
+@_typing.final
+class Ping(_message.Message):
+    """Whoever holds this link shall say so, at once: another was opened with the same certificate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ping: _TypeAlias = Ping  # noqa: Y015
+
+@_typing.final
+class Pong(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pong: _TypeAlias = Pong  # noqa: Y015
 
 @_typing.final
 class RenewRequest(_message.Message):

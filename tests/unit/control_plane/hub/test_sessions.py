@@ -28,18 +28,45 @@ async def test_what_waits_is_sent_before_the_end() -> None:
     assert await sent(live) == [HubMessage(welcome=Welcome(hub_time_ms=1))]
 
 
-async def test_a_second_session_of_a_server_ends_the_first() -> None:
-    sessions = Sessions()
+async def test_a_second_session_of_a_server_ends_the_first_unless_that_one_answers() -> None:
+    sessions = Sessions(answer_within=0.01)
     first, second, other = session(), session(), session(OTHER)
     with sessions.registered(first), sessions.registered(other), sessions.registered(second):
-        with pytest.raises(Unavailable):
-            await sent(first)
+        messages = first.outgoing()
+        ping = (await anext(messages)).ping
+        assert first.is_answer(ping.nonce)
+        assert not first.is_answer(b"")
+        assert not second.is_answer(b"")
+        with pytest.raises(Unavailable, match="another link"):
+            await anext(messages)
         sessions.look_again(str(VPS))
-        assert (first.look_again.is_set(), second.look_again.is_set(), other.look_again.is_set()) == (
-            False,
-            True,
-            False,
-        )
+        assert (second.look_again.is_set(), other.look_again.is_set()) == (True, False)
+
+
+async def test_a_link_that_was_opened_at_another_hub_has_the_one_here_asked_and_its_own_news_does_not() -> None:
+    sessions = Sessions()
+    first, other = session(), session(OTHER)
+    with sessions.registered(first), sessions.registered(other):
+        first.opened_at_us = 5
+        sessions.opened(f"{VPS} 5")
+        sessions.opened(f"{VPS} 4")
+        sessions.opened(None)
+        first.end()
+        assert await sent(first) == []
+        sessions.opened(f"{VPS} 6")
+        other.end()
+        assert (await anext(first.outgoing())).WhichOneof("body") == "ping"
+        assert await sent(other) == []
+
+
+async def test_of_two_sessions_the_older_one_is_asked_whichever_comes_to_be_known_first() -> None:
+    sessions = Sessions()
+    older, newer = session(), session()
+    older.opened_at_us, newer.opened_at_us = 1, 2
+    with sessions.registered(newer), sessions.registered(older):
+        newer.end()
+        assert await sent(newer) == []
+        assert (await anext(older.outgoing())).WhichOneof("body") == "ping"
 
 
 async def test_all_sessions_look_again_after_hints_may_have_been_lost() -> None:
