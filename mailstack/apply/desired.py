@@ -11,6 +11,7 @@ from mailstack.certificates import self_signed
 from mailstack.certificates.pair import Pair, unpack
 from mailstack.certificates.render import render_order, render_pair
 from mailstack.dovecot.render import render as render_dovecot
+from mailstack.nginx.render import PROGRAM as NGINX_PROGRAM
 from mailstack.nginx.render import render as render_nginx
 from mailstack.opendkim.render import render as render_opendkim
 from mailstack.opendmarc.render import render as render_opendmarc
@@ -22,7 +23,7 @@ from mailstack.spec import MailServerSpec, Platform
 STATE = "/var/lib/penguin-configure"
 RECORD = f"{STATE}/applied.json"
 
-_RENDERERS = (render_addresses, render_opendkim, render_opendmarc, render_dovecot, render_postfix, render_nginx)
+_RENDERERS = (render_addresses, render_opendkim, render_opendmarc, render_dovecot, render_postfix)
 
 
 def look_at_platform(host: Host) -> Platform:
@@ -35,13 +36,16 @@ def look_at_platform(host: Host) -> Platform:
 def desired_files(spec: MailServerSpec, host: Host) -> tuple[RenderedFile, ...]:
     """Return every file the server should have, the record of them included.
 
-    The certificate that is served stays while it is good; otherwise a new one is made.
+    The certificate that is served stays while it is good; otherwise a new one is made. A server that has no nginx shows
+    no policies, and its mail does without: whoever looks at them is told that nobody answers.
     """
     platform = look_at_platform(host)
+    web = render_nginx(spec, platform) if host.exists(NGINX_PROGRAM) else ()
     files = [
-        render_pair(_served(spec, host), web=bool(spec.policy_domains)),
+        render_pair(_served(spec, host), web=bool(web)),
         *render_order(spec),
         *(file for render in _RENDERERS for file in render(spec, platform)),
+        *web,
     ]
     record = json.dumps({file.path: digest([file]) for file in files}, indent=1, sort_keys=True).encode()
     return (*files, RenderedFile(RECORD, record, (), mode=0o600))

@@ -10,6 +10,7 @@ from mailstack.spec import MailServerSpec, Platform
 from mailstack.templating import fill
 
 CONFIGURATION = "/etc/nginx/nginx.conf"
+PROGRAM = "/usr/sbin/nginx"
 
 
 def render(spec: MailServerSpec, _platform: Platform) -> tuple[RenderedFile, ...]:

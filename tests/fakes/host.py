@@ -27,6 +27,8 @@ class FakeHost:
         self.groups: dict[str, set[str]] = {"postfix": {"postfix"}, "root": {"root"}}
         self.active: set[Service] = set()
         self.enabled: set[Service] = set()
+        #: Installed, beside what runs anyway.
+        self.programs = {"/usr/sbin/nginx"}
         #: What services were told, in order, such as "restart postfix".
         self.told: list[str] = []
         #: The same, with what systemctl was told otherwise.
@@ -64,7 +66,7 @@ class FakeHost:
         return self.files.get(path)
 
     def exists(self, path: str) -> bool:
-        return path in self.files
+        return path in self.files or path in self.programs
 
     def write(self, path: str, file: StoredFile) -> None:
         if path == self.power_cut_at:

@@ -279,3 +279,12 @@ def test_a_web_server_that_refuses_its_file_changes_nothing() -> None:
 
     assert (outcome.outcome, outcome.detail) == (Outcome.REFUSED, "nginx: nginx: [emerg] unexpected end of file")
     assert (host.files, host.told) == (before, [])
+
+
+def test_a_server_without_a_web_server_goes_on_without_policies() -> None:
+    host = _installed()
+    host.programs.clear()
+
+    assert converge(POLICIES, host, _passes).outcome is Outcome.APPLIED
+    assert host.told == []
+    assert "/etc/nginx/nginx.conf" not in host.files
