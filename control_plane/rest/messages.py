@@ -1,15 +1,19 @@
 """Messages: send one, see what became of it, cancel it, and send it again."""
 
 import uuid
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+from pydantic import AwareDatetime
 
 from control_plane.delivery.states import State
+from control_plane.inboxes.addresses import MAX_ADDRESS, parse_address
 from control_plane.messages.accept import WantedSend
 from control_plane.messages.cancel import cancel_send
 from control_plane.messages.listing import list_sends
 from control_plane.messages.resend import resend
+from control_plane.messages.search import Wanted, search_sends
 from control_plane.messages.send_request import AcceptedSend
 from control_plane.messages.timeline import load_send
 from control_plane.rest.access import Access, presented_for, transaction
@@ -22,6 +26,35 @@ from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import PresentedCaller
 
 router = APIRouter(tags=["messages"], route_class=ResourceRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """What is known of the messages; all of it must be true of each."""
+
+    state: Annotated[State | None, Query()] = None
+    inbox: Annotated[uuid.UUID | None, Query(description="The inbox's id.")] = None
+    recipient: Annotated[str | None, Query(max_length=MAX_ADDRESS, description="The whole address, in any case.")] = (
+        None
+    )
+    subject: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="A part of it, in any case of letters.")
+    ] = None
+    created_after: Annotated[AwareDatetime | None, Query()] = None
+    created_before: Annotated[AwareDatetime | None, Query()] = None
+
+    def wanted(self) -> Wanted:
+        """Return what is searched for; raise `InvalidInput` for what is no address."""
+        recipient = None if self.recipient is None else str(parse_address(self.recipient, "query/recipient"))
+        return Wanted(
+            inbox_id=self.inbox,
+            recipient=recipient,
+            state=self.state,
+            subject=self.subject,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
 
 _Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
 _Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
@@ -63,6 +96,21 @@ async def list_of_inbox(
         items=[summary(message) for message in messages],
         next=next_after([message.id for message in messages], limit),
     )
+
+
+@router.get("/messages")
+async def search(
+    access: _Reading,
+    wanted: Annotated[MessageFilter, Depends()],
+    after: After = None,
+    limit: Limit = DEFAULT_PAGE,
+) -> MessageList:
+    """Search the tenant's messages, newest first.
+
+    A page may have fewer messages than `limit`, or none, and still a `next`: then there is more to look through.
+    """
+    found = await search_sends(access.session, access.scope, wanted.wanted(), after=after, limit=limit)
+    return MessageList(items=[summary(message) for message in found.messages], next=found.next)
 
 
 @router.get("/messages/{message_id}")

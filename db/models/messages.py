@@ -35,6 +35,7 @@ class Message(Base):
         ),
         Index("idx_messages_leased", "vps_id", "lease_deadline", postgresql_where=text("state = 'queued'")),
         Index("idx_messages_inbox", "tenant_id", "inbox_id", "id"),
+        Index("idx_messages_recipient", "tenant_id", text("lower(recipient)"), "id"),
         ForeignKeyConstraint(
             ["tenant_id", "resend_of"], ["messages.tenant_id", "messages.id"], ondelete="SET NULL (resend_of)"
         ),

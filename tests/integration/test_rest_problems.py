@@ -123,6 +123,7 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/domains/{domain_id}": ["get", "patch"],
         "/api/v1/domains/{domain_id}/dkim:rotate": ["post"],
         "/api/v1/domains/{domain_id}/publisher": ["delete", "get", "put"],
+        "/api/v1/messages": ["get"],
         "/api/v1/messages/{message_id}": ["delete", "get"],
         "/api/v1/messages/{message_id}/resend": ["post"],
         "/api/v1/queue": ["get"],

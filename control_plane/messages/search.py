@@ -1,0 +1,90 @@
+"""A tenant's sends, newest first, by what is known of them.
+
+A page is one walk along an index in falling order of ids, which begin with the time: of the inbox or the recipient
+where one is given, else of the tenant. What else is asked for is looked for in the rows on the way, and so many of them
+are walked for a page at most; one that ends there has fewer messages than it may, and says where the next goes on.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, inspect, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from control_plane.inboxes.load import load_inbox
+from control_plane.tenancy.scope import TenantScope
+from db.ids import first_uuid7_of
+from db.models import Message
+
+#: Rows walked for one page.
+MOST_WALKED = 10_000
+
+# All that is not deferred: the rest is large, or not for this role.
+_SHOWN = [getattr(Message, column.key) for column in inspect(Message).column_attrs if not column.deferred]
+_LIKE_ESCAPE = "\\"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is known of the messages; None for anything. `subject` is a part of it, in any case of letters."""
+
+    inbox_id: uuid.UUID | None = None
+    recipient: str | None = None
+    state: str | None = None
+    subject: str | None = None
+    created_after: dt.datetime | None = None
+    created_before: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page, and the id below which the next one goes on; None at the end."""
+
+    messages: Sequence[Message]
+    next: uuid.UUID | None
+
+
+async def search_sends(
+    session: AsyncSession, scope: TenantScope, wanted: Wanted, *, after: uuid.UUID | None, limit: int
+) -> Found:
+    """Return a page of the tenant's sends; raise `NotFound` for an inbox that there is not."""
+    if wanted.inbox_id is not None:
+        await load_inbox(session, scope, wanted.inbox_id)
+    walked = aliased(Message, _walk(select(*_SHOWN), scope, wanted, after).limit(MOST_WALKED).subquery())
+    query = select(walked).order_by(walked.id.desc()).limit(limit)
+    if wanted.state is not None:
+        query = query.where(walked.state == wanted.state)
+    if wanted.subject is not None:
+        query = query.where(walked.subject.ilike(f"%{_literal(wanted.subject)}%", escape=_LIKE_ESCAPE))
+    messages = (await session.scalars(query)).all()
+    if len(messages) == limit:
+        return Found(messages, messages[-1].id)
+    last_walked = _walk(select(Message.id), scope, wanted, after).offset(MOST_WALKED - 1).limit(1)
+    return Found(messages, await session.scalar(last_walked))
+
+
+def _walk(query: Select[Any], scope: TenantScope, wanted: Wanted, after: uuid.UUID | None) -> Select[Any]:
+    """Return the walk along the index that fits, of what is wanted, from below `after`."""
+    query = query.where(Message.tenant_id == scope.tenant_id)
+    if wanted.recipient is not None:
+        query = query.where(func.lower(Message.recipient) == wanted.recipient.lower())
+    if wanted.inbox_id is not None:
+        query = query.where(Message.inbox_id == wanted.inbox_id)
+    if wanted.created_after is not None:
+        query = query.where(Message.id >= first_uuid7_of(wanted.created_after))
+    if wanted.created_before is not None:
+        query = query.where(Message.id < first_uuid7_of(wanted.created_before))
+    if after is not None:
+        query = query.where(Message.id < after)
+    return query.order_by(Message.id.desc())
+
+
+def _literal(part: str) -> str:
+    """Return what LIKE takes as itself."""
+    for special in (_LIKE_ESCAPE, "%", "_"):
+        part = part.replace(special, _LIKE_ESCAPE + special)
+    return part
