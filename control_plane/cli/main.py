@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from control_plane.cli.alerts import alert_commands
+from control_plane.cli.audit import audit_commands
 from control_plane.cli.bench import bench
 from control_plane.cli.database import database_commands
 from control_plane.cli.demo import run_demo
@@ -68,6 +69,7 @@ app.add_typer(workspace_commands, name="workspace")
 app.add_typer(key_commands, name="api-key")
 app.add_typer(operator_key_commands, name="operator-key")
 app.add_typer(signing_commands, name="keys")
+app.add_typer(audit_commands, name="audit")
 app.add_typer(database_commands, name="database")
 app.add_typer(deploy_commands, name="deploy")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)

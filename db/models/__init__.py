@@ -1,4 +1,5 @@
 from db.models.alerting import AlertChannel, AlertGroup, AlertNotice, AlertSilence
+from db.models.audit import AuditEvent
 from db.models.base import Base
 from db.models.data_keys import KeyRotation, PlatformDataKey, TenantDataKey
 from db.models.inbox_moves import InboxMove
@@ -41,6 +42,7 @@ __all__ = [
     "AlertNotice",
     "AlertSilence",
     "ApiKeyRow",
+    "AuditEvent",
     "CertificateAuthority",
     "DkimKeyRow",
     "DnsPublisher",
