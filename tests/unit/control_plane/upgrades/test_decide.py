@@ -3,6 +3,7 @@
 import datetime as dt
 import uuid
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ PLAN = Plan(NEW, PlanState.RUNNING, 0, 3, None, soak=60 * SECOND, patience=60 * 
 OVER = {PlanState.DONE, PlanState.ROLLED_BACK}
 
 
-def server(ring: int = 0, **changes: object) -> ServerFacts:
+def server(ring: int = 0, **changes: Any) -> ServerFacts:  # noqa: ANN401 - fields of several types
     facts = ServerFacts(
         vps_id=uuid.uuid4(),
         ring=ring,
@@ -30,7 +31,7 @@ def server(ring: int = 0, **changes: object) -> ServerFacts:
         reachable=True,
         heard_at=NOW,
     )
-    return replace(facts, **changes)  # type: ignore[arg-type] - names of its own fields
+    return replace(facts, **changes)
 
 
 def told(state: str, reason: str = "", seconds: int = 1) -> Told:
@@ -81,7 +82,7 @@ def test_what_it_said_of_an_earlier_attempt_is_no_news() -> None:
         ({"past": Outcomes(990, 0, 10), "lately": Outcomes(900, 0, 100)}, "were bounced"),
     ],
 )
-def test_gates(changes: dict[str, object], words: str) -> None:
+def test_gates(changes: dict[str, Any], words: str) -> None:
     canary = server(state=ServerState.INSTALLED, **{"running": NEW, **changes})
     decision = decide(PLAN, [canary, server(1)], NOW)
     assert decision.plan.state is PlanState.ROLLING_BACK
