@@ -163,6 +163,8 @@ class Settings(BaseSettings):
     drain_seconds: int = Field(default=6 * 3600, ge=0)
     #: Whether webhooks may lead to addresses that are not public, by plain HTTP too: for tests of a local installation.
     webhook_private_targets: bool = False
+    #: The form of the log's lines: JSON objects for machines, or text for people.
+    log: Literal["json", "text"] = "text"
     #: Where this process answers GET /metrics: address:port, not a public one, or a Unix socket's path; empty: nowhere.
     metrics_listen: str = ""
     #: The processes' metrics doors, each process@host:port, for Prometheus' service discovery at the operators' door.

@@ -45,7 +45,8 @@ class Commands:
                 result = _refused(command, "its time had run out before it was begun")
             else:
                 result = await deed(command)
-            _log.info("command %s: %s %s", kind, CommandResult.Outcome.Name(result.outcome).lower(), result.detail)
+            outcome = CommandResult.Outcome.Name(result.outcome).lower()
+            _log.info("command %s request=%s: %s %s", kind, command.request_id or "-", outcome, result.detail)
             self._send(AgentMessage(command_result=result))
 
 

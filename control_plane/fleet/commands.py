@@ -18,6 +18,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput, NotFound
+from control_plane.telemetry.log_lines import request_in_hand
 from db.session import Database
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 
@@ -114,6 +115,7 @@ async def request_command(session: AsyncSession, order: CommandOrder) -> uuid.UU
     if kind is None:
         raise ValueError("a command needs a deed")
     command_id = uuid.uuid4()
+    order.command.request_id = request_in_hand() or ""
     row = {
         "id": command_id,
         "tenant": order.tenant_id,

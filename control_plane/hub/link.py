@@ -16,6 +16,7 @@ from control_plane.hub.caller import CALLER
 from control_plane.hub.conversation import Conversation, Resources
 from control_plane.hub.session import Session
 from control_plane.hub.sessions import Sessions
+from control_plane.telemetry.log_lines import about
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, RenewRequest, RenewResponse
 from protos.agent.v1.link_pb2_grpc import LinkServicer
 
@@ -49,7 +50,8 @@ class LinkService(LinkServicer):
                 conversation.keep_queue_access_granted(),
                 conversation.pass_commands_on(),
             )
-            tasks = [asyncio.create_task(each) for each in work]
+            with about(server_id=session.vps_id):
+                tasks = [asyncio.create_task(each) for each in work]
             for task in tasks:
                 task.add_done_callback(session.watch)
                 # Nobody is listened to on a link that is to end, also when they do not read that it does.

@@ -11,7 +11,6 @@ takes is decided by the hashes in its user-data, not here.
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import ssl
@@ -30,6 +29,7 @@ from control_plane.processes.readiness import say_ready
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.log_lines import start_logging
 from db.session import Database
 
 #: Seconds that downloads in hand get when it ends.
@@ -115,9 +115,10 @@ async def _issue(settings: Settings) -> ServerCertificate:
 
 def main() -> None:
     """Run the process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings.model_validate({})
+    start_logging(settings.log)
     os.umask(0o077)
-    asyncio.run(serve(Settings.model_validate({})))
+    asyncio.run(serve(settings))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from control_plane.queuer.streams import connect
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.log_lines import start_logging
 from control_plane.telemetry.traces import tracing
 from db.notifications import listen
 from db.session import Database
@@ -150,8 +151,9 @@ async def _run(settings: Settings) -> None:
 
 def main() -> None:
     """Run the process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(_run(Settings.model_validate({})))
+    settings = Settings.model_validate({})
+    start_logging(settings.log)
+    asyncio.run(_run(settings))
 
 
 if __name__ == "__main__":

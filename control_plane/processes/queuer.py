@@ -6,7 +6,6 @@ Any number may run side by side. Redis may be away when it starts; PostgreSQL ma
 """
 
 import asyncio
-import logging
 import signal
 
 from control_plane.processes.readiness import say_ready
@@ -14,6 +13,7 @@ from control_plane.queuer.queuer import Limits, Queuer
 from control_plane.queuer.streams import connect
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.log_lines import start_logging
 from control_plane.telemetry.traces import tracing
 from db.session import Database
 
@@ -47,8 +47,9 @@ async def serve(settings: Settings) -> None:
 
 def main() -> None:
     """Run the process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(serve(Settings.model_validate({})))
+    settings = Settings.model_validate({})
+    start_logging(settings.log)
+    asyncio.run(serve(settings))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from control_plane.processes.readiness import say_ready
 from control_plane.settings import Settings
+from control_plane.telemetry.log_lines import start_logging
 
 #: Seconds that requests in hand get when it ends.
 _GRACE_SECONDS = 10
@@ -57,8 +58,10 @@ def inherited_sockets(numbers: str) -> list[socket.socket]:
 
 def serve(app: FastAPI, settings: Settings) -> None:
     """Serve until told to end."""
+    start_logging(settings.log)
     config = uvicorn.Config(
         app,
+        log_config=None,
         loop="uvloop",
         http="httptools",
         ws="none",

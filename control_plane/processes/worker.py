@@ -43,6 +43,7 @@ from control_plane.provisioning.periodic import add_periodic_jobs
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.log_lines import start_logging
 from control_plane.upgrades.advance import add_upgrade_jobs
 from control_plane.webhooks.attempt import Poster
 from control_plane.webhooks.deliverer import Deliverer
@@ -124,10 +125,11 @@ async def _work(settings: Settings) -> None:
 
 def main() -> None:
     """Run the process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings.model_validate({})
+    start_logging(settings.log)
     for talkative in _TALKATIVE:
         logging.getLogger(talkative).setLevel(logging.ERROR)
-    asyncio.run(serve(Settings.model_validate({})))
+    asyncio.run(serve(settings))
 
 
 if __name__ == "__main__":

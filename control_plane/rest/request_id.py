@@ -5,6 +5,8 @@ import uuid
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control_plane.telemetry.log_lines import about
+
 REQUEST_ID = "X-Request-Id"
 _STATE_KEY = "penguin.request_id"
 
@@ -20,14 +22,15 @@ class NamesRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope[_STATE_KEY] = uuid.uuid4().hex
+        name = scope[_STATE_KEY] = uuid.uuid4().hex
 
         async def send_with_name(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID] = scope[_STATE_KEY]
+                MutableHeaders(scope=message)[REQUEST_ID] = name
             await send(message)
 
-        await self._app(scope, receive, send_with_name)
+        with about(request_id=name):
+            await self._app(scope, receive, send_with_name)
 
 
 def request_id_of(scope: Scope) -> str:

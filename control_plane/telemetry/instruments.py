@@ -58,6 +58,3 @@ STEP_SECONDS = Histogram(
 )
 JOBS = Counter("penguin_jobs", "Jobs that ran by the clock, or for a run.", ("task", "outcome"))
 WEBHOOKS = Counter("penguin_webhook_attempts", "Attempts to tell webhooks what happened.", ("outcome",))
-
-REMOTE_SAMPLES = Counter("penguin_remote_write_samples", "Samples for PENGUIN_REMOTE_WRITE_URL.", ("outcome",))
-REMOTE_WAITING = Gauge("penguin_remote_write_waiting_reports", "Reports that wait to be written there.")

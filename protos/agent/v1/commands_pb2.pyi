@@ -27,6 +27,7 @@ class Command(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     SECONDS_LEFT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     RESTART_MAIL_SERVER_FIELD_NUMBER: _builtins.int
     RELOAD_MAIL_SERVER_FIELD_NUMBER: _builtins.int
     FLUSH_QUEUE_FIELD_NUMBER: _builtins.int
@@ -48,6 +49,8 @@ class Command(_message.Message):
     """The command's id, 16 bytes."""
     seconds_left: _builtins.float
     """Seconds from now after which it must not be begun any more. A span and not a time: clocks differ."""
+    request_id: _builtins.str
+    """The name of the request that asked for it, for the log; empty when nobody did."""
     @_builtins.property
     def restart_mail_server(self) -> Global___RestartMailServer: ...
     @_builtins.property
@@ -87,6 +90,7 @@ class Command(_message.Message):
         *,
         id: _builtins.bytes = ...,
         seconds_left: _builtins.float = ...,
+        request_id: _builtins.str = ...,
         restart_mail_server: Global___RestartMailServer | None = ...,
         reload_mail_server: Global___ReloadMailServer | None = ...,
         flush_queue: Global___FlushQueue | None = ...,
@@ -107,7 +111,7 @@ class Command(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "request_id", b"request_id", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "copy_mailbox", "delete_mailbox", "end_sessions", "keep_mail", "rotate_mail_log", "upgrade_agent", "roll_back_agent", "confirm_release"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015

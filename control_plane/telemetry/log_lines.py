@@ -1,0 +1,100 @@
+"""Lines of the log: JSON for machines or text for people (PENGUIN_LOG), with what they are about where that is known.
+
+Whoever begins to work on a request, a send or a server says so once (`about`), and each line that is written
+meanwhile, by whatever module or library, names it. Addresses of people, keys, and passwords in URLs are taken out of
+every line, also out of what exceptions quote: nobody who writes a line has to think of that.
+"""
+
+import json
+import logging
+import re
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal
+
+_REQUEST: ContextVar[str | None] = ContextVar("request_id", default=None)
+_SEND: ContextVar[str | None] = ContextVar("send_id", default=None)
+_SERVER: ContextVar[str | None] = ContextVar("server_id", default=None)
+_KNOWN = {"request_id": _REQUEST, "send_id": _SEND, "server_id": _SERVER}
+
+_TAKEN_OUT = (
+    (re.compile(r"(?<=://)[^\s/@]+@"), "[secret]@"),
+    (re.compile(r"\b(?:pmk|pmo|pmr|whsec)_[A-Za-z0-9_+/=-]{8,}"), "[secret]"),
+    (re.compile(r"\b(Bearer|Basic) [A-Za-z0-9._~+/=-]{8,}"), r"\1 [secret]"),
+    (re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+"), "[address]"),
+)
+_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@contextmanager
+def about(
+    *, request_id: str | None = None, send_id: uuid.UUID | None = None, server_id: uuid.UUID | None = None
+) -> Iterator[None]:
+    """Name in each line of this task, and of those that it begins, what it is about."""
+    told = ((_REQUEST, request_id), (_SEND, send_id), (_SERVER, server_id))
+    tokens = [(variable, variable.set(str(value))) for variable, value in told if value is not None]
+    try:
+        yield
+    finally:
+        for variable, token in tokens:
+            variable.reset(token)
+
+
+def request_in_hand() -> str | None:
+    """Return the name of the request that is worked on, if any."""
+    return _REQUEST.get()
+
+
+class TextLines(logging.Formatter):
+    """For people."""
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback below it."""
+        known = "".join(f" {name}={value}" for name, value in _known())
+        return clean(super().format(record)) + known
+
+
+class JsonLines(logging.Formatter):
+    """For machines: one object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": clean(record.getMessage()),
+            **dict(_known()),
+        }
+        if record.exc_info:
+            line["exception"] = clean(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+
+def clean(words: str) -> str:
+    """Return the words without people's addresses and without what opens a door."""
+    for pattern, instead in _TAKEN_OUT:
+        words = pattern.sub(instead, words)
+    return words
+
+
+def start_logging(form: Literal["json", "text"]) -> None:
+    """Write every line of this process to standard error in this form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # httpx tells of each request with its whole URL.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _known() -> Iterator[tuple[str, str]]:
+    for name, variable in _KNOWN.items():
+        if (value := variable.get()) is not None:
+            yield name, value
