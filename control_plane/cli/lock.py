@@ -9,7 +9,7 @@ from control_plane.processes.places import CHECKOUT
 
 #: By folder. The benches' peers have an environment each.
 NAMES = {
-    "requirements": ("agent", "control-plane", "dev"),
+    "requirements": ("agent", "control-plane", "dev", "client-generator"),
     "tests/bench/requirements": ("aiosmtplib", "celery", "pgqueuer", "procrastinate", "taskiq"),
 }
 #: For all platforms at once, without the index's address.

@@ -12,6 +12,7 @@ import typer
 from control_plane.cli.alerts import alert_commands
 from control_plane.cli.audit import audit_commands
 from control_plane.cli.bench import bench
+from control_plane.cli.client import client
 from control_plane.cli.database import database_commands
 from control_plane.cli.demo import run_demo
 from control_plane.cli.deploy import deploy_commands
@@ -75,6 +76,7 @@ app.add_typer(deploy_commands, name="deploy")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)
 app.command()(bench)
 app.command()(lock)
+app.command()(client)
 app.command()(protos)
 
 
