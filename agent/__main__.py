@@ -25,12 +25,12 @@ from functools import partial
 from pathlib import Path
 
 from agent.commands.commands import Commands, Deed
+from agent.commands.log_size import LogSize
 from agent.commands.mail_log import ReadMailLog
 from agent.commands.probe_port import ProbePort
 from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
 from agent.configuration.configurator import Configurator
 from agent.configuration.drift import DriftWatch
-from agent.configuration.log_size import LogSize
 from agent.health import problems
 from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from agent.commands.commands import Deed
+from agent.commands.log_size import LogSize
 from agent.configuration.deeds import perform
-from agent.configuration.log_size import LogSize
 from agent.maillog.reader import LogReader
 from mailstack import layout
 from mailstack.apply.host import LinuxHost, StoredFile
