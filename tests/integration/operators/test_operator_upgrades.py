@@ -1,0 +1,100 @@
+"""Releases and plans at the operators' door, and by the command line."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from typer.testing import CliRunner
+
+from control_plane.cli import releases as releases_command
+from control_plane.cli import upgrades as upgrades_command
+from control_plane.cli.main import app
+from db.session import Database
+from tests.integration.database import FreshDatabase
+from tests.integration.mail_rows import SomeInbox
+from tests.integration.rest import problem
+from tests.integration.test_upgrades import make_wheelhouse
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, database: FreshDatabase) -> Command:
+    """Runs `penguin ...` on the test's database and returns what it printed."""
+
+    @asynccontextmanager
+    async def session(_instance: str) -> AsyncIterator[AsyncSession]:
+        opened = Database(database.url("penguin_system"), pool_size=1)
+        try:
+            async with opened.system() as transaction:
+                yield transaction
+        finally:
+            await opened.close()
+
+    for module in (releases_command, upgrades_command):
+        monkeypatch.setattr(module, "system_session", session)
+
+    def run(*words: object) -> str:
+        result = CliRunner().invoke(app, [*map(str, words)])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def release(command: Command, tmp_path: Path) -> str:
+    folders = ("--from", make_wheelhouse(tmp_path / "wheelhouse"), "--into", tmp_path / "releases")
+    added = json.loads(command("release", "add", *folders, "--sealing-key", tmp_path / "key", "--json"))
+    assert (tmp_path / "releases" / added["name"] / "manifest.json").is_file()
+    return str(added["name"])
+
+
+async def test_a_plan_is_made_begun_and_taken_back(operator: httpx.AsyncClient, inbox: SomeInbox, release: str) -> None:
+    [offered] = (await operator.get("releases")).json()["items"]
+    assert (offered["name"], offered["version"], offered["state"]) == (release, "2", "offered")
+
+    made = await operator.post(
+        "fleet/upgrades", json={"release": "2", "canaries": [str(inbox.vps_id)], "reason": "new"}
+    )
+    assert made.status_code == 201
+    plan = made.json()
+    assert (plan["release"], plan["state"], plan["rings"], plan["requested_by"]) == (release, "planned", 1, "on call")
+    begun = await operator.post(f"fleet/upgrades/{plan['id']}:apply", json={"reason": "now"})
+    assert begun.json()["state"] == "running"
+    problem(await operator.post(f"fleet/upgrades/{plan['id']}:apply"), 409, "conflict")
+    aborted = await operator.post(f"fleet/upgrades/{plan['id']}:abort")
+    assert (aborted.json()["state"], aborted.json()["reason"]) == ("rolling_back", "aborted by on call")
+
+    whole = (await operator.get(f"fleet/upgrades/{plan['id']}")).json()
+    assert [(each["vps_id"], each["ring"], each["state"]) for each in whole["servers"]] == [
+        (str(inbox.vps_id), 0, "waiting")
+    ]
+    assert [each["id"] for each in (await operator.get("fleet/upgrades")).json()["items"]] == [plan["id"]]
+    acts = [(act["act"], act["reason"]) for act in (await operator.get("acts")).json()["items"]]
+    assert acts[:3] == [("upgrade.abort", None), ("upgrade.apply", "now"), ("upgrade.plan", "new")]
+
+
+async def test_what_there_is_not_is_said_so(operator: httpx.AsyncClient, inbox: SomeInbox) -> None:
+    nobody = "01934d3a-7f10-7a2b-8c3d-4e5f60718293"
+    problem(await operator.post("fleet/upgrades", json={"release": "9"}), 404, "not-found")
+    problem(await operator.get(f"fleet/upgrades/{nobody}"), 404, "not-found")
+    problem(await operator.post(f"fleet/upgrades/{nobody}:apply"), 404, "not-found")
+    problem(await operator.post("fleet/upgrades", json={"release": "9", "soak_seconds": -1}), 422, "invalid-input")
+
+
+def test_the_command_line_does_the_same(command: Command, inbox: SomeInbox, release: str) -> None:
+    assert [each["name"] for each in json.loads(command("release", "list", "--json"))] == [release]
+    upgrade = ("fleet", "upgrade")
+    plan = json.loads(command(*upgrade, "--plan", "2", "--canary", inbox.vps_id, "--soak", "5", "--json"))
+    assert (plan["release"], plan["state"]) == (release, "planned")
+    assert json.loads(command(*upgrade, "--apply", plan["id"], "--json"))["state"] == "running"
+    shown = json.loads(command(*upgrade, "--status", plan["id"], "--json"))
+    assert [each["vps_id"] for each in shown["servers"]] == [str(inbox.vps_id)]
+    assert str(inbox.vps_id) in command(*upgrade, "--status", plan["id"])
+    assert json.loads(command(*upgrade, "--abort", plan["id"], "--json"))["state"] == "rolling_back"
+    assert [each["id"] for each in json.loads(command(*upgrade, "--json"))] == [plan["id"]]
