@@ -73,8 +73,8 @@ _WAKE = text("SELECT pg_notify('sends_ready', '')")
 async def held_by(session: AsyncSession, subject: Subject, name: str, tenant_id: uuid.UUID | None = None) -> Held:
     """Return what a subject and its id, or its name, stand for in this session.
 
-    A priority is high, normal or low, of one tenant or of all. Raises `InvalidInput`, and `NotFound` for what the
-    session does not see.
+    A priority is high, normal or low, of one tenant or of all; a server or an inbox is the tenant's, where one is
+    said. Raises `InvalidInput`, and `NotFound` for what the session does not see or is not the tenant's.
     """
     if subject is Subject.PRIORITY:
         if name not in PRIORITIES:
@@ -87,6 +87,8 @@ async def held_by(session: AsyncSession, subject: Subject, name: str, tenant_id:
     except ValueError:
         raise InvalidInput(f"A {subject} is named by its id, a UUID.", "/of") from None
     owner = await _tenant_of(session, subject, row_id)
+    if tenant_id not in {None, owner}:
+        raise NotFound(f"There is no such {subject}.")
     return Held(
         subject,
         owner,
@@ -115,14 +117,13 @@ async def resume(session: AsyncSession, held: Held, *, by_operator: bool = False
     await session.execute(_WAKE)
 
 
-async def resume_by_id(session: AsyncSession, pause_id: uuid.UUID, *, by_operator: bool = False) -> Held:
-    """Take the caller's own pause back, as `resume` does, and return what it was of."""
-    resumed = await session.scalar(
-        update(Pause)
-        .where(Pause.id == pause_id, Pause.resumed_at.is_(None), Pause.by_operator == by_operator)
-        .values(resumed_at=func.now())
-        .returning(Pause)
-    )
+async def resume_by_id(
+    session: AsyncSession, pause_id: uuid.UUID, tenant_id: uuid.UUID | None = None, *, by_operator: bool = False
+) -> Held:
+    """Take the caller's own pause back, as `resume` does, and return what it was of; of one tenant, if one is said."""
+    own = [Pause.id == pause_id, Pause.resumed_at.is_(None), Pause.by_operator == by_operator]
+    own += [] if tenant_id is None else [Pause.tenant_id == tenant_id]
+    resumed = await session.scalar(update(Pause).where(*own).values(resumed_at=func.now()).returning(Pause))
     if resumed is None:
         raise NotFound("There is no such pause of your own.")
     await session.execute(_WAKE)

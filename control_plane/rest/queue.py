@@ -128,11 +128,14 @@ class QueueView(BaseModel):
 @router.get("/queue")
 async def show_queue(request: Request, access: _Reading) -> QueueView:
     """Show depth and age by server and priority, why what is due waits, and what is paused."""
-    tolerance = parts_of(request).settings.clock_tolerance_seconds
+    tolerance, own = parts_of(request).settings.clock_tolerance_seconds, access.scope.tenant_id
+    depth = await queue_depth(access.session)
+    standing = await standing_still(access.session, STANDS_SECONDS, tolerance)
+    paused = await pauses.pauses_in_force(access.session)
     return QueueView(
-        depth=[DepthView.of(depth) for depth in await queue_depth(access.session)],
-        standing=[StandingView.of(each) for each in await standing_still(access.session, STANDS_SECONDS, tolerance)],
-        pauses=[PauseView.of_pause(each) for each in await pauses.pauses_in_force(access.session)],
+        depth=[DepthView.of(each) for each in depth if each.tenant_id == own],
+        standing=[StandingView.of(each) for each in standing if each.tenant_id == own],
+        pauses=[PauseView.of_pause(each) for each in paused if each.held.tenant_id == own],
     )
 
 
@@ -148,4 +151,4 @@ async def pause(new: NewPause, access: _Managing) -> PauseView:
 @router.delete("/queue/pauses/{pause_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def resume(pause_id: uuid.UUID, access: _Managing) -> None:
     """Take a pause of the tenant's own back; what waits is leased at once."""
-    await pauses.resume_by_id(access.session, pause_id)
+    await pauses.resume_by_id(access.session, pause_id, access.scope.tenant_id)

@@ -65,6 +65,11 @@ _FITTING: Mapping[tuple[str, str], Any] = {
     ("webhook_endpoints", "event_types"): [],
     ("api_keys", "scopes"): ["servers:read"],
     ("dns_publishers", "options"): {},
+    ("tenant_events", "type"): "message.delivered",
+    ("tenant_events", "data"): {},
+    ("inboxes", "smtp_config"): {"host": "mx.example", "port": 587, "security": "starttls", "tls_port": 465},
+    ("inboxes", "imap_config"): {"host": "mx.example", "port": 993, "security": "tls"},
+    ("health_checks", "kind"): "ssl",
     ("health_samples", "at"): dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
 }
 
@@ -115,6 +120,11 @@ class Rows:
             for place, value in self.values.items()
             if isinstance(value, uuid.UUID) and place not in self.catalogue.references
         }
+
+    def shown_ids(self) -> list[uuid.UUID]:
+        """Return those ids that could be shown to somebody: of rows, and not of leases, tokens or the platform."""
+        tables = set(self.catalogue.tenant_tables) | {"people", "sessions"}
+        return [value for (table, name), value in self.ids().items() if table in tables and name in {"id", "event_id"}]
 
 
 def read_catalogue(owner: psycopg.Connection) -> Catalogue:
@@ -197,7 +207,7 @@ def _of_type(mark: str, column: _Column) -> Any:  # noqa: ANN401 - of any column
         "bytea": octets,
         "jsonb": {"is": mark},
         "text[]": [mark],
-        "inet": f"10.77.{octets[0]}.{octets[1]}",
+        "inet": f"127.77.{octets[0]}.{octets[1]}",
         "date": dt.datetime.now(dt.UTC).date(),
         "boolean": column.name in {"active", "enabled", "is_default", "applied"},
     }

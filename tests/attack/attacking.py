@@ -1,0 +1,61 @@
+"""The tenants' door with three tenants behind it, and those of one of them who attack the others."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from control_plane.embedded.postgres import EmbeddedPostgres
+from control_plane.embedded.redis import EmbeddedRedis
+from control_plane.rest.access import Open
+from control_plane.tenancy.permissions import Permission
+from db.session import Database
+from tests.attack.door import Caller, Door, make_key, open_door
+from tests.attack.ground import make_ground
+from tests.attack.operations import Operation
+from tests.attack.walk import Case, judge
+from tests.fakes.submission_server import running_submission_server
+from tests.integration.database import fresh_database
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    door: Door
+    database: Database
+    owner: Caller
+    person: Caller
+
+    def caller_for(self, operation: Operation) -> Caller:
+        return self.person if operation.opens_to == Open.PERSON.value else self.owner
+
+    async def findings(
+        self, cases: Iterable[Case], expected: tuple[int, ...], headers: dict[str, str] | None = None
+    ) -> list[str]:
+        """Send cases as whoever may do most there; return what is found."""
+        return [
+            finding
+            for case in cases
+            async for finding in judge(self.door, self.caller_for(case.operation), case, expected, headers)
+        ]
+
+    @property
+    def tenants(self) -> Iterator[Operation]:
+        """The operations that are about somebody's things: all but those that are open to anybody."""
+        return (each for each in self.door.operations if each.opens_to != Open.ANYBODY.value)
+
+
+@asynccontextmanager
+async def attacking(
+    cluster: EmbeddedPostgres, redis_server: EmbeddedRedis, state: Path, role: str
+) -> AsyncIterator[Attack]:
+    """Open the door as a database role, and see in the end that no row of the others is another."""
+    with fresh_database(cluster) as fresh:
+        ground, system = make_ground(fresh), Database(fresh.url("penguin_system"))
+        async with running_submission_server() as sink:
+            settings = {"state_dir": state, "redis_url": redis_server.url, "mail_url": sink.url}
+            async with open_door(ground, settings, role) as door:
+                before = [ground.sums_of(rows) for rows in (ground.victim, ground.bystander)]
+                owner = Caller("owner (key)", await make_key(system, ground.attacker, None), frozenset(Permission))
+                yield Attack(door, system, owner, await door.person(ground.attacker))
+                assert [ground.sums_of(rows) for rows in (ground.victim, ground.bystander)] == before
+        await system.close()
