@@ -116,7 +116,7 @@ def _parse(body: bytes) -> list[SendRequest | ItemProblem]:
     except ValidationError as error:
         raise RequestValidationError([{**part, "loc": ("body", *part["loc"])} for part in error.errors()]) from None
     except (ValueError, RecursionError):
-        raise InvalidInput("The body is not JSON.") from None
+        raise InvalidInput("The body is not JSON.", "") from None
     return [_item(place, message) for place, message in enumerate(batch.messages)]
 
 

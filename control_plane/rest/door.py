@@ -6,6 +6,7 @@ A door connects to nothing before it is started, and does not start with a role 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,10 +19,23 @@ from control_plane.rest.problems import HANDLERS, RESPONSES
 from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.rest.request_id import NamesRequests
 from control_plane.rest.request_metrics import CountsRequests
+from control_plane.rest.sparse_answers import describe_sparse_answers
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
 from control_plane.telemetry.traces import tracing
 from db.session import Database
+
+
+class Door(FastAPI):
+    """An application whose OpenAPI document also says what is understood around each route."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, made once."""
+        made_before = self.openapi_schema is not None
+        document = super().openapi()
+        if not made_before:
+            describe_sparse_answers(document)
+        return document
 
 
 def make_door(
@@ -40,7 +54,7 @@ def make_door(
     Without a limiter requests are not counted; without people nobody logs in here. `/metrics` is elsewhere, as
     the settings say.
     """
-    app = FastAPI(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
+    app = Door(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
     app.state.database = database
     app.state.stopping = False
     app.state.limiter = limiter

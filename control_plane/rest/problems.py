@@ -102,7 +102,7 @@ def _headers(error: PenguinError) -> dict[str, str]:
 async def _penguin_error(request: Request, error: PenguinError) -> Response:
     if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("request %s: %s", request_id_of(request.scope), error)
-    if isinstance(error, InvalidInput) and error.field:
+    if isinstance(error, InvalidInput) and error.field is not None:
         return problem_answer(request.scope, error, [ProblemPart(pointer=error.field, detail=error.detail)])
     return problem_answer(request.scope, error)
 

@@ -70,6 +70,7 @@ class ServerView(BaseModel):
     status_reason: str | None
     mail_server_status: str
     ssl_certificate_expires: dt.datetime | None
+    monitoring_enabled: bool
     monthly_cost: decimal.Decimal | None
     desired_version: int
     applied_version: int
