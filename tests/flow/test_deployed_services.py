@@ -201,7 +201,8 @@ async def test_every_service_serves_and_ends_as_its_unit_says(deployment: Deploy
             place = home / service.name
             place.mkdir(mode=0o755)
             give_credentials(place / "credentials", deployment.credentials / service.name)
-            serves = SERVES.get(service.values("Environment")[0], serves_as_nobody)
+            said = set(service.values("Environment"))
+            serves = next((how for kind, how in SERVES.items() if kind in said), serves_as_nobody)
             tasks.create_task(serves(service, place, deployment.settings), name=service.name)
 
 
@@ -224,7 +225,7 @@ async def serves_smtp(service: Service, place: Path, settings: Mapping[str, str]
             writer.close()
 
 
-#: By the first of what its environment says; all others say that they serve, and that is it.
+#: By what its environment says; all others say that they serve, and that is it.
 SERVES = {"PENGUIN_REST_FDS=3": serves_rest, "PENGUIN_SUBMISSION_FDS=3,4": serves_smtp}
 
 
