@@ -7,6 +7,9 @@ from pathlib import Path
 from agent.journal.errors import JournalCorrupt
 
 SCHEMA_VERSION = 3
+#: What this release can work on as it is. A release that makes another is installed only over one that has it here
+#: already, or nothing could go back (agent/upgrade/machine.py).
+READABLE = frozenset({SCHEMA_VERSION})
 #: "PnAJ": tells an agent's journal from any other SQLite file.
 _APPLICATION_ID = 0x506E414A
 
@@ -138,7 +141,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise JournalCorrupt(f"{path} is no journal of this agent")
     elif version in _UPGRADES:
         _upgrade(connection, version)
-    elif version != SCHEMA_VERSION:
+    elif version not in READABLE:
         raise JournalCorrupt(f"{path} has schema version {version}; this agent knows version {SCHEMA_VERSION}")
 
 

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from agent.journal.schema import SCHEMA_VERSION
+from agent.journal.schema import READABLE
 from agent.units import bootstrap
 from agent.upgrade.carry_out import Refused
 from agent.upgrade.judge import Sight
@@ -97,8 +97,10 @@ def _refuse_other_journal(release: Path) -> None:
     """Raise `Refused` for a release whose journal the one that is gone back to could not read."""
     asked = [str(release / "bin" / "python"), "-c", _ASK_SCHEMA]
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    if told != str(SCHEMA_VERSION):
-        raise Refused(f"it keeps its journal in form {told or 'unknown'}, this one in {SCHEMA_VERSION}: no way back")
+    if told not in {str(version) for version in READABLE}:
+        raise Refused(
+            f"it keeps its journal in form {told or 'unknown'}, which the one that runs cannot read: no way back"
+        )
 
 
 def _rss(pid: str) -> int:

@@ -1,0 +1,175 @@
+"""Two real servers are upgraded while mail flows: bad releases go back by themselves, and no send is lost."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import shutil
+import uuid
+import zipfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from control_plane.enrolment.authority import Authority
+from control_plane.operators import upgrades
+from control_plane.operators.acts import Actor, Door
+from control_plane.processes.all import Installation
+from control_plane.processes.places import HOME, state_dir
+from control_plane.providers.local.world import World
+from control_plane.sealing import Sealer
+from control_plane.settings import Settings
+from control_plane.upgrades.plans import Pace, PlanView, Wish, show_plan
+from control_plane.upgrades.releases import store_release
+from db.session import Database
+from tests.flow.spine import SaysNothing, Spine, call, make_party
+
+INSTANCE = "flow-upgrade"
+OPERATOR = Actor(Door.CLI, "tester")
+#: A ring is left once its servers have the release; a new release has so long to link.
+PACE = Pace(minimum_sends=0, soak=dt.timedelta(0), patience=dt.timedelta(seconds=20))
+INTERVAL_SECONDS = 0.5
+#: What is added to the network half of a release; the other programs stay as they are.
+WITHOUT_CHANGE = "\n"
+_INSTEAD = """
+
+_main = main
+
+
+def main() -> int:
+    if sys.argv[1:]:
+        return _main()
+"""
+CRASHES = _INSTEAD + "    raise RuntimeError('a bad release')\n"
+HANGS = _INSTEAD + "    import time\n    time.sleep(3600)\n    return 1\n"
+NEVER_LINKS = _INSTEAD + "    import time\n    notify('READY=1')\n    time.sleep(3600)\n    return 1\n"
+
+
+@pytest.fixture
+async def spine() -> AsyncIterator[Spine]:
+    state = state_dir(INSTANCE)
+    World(state).destroy()
+    shutil.rmtree(state, ignore_errors=True)
+    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
+        record = installation.record
+        sender, receiver = await asyncio.gather(
+            make_party(record, "Acme", "sales@acme.example"), make_party(record, "Beta", "hello@beta.example")
+        )
+        yield Spine(record, state, sender, receiver)
+        await sender.client.aclose()
+        await receiver.client.aclose()
+    shutil.rmtree(state)
+
+
+@pytest.fixture
+async def database(spine: Spine) -> AsyncIterator[Database]:
+    opened = Database(spine.record.system_database_url, pool_size=2)
+    yield opened
+    await opened.close()
+
+
+def make_wheelhouse(folder: Path, addition: str) -> Path:
+    """Make a wheelhouse of the installation's own whose network half ends with `addition`."""
+    shutil.copytree(HOME / "wheelhouse", folder)
+    document = json.loads((folder / "manifest.json").read_bytes())
+    (own,) = (each for each in document["wheels"] if each["name"].startswith("penguinmails-"))
+    changed = folder / "changed.whl"
+    with zipfile.ZipFile(folder / own["name"]) as old, zipfile.ZipFile(changed, "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            new.writestr(entry, content + addition.encode() if entry.filename == "agent/__main__.py" else content)
+    changed.replace(folder / own["name"])
+    own["sha256"] = hashlib.sha256((folder / own["name"]).read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(document))
+    return folder
+
+
+async def upgrade(spine: Spine, database: Database, wheelhouse: Path) -> tuple[str, PlanView]:
+    """Sign and offer a release, plan and apply an upgrade to it, and return how it ended."""
+    settings = Settings(state_dir=spine.state_dir, wheelhouse_dir=HOME / "wheelhouse")
+    stored = await asyncio.to_thread(store_release, wheelhouse, settings.releases_dir)
+    async with database.system() as session:
+        sealer = Sealer.of_file(settings.sealing_key_file)
+        authority = await Authority.load_or_create(session, sealer, settings.trust_domain)
+        name = await upgrades.add_release(session, OPERATOR, authority, stored)
+        canary = uuid.UUID(spine.sender.server["id"])
+        plan = await upgrades.make_plan(session, OPERATOR, Wish(name, [canary], PACE))
+        await upgrades.apply_plan(session, OPERATOR, plan.id)
+        plan_id = plan.id
+    async with asyncio.timeout(150):
+        while True:
+            async with database.system() as session:
+                shown = await show_plan(session, plan_id)
+            if shown.plan.state in {"done", "rolled_back"}:
+                return name, shown
+            await asyncio.sleep(0.5)
+
+
+@contextlib.asynccontextmanager
+async def sending(spine: Spine) -> AsyncIterator[dict[str, str]]:
+    """Keep the sender sending until the context is left; gives the messages' ids by subject."""
+    sent: dict[str, str] = {}
+
+    async def send_on() -> None:
+        while True:
+            subject = f"steady {len(sent)}"
+            sent[subject] = await spine.send(spine.receiver.inbox["email_address"], subject)
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    task = asyncio.create_task(send_on())
+    try:
+        yield sent
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+def seconds(ended: PlanView) -> float:
+    """Return how long it took from the plan to its end."""
+    assert ended.plan.ended_at is not None
+    return (ended.plan.ended_at - ended.plan.created_at).total_seconds()
+
+
+def releases_on(spine: Spine) -> tuple[str, set[str]]:
+    """Return the release that runs on the sender's server, and all that are there."""
+    folder = "/opt/penguin-agent"
+    current = spine.inside(spine.sender, "readlink", f"{folder}/current").strip().rpartition("/")[2]
+    return current, set(spine.inside(spine.sender, "ls", f"{folder}/releases").split())
+
+
+# Two servers are made, and four releases tried on them, three of which are waited for until they are given up.
+@pytest.mark.timeout(600)
+async def test_bad_releases_go_back_by_themselves_and_a_good_one_stays_and_no_send_is_lost(
+    spine: Spine, database: Database, tmp_path: Path
+) -> None:
+    old, _ = releases_on(spine)
+    async with sending(spine) as sent:
+        for kind, addition, words in (
+            ("crashes", CRASHES, "it ended 3 times"),
+            ("hangs", HANGS, "did not hear of it within 20 s"),
+            ("never links", NEVER_LINKS, "did not hear of it within 20 s"),
+        ):
+            _, ended = await upgrade(spine, database, make_wheelhouse(tmp_path / kind, addition))
+            canary, other = ended.servers
+            assert ended.plan.state == "rolled_back", kind
+            assert words in (canary.reason or ""), kind
+            assert other.state == "waiting", kind
+            assert releases_on(spine) == (old, {old}), kind
+            print(f"{kind}: {canary.reason}; {seconds(ended):.0f} s")
+        good, ended = await upgrade(spine, database, make_wheelhouse(tmp_path / "good", WITHOUT_CHANGE))
+        assert (ended.plan.state, {each.state for each in ended.servers}) == ("done", {"installed"})
+        assert releases_on(spine) == (good, {old, good})
+        print(f"good: {seconds(ended):.0f} s")
+    states = Counter([(await spine.final(message_id, 60.0))["state"] for message_id in sent.values()])
+    assert states == {"delivered": len(sent)}
+    address = spine.receiver.inbox["email_address"]
+    arrived = spine.inside(spine.receiver, "doveadm", "-f", "tab", "fetch", "-u", address, "hdr.subject", "ALL")
+    assert Counter(arrived.splitlines()[1:]) == Counter(list(sent))
+    shown = await call(spine.sender.client, "GET", f"/vps/{spine.sender.server['id']}/health")
+    assert good in json.dumps(shown)
+    print(f"{len(sent)} sends, each delivered once")
