@@ -18,6 +18,8 @@ CHECKOUT = Path(__file__).parents[2]
 UNITS = CHECKOUT / "deploy" / "systemd"
 HARDENING = UNITS / "penguinmails-.service.d" / "hardening.conf"
 NOBODY = 65534
+#: Of a template: what deploy/README.md starts first.
+INSTANCE = "8025"
 #: What systemd does with the first of a service's sockets.
 _AS_FD_3 = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
 
@@ -45,7 +47,7 @@ class Service:
     def environment(self, credentials: Path, settings: Mapping[str, str]) -> dict[str, str]:
         """Return what the process finds: of the unit's, then of the environment file, like systemd."""
         pairs = [value.replace("%d", str(credentials)).partition("=") for value in reversed(self.values("Environment"))]
-        unit = {name: value.replace("%S", "/var/lib") for name, _, value in pairs}
+        unit = {name: value.replace("%S", "/var/lib").replace("%i", INSTANCE) for name, _, value in pairs}
         return {"PATH": os.environ["PATH"], "CREDENTIALS_DIRECTORY": str(credentials), **unit, **settings}
 
 
