@@ -27,12 +27,14 @@ from control_plane.rest import (
     mail_clients,
     members,
     messages,
+    notices,
     preflight,
     publishers,
     queue,
     server_commands,
     server_operations,
     server_runs,
+    suppressions,
     tenant,
     usage,
     vps,
@@ -79,8 +81,8 @@ def make_app(settings: Settings) -> FastAPI:
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
             *(log_in, sign_up, passwords, sessions, second_factor, joining, published_keys, members, invitations),
-            *(webhooks, events, usage, audit),
-            *(tenant, workspaces, mail_clients),
+            *(webhooks, events, notices, usage, audit),
+            *(tenant, workspaces, mail_clients, suppressions),
         )
     ]
     link_versions(resources)

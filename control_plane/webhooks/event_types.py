@@ -19,6 +19,14 @@ class EventType(enum.StrEnum):
     INBOX_READY = "inbox.ready"
     SERVER_READY = "server.ready"
     CERTIFICATE_FAILING = "certificate.failing"
+    #: Four fifths of what the plan allows of something are used.
+    LIMIT_NEAR = "limit.near"
     WEBHOOK_DISABLED = "webhook.disabled"
     #: To the endpoint that it was asked for, whatever types that one wants.
     WEBHOOK_PING = "webhook.ping"
+
+
+#: What is recorded whether a tenant has an endpoint or not, and shown as notices.
+NOTICES = frozenset(
+    {EventType.SERVER_READY, EventType.DOMAIN_VERIFIED, EventType.CERTIFICATE_FAILING, EventType.LIMIT_NEAR}
+)

@@ -1,15 +1,15 @@
-"""What happened to what a tenant has, newest first. It is recorded from when the tenant has its first webhook."""
+"""What happened to what a tenant has, newest first. Recorded from a tenant's first webhook on; notices always."""
 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.tenancy.scope import TenantScope
-from control_plane.webhooks.event_types import EventType
+from control_plane.webhooks.event_types import NOTICES, EventType
 from db.models import TenantEvent
 
 
@@ -33,10 +33,16 @@ async def list_events(
         query = query.where(TenantEvent.subject_id == wanted.subject_id)
     if wanted.workspace_id is not None:
         query = query.where(TenantEvent.workspace_id == wanted.workspace_id)
-    if after is not None:
-        before = select(TenantEvent.position).where(TenantEvent.tenant_id == scope.tenant_id, TenantEvent.id == after)
-        query = query.where(TenantEvent.position < before.scalar_subquery())
-    return (await session.scalars(query.order_by(TenantEvent.position.desc()).limit(limit))).all()
+    return await _page(session, scope, query, after, limit)
+
+
+async def list_notices(
+    session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
+) -> Sequence[TenantEvent]:
+    """Return the tenant's notices, those recorded before the one that `after` names."""
+    kinds = [kind.value for kind in NOTICES]
+    query = select(TenantEvent).where(TenantEvent.tenant_id == scope.tenant_id, TenantEvent.type.in_(kinds))
+    return await _page(session, scope, query, after, limit)
 
 
 async def load_event(session: AsyncSession, scope: TenantScope, event_id: uuid.UUID) -> TenantEvent:
@@ -46,3 +52,12 @@ async def load_event(session: AsyncSession, scope: TenantScope, event_id: uuid.U
     if found is None:
         raise NotFound("There is no such event.")
     return found
+
+
+async def _page(
+    session: AsyncSession, scope: TenantScope, query: Select[TenantEvent], after: uuid.UUID | None, limit: int
+) -> Sequence[TenantEvent]:
+    if after is not None:
+        before = select(TenantEvent.position).where(TenantEvent.tenant_id == scope.tenant_id, TenantEvent.id == after)
+        query = query.where(TenantEvent.position < before.scalar_subquery())
+    return (await session.scalars(query.order_by(TenantEvent.position.desc()).limit(limit))).all()

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from control_plane.delivery.apply import apply_events
+from control_plane.tenancy.plans import set_plan
 from control_plane.webhooks.forget import forget_webhooks
 from db.ids import uuid7
 from db.session import Database
@@ -34,7 +35,7 @@ async def run(database: Database, statement: str, **values: object) -> None:
         await session.execute(text(statement), values)
 
 
-async def test_without_a_webhook_nothing_is_written(
+async def test_without_a_webhook_nothing_is_written_but_notices(
     other_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
 ) -> None:
     await make_webhook(other_client, 1)
@@ -42,7 +43,23 @@ async def test_without_a_webhook_nothing_is_written(
     await tell(system_database, inbox, send_id, "relayed", "delivered")
     await run(system_database, "UPDATE inboxes SET status = 'pending_dns'")
     await run(system_database, "UPDATE inboxes SET status = 'ready'")
-    assert await count(system_database, "tenant_events") == 0
+    assert [kind for kind, _ in await events_of(system_database)] == ["domain.verified"]
+
+
+async def test_a_tenant_reads_its_notices_and_nobody_elses_without_a_webhook(
+    rest_client: httpx.AsyncClient, other_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant
+) -> None:
+    async with system_database.system() as session:
+        await set_plan(session, tenant.id, "starter", {"servers": 5})
+    servers = [await make_server(system_database, tenant, status="provisioning") for _ in range(5)]
+    await run(system_database, "UPDATE vps_servers SET status = 'ready' WHERE id = :id", id=servers[0])
+    first = (await rest_client.get("notices", params={"limit": 1})).json()
+    rest = (await rest_client.get("notices", params={"after": first["next"]})).json()
+    told: list[dict[str, object]] = [*first["items"], *rest["items"]]
+    ready, near = told
+    assert (ready["type"], ready["subject_id"]) == ("server.ready", str(servers[0]))
+    assert (near["type"], near["data"]) == ("limit.near", {"what": "servers", "used": 4, "limit": 5})
+    assert (await other_client.get("notices")).json()["items"] == []
 
 
 async def test_a_batch_of_an_agents_is_told_in_its_order_and_repeated_it_is_not(
