@@ -30,7 +30,7 @@ async def silence(
 ) -> AlertSilence:
     """Tell nobody of it until then. Raises `InvalidInput` and `NotFound`."""
     if what == Silenced():
-        raise InvalidInput("name a tenant, a server or a rule: nobody silences everything")
+        raise InvalidInput("name a tenant, a server or a rule: nobody silences everything", "")
     if what.rule is not None and what.rule not in {rule.name for rule in read_rules()}:
         raise InvalidInput("there is no such rule", "/rule")
     if not now < until <= now + LONGEST:

@@ -6,7 +6,7 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator
 
 from control_plane.errors import InvalidInput
 from control_plane.identity.api_keys import KeyBounds
@@ -15,6 +15,7 @@ from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
+from control_plane.rest.written_time import WrittenTime
 from control_plane.ses.signing_secrets import keep_signing_secret
 from control_plane.tenancy.keys import WantedKey, list_keys, load_key, make_key, revoke_key
 from control_plane.tenancy.permissions import ROLES, Permission, Role
@@ -36,7 +37,7 @@ class NewKeyBody(BaseModel):
     name: str = Field(min_length=1, max_length=255)
     scopes: frozenset[Permission] | None = Field(None, min_length=1)
     role: Role | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: WrittenTime | None = None
     networks: list[Annotated[str, Field(max_length=50)]] = Field(
         default_factory=list, max_length=100, description="Where it may be used from, such as 192.0.2.0/24."
     )

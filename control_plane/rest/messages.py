@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
-from pydantic import AwareDatetime
 
 from control_plane.delivery.states import State
 from control_plane.inboxes.addresses import MAX_ADDRESS, parse_address
@@ -22,6 +21,7 @@ from control_plane.rest.new_message import NewMessage, RequestKey
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
+from control_plane.rest.written_time import WrittenTime
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import PresentedCaller
 
@@ -40,8 +40,8 @@ class MessageFilter:
     subject: Annotated[
         str | None, Query(min_length=1, max_length=200, description="A part of it, in any case of letters.")
     ] = None
-    created_after: Annotated[AwareDatetime | None, Query()] = None
-    created_before: Annotated[AwareDatetime | None, Query()] = None
+    created_after: Annotated[WrittenTime | None, Query()] = None
+    created_before: Annotated[WrittenTime | None, Query()] = None
 
     def wanted(self) -> Wanted:
         """Return what is searched for; raise `InvalidInput` for what is no address."""

@@ -4,10 +4,11 @@ import hashlib
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.messages.send_request import Idempotency, SendRequest
 from control_plane.rest.message_views import PRIORITIES, PriorityName
+from control_plane.rest.written_time import WrittenTime
 
 _HeaderName = Annotated[str, Field(max_length=100)]
 _HeaderValue = Annotated[str, Field(max_length=4000)]
@@ -26,7 +27,7 @@ class NewMessage(BaseModel):
         default_factory=dict, max_length=50, description="Reply-To, In-Reply-To, References, List-* and X-*."
     )
     priority: PriorityName = "normal"
-    send_at: AwareDatetime | None = Field(None, description="Not before this moment; with an offset from UTC.")
+    send_at: WrittenTime | None = Field(None, description="Not before this moment; with an offset from UTC.")
 
     def as_request(self) -> SendRequest:
         """Return what the messages package takes."""

@@ -5,13 +5,14 @@ import uuid
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response, status
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.errors import InvalidInput
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
+from control_plane.rest.written_time import WrittenTime
 from control_plane.tenancy.permissions import Permission
 from control_plane.webhooks.deliveries import Page, Range, list_deliveries, ping, replay_one, replay_range
 from control_plane.webhooks.endpoints import (
@@ -68,8 +69,8 @@ class Rotation(_Body):
 class Replay(_Body):
     """Which events to tell again: those recorded in this range, without those delivered unless it says so."""
 
-    since: AwareDatetime
-    until: AwareDatetime
+    since: WrittenTime
+    until: WrittenTime
     delivered: bool = False
     after: int = Field(0, ge=0, lt=2**63, description="`next` of the replay before, when there was more.")
 

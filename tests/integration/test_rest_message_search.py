@@ -105,6 +105,7 @@ async def test_a_search_walks_so_far_and_goes_on_from_there(
         ("state", "lost"),
         ("subject", ""),
         ("created_after", "2026-01-01T00:00:00"),
+        ("created_before", "0"),
         ("inbox", "1"),
     ],
 )
