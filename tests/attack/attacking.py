@@ -13,7 +13,7 @@ from db.session import Database
 from tests.attack.door import Caller, Door, make_key, open_door
 from tests.attack.ground import make_ground
 from tests.attack.operations import Operation
-from tests.attack.walk import Case, judge
+from tests.attack.walk import Case, ids_named, judge
 from tests.fakes.submission_server import running_submission_server
 from tests.integration.database import fresh_database
 
@@ -37,6 +37,11 @@ class Attack:
             for case in cases
             async for finding in judge(self.door, self.caller_for(case.operation), case, expected, headers)
         ]
+
+    @property
+    def theirs(self) -> set[object]:
+        """The victim's ids, of each kind that the door knows."""
+        return ids_named(self.door.operations, self.door.ground.victim)
 
     @property
     def tenants(self) -> Iterator[Operation]:

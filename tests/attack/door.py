@@ -166,9 +166,8 @@ async def make_key(
 
 
 async def callers_with_keys(database: Database, rows: Rows) -> list[Caller]:
-    """Return a caller for each role's permissions, and one for each permission alone."""
-    sets = {f"{role.value} (key)": ROLES[role] for role in Role}
-    sets |= {f"{permission.value} (key)": frozenset({permission}) for permission in Permission}
+    """Return a caller with a key for each permission alone."""
+    sets = {f"{permission.value} (key)": frozenset({permission}) for permission in Permission}
     return [Caller(name, await make_key(database, rows, each), each) for name, each in sets.items()]
 
 

@@ -121,11 +121,6 @@ class Rows:
             if isinstance(value, uuid.UUID) and place not in self.catalogue.references
         }
 
-    def shown_ids(self) -> list[uuid.UUID]:
-        """Return those ids that could be shown to somebody: of rows, and not of leases, tokens or the platform."""
-        tables = set(self.catalogue.tenant_tables) | {"people", "sessions"}
-        return [value for (table, name), value in self.ids().items() if table in tables and name in {"id", "event_id"}]
-
 
 def read_catalogue(owner: psycopg.Connection) -> Catalogue:
     """Read what tables there are."""

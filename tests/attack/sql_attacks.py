@@ -154,7 +154,7 @@ def taking_over(connection: psycopg.Connection, ground: Ground) -> list[str]:
             continue
         values = {**ground.victim.values, (table, own): ground.attacker.id}
         key = _primary_key(connection, table)
-        if own in key:
+        if own in key or not set(key) <= set(columns):
             continue
         target = sql.SQL(", ").join(map(sql.Identifier, key))
         column = sql.Identifier(updatable[table][0])

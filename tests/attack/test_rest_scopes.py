@@ -65,12 +65,12 @@ async def mistaken(attack: Attack) -> FastAPI:
 
 
 async def test_without_policies_queries_keep_to_their_tenant(attack: Attack) -> None:
-    ground, found = attack.door.ground, list[str]()
+    ground, theirs, found = attack.door.ground, attack.theirs, list[str]()
     for operation in attack.tenants:
-        found += await attack.findings(path_cases(operation, ground.attacker, ground.victim, wrong_kinds=False), (404,))
-        found += await attack.findings(body_cases(operation, ground.attacker, ground.victim), (404, 409, 422))
+        found += await attack.findings(path_cases(operation, ground.attacker, ground.victim), (404,))
+        found += await attack.findings(body_cases(operation, ground.attacker, ground.victim, ()), (404, 409, 422))
         if str(operation) not in ASKING_OTHERS:
-            found += await attack.findings(query_cases(operation, ground.attacker, ground.victim), (200, 404, 409, 422))
+            found += await attack.findings(query_cases(operation, ground.attacker, theirs), (200, 404, 409, 422))
     assert found == []
 
 
@@ -91,7 +91,7 @@ async def test_a_route_whose_query_lacks_its_tenant_is_found(
     ground = attack.door.ground
     made = [each for each in operations_of(mistaken, PREFIX, "x-permission") if f"/{mistake}/" in each.path]
     [operation] = [replace(each, opens_to=Permission.READ_INBOXES.value) for each in made]
-    cases = path_cases(operation, ground.attacker, ground.victim, wrong_kinds=False)
+    cases = path_cases(operation, ground.attacker, ground.victim)
     found = await attack.findings(cases, (404,))
     assert any(sign in finding for finding in found)
 

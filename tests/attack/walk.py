@@ -5,7 +5,7 @@ for it must be the same, or it shows what there is. And it may show nothing of t
 """
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,15 +41,22 @@ def unlike(value: object) -> object:
     return neighbour(value) if isinstance(value, uuid.UUID) else f"x{value}"
 
 
-def path_cases(operation: Operation, attacker: Rows, victim: Rows, *, wrong_kinds: bool) -> Iterator[Case]:
-    """Yield the other tenant's ids in each parameter of a path: of its kind, and with `wrong_kinds` of all others."""
+def ids_named(operations: Iterable[Operation], rows: Rows) -> set[object]:
+    """Return a tenant's ids of each kind that a path or a body of these operations names: no other is ever shown."""
+    names = {name for operation in operations for name in operation.names}
+    names |= {_named(place) for operation in operations for place in operation.places}
+    return {id_of(rows, name) for name in names}
+
+
+def path_cases(operation: Operation, attacker: Rows, victim: Rows, others: Collection[object] = ()) -> Iterator[Case]:
+    """Yield the other tenant's ids in each parameter of a path: the one of its kind, and others."""
     theirs = {name: id_of(victim, name) for name in operation.names}
     own = {name: id_of(attacker, name) for name in operation.names}
     nobodys = {name: unlike(value) for name, value in theirs.items()}
     if len(operation.names) > 1:
         yield _path_case(operation, theirs, nobodys, operation.names[-1])
     for name in operation.names:
-        values = {theirs[name], *(victim.shown_ids() if wrong_kinds else ())}
+        values = {theirs[name], *others}
         for value in values:
             yield _path_case(operation, own | {name: value}, own | {name: nobodys[name]}, name)
 
@@ -58,25 +65,29 @@ def _path_case(operation: Operation, path: Path, nobodys: Path, name: str) -> Ca
     return Case(operation, path[name], nobodys[name], path, nobodys, operation.body, operation.body)
 
 
-def body_cases(operation: Operation, attacker: Rows, victim: Rows) -> Iterator[Case]:
+def body_cases(operation: Operation, attacker: Rows, victim: Rows, others: Collection[object]) -> Iterator[Case]:
     """Yield the other tenant's ids in each place of a body that may hold one, below one's own path."""
     own = {name: id_of(attacker, name) for name in operation.names}
     for place in operation.places:
-        name = next(str(step) for step in reversed(place) if isinstance(step, str))
-        for value in {id_of(victim, name), *victim.shown_ids()}:
+        for value in {id_of(victim, _named(place)), *others}:
             bodies = [with_value(operation.body, place, str(each)) for each in (value, unlike(value))]
             yield Case(operation, value, unlike(value), own, own, *bodies)
 
 
-def query_cases(operation: Operation, attacker: Rows, victim: Rows) -> Iterator[Case]:
+def query_cases(operation: Operation, attacker: Rows, others: Collection[object]) -> Iterator[Case]:
     """Yield the other tenant's ids as filters and cursors, below one's own path."""
     own = {name: id_of(attacker, name) for name in operation.names}
     for name in operation.queries:
-        for value in victim.shown_ids():
+        for value in others:
             queries = [{name: str(each)} for each in (value, unlike(value))]
             yield Case(
                 operation, value, unlike(value), own, own, operation.body, operation.body, queries[0], queries[1]
             )
+
+
+def _named(place: tuple[str | int, ...]) -> str:
+    """Return the property that a place in a body is in."""
+    return next(str(step) for step in reversed(place) if isinstance(step, str))
 
 
 async def judge(
