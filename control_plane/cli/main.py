@@ -33,6 +33,7 @@ from control_plane.cli.protos import protos
 from control_plane.cli.providers import provider_commands
 from control_plane.cli.queue import queue_commands
 from control_plane.cli.releases import release_commands
+from control_plane.cli.simulate import simulate_commands
 from control_plane.cli.tenants import key_commands, tenant_commands, workspace_commands
 from control_plane.cli.test import check_and_test
 from control_plane.cli.up import down, up
@@ -75,6 +76,7 @@ app.add_typer(database_commands, name="database")
 app.add_typer(deploy_commands, name="deploy")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)
 app.command()(bench)
+app.add_typer(simulate_commands, name="simulate")
 app.command()(lock)
 app.command()(client)
 app.command()(protos)

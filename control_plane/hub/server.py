@@ -12,7 +12,7 @@ from grpc.aio import Server, server
 
 from control_plane.hub.door import Door
 
-_OPTIONS = (
+OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -50,7 +50,7 @@ def _server(door: Door, address: str, tls: Callable[[], ServerTls], *, mutual: b
             [(now.private_key_pem, now.certificate_pem)], now.authorities_pem if mutual else None
         )
 
-    built = server(interceptors=(door,), options=_OPTIONS)
+    built = server(interceptors=(door,), options=OPTIONS)
     credentials = grpc.dynamic_ssl_server_credentials(shown(), shown, require_client_authentication=mutual)
     built.add_secure_port(address, credentials)
     return built
