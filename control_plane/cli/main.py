@@ -34,6 +34,7 @@ from control_plane.cli.providers import provider_commands
 from control_plane.cli.queue import queue_commands
 from control_plane.cli.releases import release_commands
 from control_plane.cli.simulate import simulate_commands
+from control_plane.cli.suppressions import suppression_commands
 from control_plane.cli.tenants import key_commands, tenant_commands, workspace_commands
 from control_plane.cli.test import check_and_test
 from control_plane.cli.up import down, up
@@ -72,6 +73,7 @@ app.add_typer(key_commands, name="api-key")
 app.add_typer(operator_key_commands, name="operator-key")
 app.add_typer(signing_commands, name="keys")
 app.add_typer(audit_commands, name="audit")
+app.add_typer(suppression_commands, name="suppression")
 app.add_typer(database_commands, name="database")
 app.add_typer(deploy_commands, name="deploy")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)

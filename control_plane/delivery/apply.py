@@ -3,7 +3,8 @@
 The rows are locked first, so the claim, a lease that runs out and another batch cannot come in between; then the pure
 part decides (progress.py), and what it decided is written. The caller confirms to the agent only after the commit, and
 the agent repeats what is not confirmed. Sends that are closed are told with it, whether these events closed them or
-not: the agent remembers a send, so as never to submit it twice, until it has heard that.
+not: the agent remembers a send, so as never to submit it twice, until it has heard that. Addresses that
+bounced for good are suppressed in the same transaction.
 """
 
 import logging
@@ -18,8 +19,9 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.delivery.events import Event, read_event
+from control_plane.delivery.hard_bounces import is_hard
 from control_plane.delivery.progress import Progress, advance
-from control_plane.delivery.states import CLOSED, State
+from control_plane.delivery.states import CLOSED, Kind, State
 from control_plane.delivery.traced import trace_events
 from control_plane.errors import InvalidInput
 from control_plane.telemetry.instruments import EVENTS
@@ -30,6 +32,7 @@ _SQL = resources.files("control_plane.delivery")
 _LOCK_SENDS = _SQL.joinpath("lock_sends.sql").read_text()
 _RECORD_EVENTS = _SQL.joinpath("record_events.sql").read_text()
 _MOVE_SENDS = _SQL.joinpath("move_sends.sql").read_text()
+_SUPPRESS_BOUNCED = _SQL.joinpath("suppress_bounced.sql").read_text()
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[D
             tenant_id = next(iter(sends.values())).tenant_id
             await _record(connection, tenant_id, judged)
             await _move(connection, tenant_id, {key: send for key, send in sends.items() if send.moved})
+            await _suppress(connection, tenant_id, judged)
     for event, applied in judged:
         EVENTS.labels(event.kind.value, "moved" if applied else "late").inc()
     trace_events(vps_id, (event for event, _ in judged), began_ns)
@@ -143,3 +147,13 @@ async def _move(connection: AsyncConnection, tenant_id: uuid.UUID, sends: dict[u
     }
     if sends:
         await connection.exec_driver_sql(_MOVE_SENDS, columns)
+
+
+async def _suppress(connection: AsyncConnection, tenant_id: uuid.UUID, judged: Sequence[tuple[Event, bool]]) -> None:
+    hard = [
+        event.send_id
+        for event, applied in judged
+        if applied and event.kind is Kind.BOUNCED and is_hard(event.enhanced_status)
+    ]
+    if hard:
+        await connection.exec_driver_sql(_SUPPRESS_BOUNCED, {"tenant_id": tenant_id, "ids": hard})

@@ -41,6 +41,8 @@ class Event:
     queue_id: str | None = None
     #: The remote reply, or the agent's own sentence.
     reason: str | None = None
+    #: RFC 3463 code of the remote reply, if there is one.
+    enhanced_status: str = ""
     #: JSON object for `message_events.detail`.
     detail: str = "{}"
 
@@ -59,6 +61,7 @@ def read_event(message: DeliveryEvent) -> Event:
             kind=kind,
             queue_id=_clean(message.queue_id)[:_LONGEST_QUEUE_ID] or None,
             reason=_clean(message.reply.text) or _clean(message.detail) or None,
+            enhanced_status=_clean(message.reply.enhanced_status),
             detail=_detail(message),
         )
     except (ValueError, OverflowError, OSError) as error:

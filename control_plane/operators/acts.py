@@ -54,6 +54,8 @@ class Act(enum.StrEnum):
     UNBAN = "vps.unban"
     RE_ENROL = "vps.re-enrol"
     MOVE_INBOX = "inbox.move"
+    SUPPRESS = "suppression.add"
+    REMOVE_SUPPRESSION = "suppression.remove"
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,12 @@ chosen AS MATERIALIZED (
 -- Another queuer may have chosen the same: whoever locks a row has it, and nobody waits.
 picked AS (
     SELECT m.tenant_id, m.id, m.inbox_id, chosen.counts, chosen.turn,
+           -- An address that was erased stands there as a hash under its tenant's key.
            EXISTS (SELECT FROM suppressions s
-                   WHERE s.tenant_id = m.tenant_id AND s.address = lower(m.recipient)) AS suppressed
+                   WHERE s.tenant_id = m.tenant_id AND s.removed_at IS NULL
+                     AND s.address = ANY (ARRAY[lower(m.recipient),
+                             (SELECT erased_address(k.inner_block, k.outer_block, m.recipient)
+                              FROM suppression_keys k WHERE k.tenant_id = m.tenant_id)])) AS suppressed
     FROM chosen
     JOIN messages m ON m.tenant_id = chosen.tenant_id AND m.id = chosen.id
     WHERE m.state = 'accepted'

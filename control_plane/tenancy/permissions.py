@@ -25,6 +25,8 @@ class Permission(enum.Enum):
     READ_WEBHOOKS = "webhooks:read"
     MANAGE_WEBHOOKS = "webhooks:write"
     READ_AUDIT = "audit:read"
+    READ_SUPPRESSIONS = "suppressions:read"
+    MANAGE_SUPPRESSIONS = "suppressions:write"
 
 
 class Role(enum.StrEnum):
@@ -48,13 +50,22 @@ READ_ONLY = frozenset(
         Permission.READ_MEMBERS,
         Permission.READ_WEBHOOKS,
         Permission.READ_AUDIT,
+        Permission.READ_SUPPRESSIONS,
     }
 )
 
 #: What a tenant may do in all, and so a key that names no scopes.
 EVERYTHING = frozenset(Permission)
 
-_MAIL = frozenset({Permission.READ_TENANT, Permission.READ_SERVERS, Permission.READ_INBOXES, Permission.READ_MESSAGES})
+_MAIL = frozenset(
+    {
+        Permission.READ_TENANT,
+        Permission.READ_SERVERS,
+        Permission.READ_INBOXES,
+        Permission.READ_MESSAGES,
+        Permission.READ_SUPPRESSIONS,
+    }
+)
 
 ROLES: Mapping[Role, frozenset[Permission]] = {
     Role.OWNER: EVERYTHING,

@@ -4,7 +4,7 @@ from db.models.base import Base
 from db.models.data_keys import KeyRotation, PlatformDataKey, TenantDataKey
 from db.models.inbox_moves import InboxMove
 from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox
-from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression
+from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression, SuppressionKey
 from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, Hub, ServerHealthRow
 from db.models.operators import OperatorAct, PlatformKey
 from db.models.people import (
@@ -91,6 +91,7 @@ __all__ = [
     "SigningSecret",
     "StrayServer",
     "Suppression",
+    "SuppressionKey",
     "Tenant",
     "TenantDataKey",
     "TenantEvent",

@@ -4,7 +4,18 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import ARRAY, Date, ForeignKeyConstraint, Index, SmallInteger, String, Text, Uuid, text
+from sqlalchemy import (
+    ARRAY,
+    Date,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, CreatedAt, TenantId
@@ -124,13 +135,34 @@ class IdempotencyKey(Base):
 
 
 class Suppression(Base):
-    """An address that a tenant's mail is not sent to; lower case."""
+    """An address that a tenant's mail is not sent to: in lower case, or its keyed hash once it was erased.
+
+    One with `removed_at` is out of force.
+    """
 
     __tablename__ = "suppressions"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        Index("idx_suppressions_removed", "removed_at", postgresql_where=text("removed_at IS NOT NULL")),
+    )
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
     address: Mapped[str] = mapped_column(String(320), primary_key=True)
     reason: Mapped[str] = mapped_column(String(50))
+    created_at: Mapped[CreatedAt]
+    id: Mapped[uuid.UUID] = mapped_column(server_default=text("gen_random_uuid()"))
+    source: Mapped[str] = mapped_column(String(20), server_default=text("'api'"))
+    removed_at: Mapped[dt.datetime | None]
+
+
+class SuppressionKey(Base):
+    """The key of a tenant's hashes of erased addresses, as HMAC-SHA256's two blocks (RFC 2104)."""
+
+    __tablename__ = "suppression_keys"
+
+    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    inner_block: Mapped[bytes] = mapped_column(deferred=True)
+    outer_block: Mapped[bytes] = mapped_column(deferred=True)
     created_at: Mapped[CreatedAt]
 
 

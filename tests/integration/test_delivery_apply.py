@@ -210,3 +210,49 @@ async def test_a_send_whose_inbox_goes_while_it_is_leased_ends_when_the_lease_do
     assert await reclaim(system_database, tolerance_seconds=30) == 1
     assert await states_of(system_database, [given_back.id, silent.id]) == ["cancelled", "uncertain"]
     assert await rows(system_database, TIMELINE) == [("lease_expired", True), ("uncertain", True)]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "suppressed"),
+    [
+        ("5.1.1", DeliveryEvent.KIND_BOUNCED, [("b@walrus.example", "hard-bounce", "delivery")]),
+        ("5.2.2", DeliveryEvent.KIND_BOUNCED, []),
+        ("5.7.1", DeliveryEvent.KIND_BOUNCED, []),
+        ("5.1.1", DeliveryEvent.KIND_DEFERRED, []),
+        ("", DeliveryEvent.KIND_BOUNCED, []),
+    ],
+)
+async def test_an_address_that_bounces_for_good_is_suppressed_with_the_event(
+    system_database: Database,
+    inbox: SomeInbox,
+    code: str,
+    kind: DeliveryEvent.Kind.ValueType,
+    suppressed: list[tuple[str, ...]],
+) -> None:
+    [send] = await lease(system_database, inbox)
+    reply = RemoteReply(enhanced_status=code, text="no")
+    events = [event(send, DeliveryEvent.KIND_RELAYED), event(send, kind, reply=reply)]
+    for _ in range(2):
+        await apply_events(system_database, inbox.vps_id, events)
+    listed = "SELECT address, reason, source FROM suppressions WHERE removed_at IS NULL"
+    assert await rows(system_database, listed) == suppressed
+
+
+async def test_a_bounce_under_an_old_lease_suppresses_nobody(system_database: Database, inbox: SomeInbox) -> None:
+    [send] = await lease(system_database, inbox)
+    late = event(send, DeliveryEvent.KIND_BOUNCED, reply=RemoteReply(enhanced_status="5.1.1"))
+    late.lease_token = uuid.uuid4().bytes
+    await apply_events(system_database, inbox.vps_id, [late])
+    assert await rows(system_database, "SELECT FROM suppressions") == []
+
+
+async def test_a_bounce_suppresses_again_what_was_taken_off_and_leaves_what_is_there(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    first, second = await lease(system_database, inbox, 2)
+    bounce = RemoteReply(enhanced_status="5.1.1")
+    await apply_events(system_database, inbox.vps_id, [event(first, DeliveryEvent.KIND_BOUNCED, reply=bounce)])
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE suppressions SET removed_at = now(), reason = 'manual'"))
+    await apply_events(system_database, inbox.vps_id, [event(second, DeliveryEvent.KIND_BOUNCED, reply=bounce)])
+    assert await rows(system_database, "SELECT reason, removed_at FROM suppressions") == [("hard-bounce", None)]

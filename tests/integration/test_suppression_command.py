@@ -1,0 +1,80 @@
+"""`penguin suppression`, against a real database."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from typer.testing import CliRunner, Result
+
+from control_plane.cli import suppressions
+from control_plane.cli.suppressions import read_addresses, suppression_commands
+from control_plane.errors import InvalidInput, NotFound
+from db.session import Database
+from tests.integration.database import FreshDatabase, SomeTenant
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(database: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    @asynccontextmanager
+    async def session(_instance: str) -> AsyncIterator[AsyncSession]:
+        opened = Database(database.url("penguin_system"), pool_size=1)
+        try:
+            async with opened.system() as transaction:
+                yield transaction
+        finally:
+            await opened.close()
+
+    monkeypatch.setattr(suppressions, "system_session", session)
+    return lambda *words: CliRunner().invoke(suppression_commands, [str(word) for word in words])
+
+
+def listed(invoke: Invoke, tenant: SomeTenant, *options: str) -> dict[str, Any]:
+    rows = json.loads(invoke("list", tenant.id, "--json", *options).stdout)
+    return {row["address"]: row for row in rows}
+
+
+def test_addresses_are_added_listed_and_removed(invoke: Invoke, tenant: SomeTenant) -> None:
+    assert invoke("list", tenant.id).stdout == "There are no suppressions.\n"
+    assert "anna@example.net" in invoke("add", tenant.id, "Anna@example.net", "b@example.net").stdout
+    assert set(listed(invoke, tenant)) == {"anna@example.net", "b@example.net"}
+    row = listed(invoke, tenant, "--address", "ANNA@example.net")["anna@example.net"]
+    assert (row["reason"], row["source"]) == ("manual", "operator")
+    assert json.loads(invoke("remove", tenant.id, row["id"], "--json").stdout) == {"removed": row["id"]}
+    assert set(listed(invoke, tenant)) == {"b@example.net"}
+    assert isinstance(invoke("remove", tenant.id, uuid.uuid4()).exception, NotFound)
+
+
+async def test_acts_are_recorded_without_addresses(
+    invoke: Invoke, tenant: SomeTenant, system_database: Database
+) -> None:
+    await asyncio.to_thread(invoke, "add", tenant.id, "anna@example.net")
+    async with system_database.system() as session:
+        (act,) = (await session.execute(text("SELECT act, subject FROM operator_acts"))).all()
+    assert act.act == "suppression.add"
+    assert act.subject == {"tenant_id": str(tenant.id), "count": "1", "source": "operator"}
+
+
+def test_a_file_is_imported_whole(invoke: Invoke, tenant: SomeTenant, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("Email,When\nAnna@example.net,2026-01-01\n\nb@example.net\nanna@example.net\n", encoding="utf-8")
+    shown = invoke("import", tenant.id, str(file), "--reason", "unsubscribe", "--json")
+    assert json.loads(shown.stdout) == {"imported": 2}
+    assert {row["source"] for row in listed(invoke, tenant, "--reason", "unsubscribe").values()} == {"import"}
+
+
+def test_a_line_without_an_address_refuses_the_file(invoke: Invoke, tenant: SomeTenant, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("a@example.net\nnobody\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"^line 2: "):
+        read_addresses(file)
+    assert isinstance(invoke("import", tenant.id, str(file)).exception, InvalidInput)
+    assert listed(invoke, tenant) == {}
