@@ -1,0 +1,125 @@
+"""Send both doors all that schemathesis can think of, over real connections, and hold the answers to the schema.
+
+The run is the same each time: one seed, so many examples. What a schema cannot say (an address, a code in force, a
+URL that is public) is refused with 422; that such an answer names the part that is wrong is a check of our own.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from limits import RateLimitItemPerMinute
+from pydantic import SecretStr
+from schemathesis import Case, CheckContext, Response
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import Status, from_schema
+from schemathesis.engine.events import NonFatalError, ScenarioFinished
+from schemathesis.engine.recorder import ScenarioRecorder
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from control_plane.embedded.redis import EmbeddedRedis
+from control_plane.operators.scopes import OperatorScope
+from control_plane.rest import limited_requests
+from control_plane.rest.app import make_app
+from control_plane.rest.operators.app import make_operators_app
+from control_plane.rest.rates import RATES, Rates
+from control_plane.sealing import Sealer
+from control_plane.settings import Settings
+from db.session import Database
+from tests.integration.database import SomeTenant
+from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server
+from tests.integration.operators.door import make_key
+from tests.integration.served import served
+
+SEED = 20_261_122
+#: Beside what is right always: a precondition that was written for nothing is not met, and a 422 says why.
+POSITIVE = ["2xx", "3xx", "401", "403", "404", "409", "412", "422"]
+NEGATIVE = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422"]
+#: Problems that tell of the whole request and no part of it.
+WITHOUT_PARTS = {"/problems/idempotency-key-reused"}
+
+
+@schemathesis.check
+def a_refusal_names_the_part(_: CheckContext, response: Response, case: Case[Any]) -> bool | None:
+    """Fail for a 422 that does not say what is wrong, and for an error without the problem that tells of it."""
+    if response.status_code < 400:
+        return None
+    problem = response.json()
+    if response.status_code == 422 and problem["type"] not in WITHOUT_PARTS and not problem.get("errors"):
+        raise AssertionError(f"422 names no part: {problem['detail']}")
+    return None
+
+
+def findings(url: str, key: str, examples: int) -> list[str]:
+    """Return what schemathesis finds, one line for each operation and kind."""
+    config = SchemathesisConfig.from_dict(
+        {
+            "seed": SEED,
+            "headers": {"Authorization": f"Bearer {key}"},
+            "continue-on-failure": True,
+            "workers": 1,
+            "generation": {"deterministic": True, "max-examples": examples, "database": "none", "no-shrink": True},
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": POSITIVE},
+                "negative_data_rejection": {"expected-statuses": NEGATIVE},
+            },
+            # Each method that a path does not have is refused by the same few lines: one stands for all.
+            "phases": {"coverage": {"unexpected-methods": ["OPTIONS"]}, "stateful": {"max-steps": 4}},
+        }
+    )
+    schema: OpenApiSchema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
+    schema.config.checks.update(included_check_names=["all"])
+    found: set[str] = set()
+    operations = set()
+    for event in from_schema(schema).execute():
+        if isinstance(event, ScenarioFinished):
+            operations.add(event.label)
+            found |= set(failures_of(event.recorder))
+        elif isinstance(event, NonFatalError):
+            found.add(f"{event.label}: {event.value!r}")
+    assert len(operations) >= schema.statistic.operations.selected
+    return sorted(found)
+
+
+def failures_of(recorder: ScenarioRecorder) -> Iterator[str]:
+    for case_id, checks in recorder.checks.items():
+        for check in checks:
+            if check.status is Status.FAILURE and check.failure_info is not None:
+                label = recorder.cases[case_id].value.operation.label
+                failure = check.failure_info.failure
+                yield f"{label}: {failure.title}: {failure.message} {check.failure_info.code_sample}"
+
+
+@pytest.fixture
+async def inbox(system_database: Database, tenant: SomeTenant) -> SomeInbox:
+    """An inbox with something to look at."""
+    inbox = await make_inbox(system_database, tenant, await make_server(system_database, tenant))
+    await make_sends(system_database, inbox, 3)
+    return inbox
+
+
+@pytest.fixture
+def settings(
+    rest_settings: Settings, redis_server: EmbeddedRedis, inbox: SomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Settings with all parts there: letters leave by the inbox. Requests are counted, and there may be many."""
+    Sealer.of_file(rest_settings.sealing_key_file)
+    many = RateLimitItemPerMinute(10**9)
+    monkeypatch.setattr(limited_requests, "RATES", dict.fromkeys(RATES, Rates(many, many, many)))
+    here = {"redis_url": SecretStr(redis_server.url), "mail_inbox": f"{inbox.tenant.id}/{inbox.id}"}
+    return rest_settings.model_copy(update=here)
+
+
+@pytest.mark.timeout(600)
+def test_the_tenants_door_holds_what_its_schema_says(settings: Settings, tenant: SomeTenant) -> None:
+    with served(make_app(settings)) as url:
+        assert findings(url, tenant.api_key, examples=3) == []
+
+
+@pytest.mark.timeout(600)
+async def test_the_operators_door_holds_what_its_schema_says(settings: Settings, system_database: Database) -> None:
+    made = await make_key(system_database, "on call", OperatorScope)
+    with served(make_operators_app(settings)) as url:
+        assert await asyncio.to_thread(findings, url, made.key, examples=10) == []
