@@ -40,17 +40,18 @@ class EmbeddedPostgres:
         self._log = log or self._data_dir.with_name(f"{self._data_dir.name}.log")
         self._daemon: Daemon | None = None
 
-    def start(self) -> None:
+    def start(self, seconds: float = _START_SECONDS) -> None:
         """Make the cluster when there is none, start it and return when the database `penguin` takes connections.
 
-        Raises `EmbeddedFailed`. Call it from the main thread (see daemon.py).
+        It gets so many seconds for that, of which a recovery may need more than a start. Raises `EmbeddedFailed`. Call
+        it from the main thread (see daemon.py).
         """
         check_socket_path(self._socket_dir / _SOCKET_NAME)
         if not self._data_dir.exists():
             self._initialise()
         self._wait_for_predecessor()
         self._daemon = Daemon("PostgreSQL", [*self._enter, *self._command()], self._log)
-        self._daemon.wait_until(self._accepts, _START_SECONDS)
+        self._daemon.wait_until(self._accepts, seconds)
         self._create_database()
 
     def stop(self) -> None:
@@ -118,6 +119,15 @@ class EmbeddedPostgres:
         with psycopg.connect(self.url(OWNER, "postgres"), autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def give(data_dir: Path) -> None:
+    """Make all beneath a data directory that was brought from elsewhere the server's own, and nobody else's."""
+    if os.geteuid() != 0:
+        return
+    for folder, _, files in os.walk(data_dir):
+        for name in ("", *files):
+            shutil.chown(Path(folder) / name, _USER, _USER)
 
 
 def binaries(data_dir: Path) -> Path:

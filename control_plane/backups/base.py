@@ -1,0 +1,118 @@
+"""A whole copy of the database, with what it held at one moment.
+
+It is made by `pg_basebackup`, the log up to a named restore point, and a count and hash of each table as of that point.
+
+Writers are held for as long as it takes to name the point: a SHARE lock on all tables, which waits for those in the
+middle of a transaction and gives up after seconds; hashes are computed after the lock is gone, in the same snapshot.
+"""
+
+import datetime as dt
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from control_plane.backups.digest import TableDigest, digest, tables_of
+from control_plane.backups.programs import BackupFailed, postgres_program, reaching, run
+
+MANIFEST = "manifest.json"
+DATA = "data"
+#: The log from the copy's beginning to its restore point.
+SEGMENTS = "wal"
+_LOCK_SECONDS = 5
+_ATTEMPTS = 12
+_POINT = "SELECT pg_export_snapshot(), clock_timestamp(), pg_create_restore_point(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a copy recorded of itself."""
+
+    #: The restore point that `tables` are of, and its moment by the database's clock.
+    point: str
+    at: dt.datetime
+    tables: dict[str, TableDigest]
+
+    def write(self, folder: Path) -> None:
+        """Write it into a copy's folder."""
+        content = {"point": self.point, "at": self.at.isoformat(), "tables": {}}
+        tables = {name: asdict(each) for name, each in self.tables.items()}
+        (folder / MANIFEST).write_text(json.dumps({**content, "tables": tables}, indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read it from a copy's folder; raise `BackupFailed` when it is not a whole copy."""
+        try:
+            content = json.loads((folder / MANIFEST).read_text())
+            tables = {name: TableDigest(**each) for name, each in content["tables"].items()}
+            return cls(content["point"], dt.datetime.fromisoformat(content["at"]), tables)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackupFailed(f"the copy has no manifest that can be read: {error}") from error
+
+
+def take_copy(owner_url: str, folder: Path) -> Manifest:
+    """Make a whole copy in `folder`, which is made anew. Raises `BackupFailed`; needs a superuser's URL."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    slot = f"penguin_copy_{uuid.uuid4().hex[:12]}"
+    where, environment = reaching(owner_url)
+    try:
+        with psycopg.connect(owner_url, autocommit=True) as connection, _slot(connection, slot):
+            copy: list[str | Path] = [postgres_program("pg_basebackup"), "-D", folder / DATA, "-Xnone", "-cfast"]
+            run([*copy, *where], environment)
+            manifest = _name_point(owner_url, f"penguin-{uuid.uuid4()}")
+            end = connection.execute("SELECT pg_switch_wal()::text").fetchone()
+            segments = folder / SEGMENTS
+            segments.mkdir(mode=0o700)
+            receive: list[str | Path] = [postgres_program("pg_receivewal"), "-D", segments, "--slot", slot, "--no-loop"]
+            run([*receive, "--endpos", str(end[0]) if end else "", *where], environment)
+    except psycopg.Error as error:
+        raise BackupFailed(f"the database: {str(error).strip()}") from error
+    manifest.write(folder)
+    return manifest
+
+
+@contextmanager
+def _slot(connection: psycopg.Connection, name: str) -> Iterator[None]:
+    """Keep the log from here on for as long as the copy takes."""
+    connection.execute("SELECT pg_create_physical_replication_slot(%s, true)", [name])
+    try:
+        yield
+    finally:
+        connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
+
+
+def _name_point(owner_url: str, point: str) -> Manifest:
+    """Name a restore point at which nobody writes, and return what the tables hold there."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _name_point_once(owner_url, point)
+        except psycopg.errors.LockNotAvailable:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise BackupFailed("no moment was found at which nobody wrote")
+
+
+def _name_point_once(owner_url: str, point: str) -> Manifest:
+    isolation = psycopg.IsolationLevel.REPEATABLE_READ
+    with psycopg.connect(owner_url, autocommit=True) as locking, psycopg.connect(owner_url) as reading:
+        reading.isolation_level = isolation
+        tables = sql.SQL(", ").join(tables_of(locking))
+        locking.isolation_level = isolation
+        with locking.transaction():
+            locking.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'".encode())
+            # Before the first query, with which the transaction's snapshot is taken.
+            locking.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(tables))
+            row = locking.execute(_POINT, [point]).fetchone()
+            if row is None:
+                raise BackupFailed("the database names no restore point")
+            reading.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
+            # The importing transaction has the snapshot from here on.
+            reading.execute("SELECT 1")
+        return Manifest(point, row[1], digest(reading))

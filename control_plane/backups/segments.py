@@ -1,0 +1,64 @@
+"""Segments of PostgreSQL's log (WAL): followed as they are written, and gathered for a recovery."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from control_plane.backups.programs import postgres_program, reaching, run
+
+SLOT = "penguin_wal"
+_SEGMENT = re.compile(r"[0-9A-F]{24}")
+_WHOLE = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}\.history")
+PARTIAL = ".partial"
+
+
+def make_slot(owner_url: str, folder: Path) -> None:
+    """Have the server keep what was not received yet."""
+    where, environment = reaching(owner_url)
+    receivewal: list[str | Path] = [postgres_program("pg_receivewal"), "-D", folder, "--slot", SLOT]
+    run([*receivewal, "--create-slot", "--if-not-exists", *where], environment)
+
+
+def receive(owner_url: str, folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start what writes the log to `folder` as the server writes it, each record flushed at once.
+
+    It is the standby `pg_receivewal`: with that in `synchronous_standby_names` no commit returns before it is here. It
+    ends when we do.
+    """
+    where, environment = reaching(owner_url)
+    program = [os.fspath(postgres_program("pg_receivewal")), "-D", os.fspath(folder), "--slot", SLOT, "--synchronous"]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "--", *program, *where],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+        )
+
+
+def gather(into: Path, sources: Sequence[Path]) -> None:
+    """Copy the segments of all sources, of each name the first that is whole; else what there is of it."""
+    into.mkdir(mode=0o700, exist_ok=True)
+    found = [path for source in sources for path in _files(source)]
+    for path in found:
+        if _WHOLE.fullmatch(path.name) and not (into / path.name).exists():
+            shutil.copyfile(path, into / path.name)
+    for path in found:
+        name = path.name.removesuffix(PARTIAL)
+        if path.name.endswith(PARTIAL) and _SEGMENT.fullmatch(name) and not (into / name).exists():
+            shutil.copyfile(path, into / name)
+
+
+def drop_before(folder: Path, first: str) -> None:
+    """Remove the segments that come before the one of this name, on any timeline."""
+    for path in _files(folder):
+        if _SEGMENT.fullmatch(path.name) and path.name[8:] < first[8:]:
+            path.unlink()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []

@@ -1,0 +1,100 @@
+"""What an installation's backups are: where everything lies, and the acts that change the repository.
+
+One act at a time, by a lock: a backup that is begun while another runs, or a restore, would take its folders away.
+"""
+
+import datetime as dt
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from control_plane.backups.base import take_copy
+from control_plane.backups.repository import BASE, WAL, Repository, Retention
+from control_plane.backups.restore_test import Tested, try_restore
+from control_plane.errors import Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """The backups of the installation whose state lies in `state`; `target` is where they go, for restic."""
+
+    state: Path
+    target: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """What is local to backups: the log as it is received, scratch space, restic's cache."""
+        return self.state / "backup"
+
+    @property
+    def segments(self) -> Path:
+        """The log as it is received."""
+        return self.folder / "wal"
+
+    @property
+    def password_file(self) -> Path:
+        """The repository's password."""
+        return self.state / "backup.password"
+
+    @property
+    def log(self) -> Path:
+        """What PostgreSQL says in scratch restores, and pg_receivewal."""
+        return self.folder / "backup.log"
+
+    @property
+    def scratch(self) -> Path:
+        """Where a restore test restores to."""
+        return self.folder / "scratch"
+
+    @property
+    def repository(self) -> Repository:
+        """The repository: in the installation's own folder unless another target is set."""
+        return Repository(self.target or str(self.folder / "repository"), self.password_file, self.folder / "cache")
+
+    def make(self) -> None:
+        """Make the folders that are missing."""
+        for folder in (self.folder, self.segments):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from backing up and restoring meanwhile; raise `Conflict` when another does."""
+        self.make()
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict("another backup, restore or test of one is under way") from None
+            yield
+
+    def back_up(self, owner_url: str, retention: Retention) -> str:
+        """Save a whole copy and return its snapshot's id; drop what is beyond the retention. Raises `BackupFailed`."""
+        with self.alone():
+            repository = self.repository
+            repository.prepare()
+            copy = self.folder / "copy"
+            try:
+                take_copy(owner_url, copy)
+                saved = repository.save(copy, BASE)
+            finally:
+                shutil.rmtree(copy, ignore_errors=True)
+            repository.forget(retention)
+            return saved
+
+    def ship_log(self) -> str:
+        """Save the log that was received since the last whole copies. Raises `BackupFailed`."""
+        with self.alone():
+            self.repository.prepare()
+            return self.repository.save(self.segments, WAL)
+
+    def test(self) -> Tested:
+        """Try to restore the newest whole copy. Raises `BackupFailed`."""
+        with self.alone():
+            return try_restore(self.repository, self.scratch, self.log)
+
+    def newest_copy_at(self) -> dt.datetime | None:
+        """Return when the newest whole copy was saved."""
+        return max((each.at for each in self.repository.snapshots(BASE)), default=None)

@@ -1,0 +1,50 @@
+"""Backups of a real PostgreSQL, by real restic: taken, listed, tested, damaged, restored."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from control_plane.backups.repository import Retention
+from control_plane.backups.vault import Vault
+from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A short path; a socket's must be."""
+    with tempfile.TemporaryDirectory(prefix="penguin-backup-") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def server(state: Path) -> Iterator[EmbeddedPostgres]:
+    """A small cluster of the test's own."""
+    running = EmbeddedPostgres(state / "postgres", state / "sockets")
+    running.start()
+    with psycopg.connect(running.url(OWNER)) as connection:
+        connection.execute(
+            "CREATE TABLE fish AS SELECT g AS id, 'herring ' || g AS name FROM generate_series(1, 1000) g"
+        )
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def vault(state: Path) -> Vault:
+    return Vault(state)
+
+
+def test_what_was_backed_up_is_restored_to_the_row_beside_the_running_database(
+    vault: Vault, server: EmbeddedPostgres
+) -> None:
+    saved = vault.back_up(server.url(OWNER), Retention())
+    with psycopg.connect(server.url(OWNER)) as connection:
+        connection.execute("UPDATE fish SET name = 'later'")
+
+    tested = vault.test()
+
+    assert tested.snapshot == saved
+    assert (tested.wrong, tested.tables, tested.rows) == ((), 1, 1000)
