@@ -20,6 +20,8 @@ ROOT_DEEDS = (
     "issue_certificate",
     "keep_mail",
     "rotate_mail_log",
+    "shed_disk",
+    "self_test",
     "upgrade_agent",
     "roll_back_agent",
     "confirm_release",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
+from agent.configuration.care_deeds import ShedDisk, self_test
 from agent.configuration.keep_mail import MailKeeper
 from agent.configuration.mailboxes import copy_mailbox, delete_mailbox, end_sessions
 from agent.configuration.told import Refused, Told
@@ -138,6 +139,8 @@ DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {
     "issue_certificate": _issue_certificate,
     "keep_mail": MailKeeper(),
     "rotate_mail_log": _rotate_mail_log,
+    "shed_disk": ShedDisk(_rotate_mail_log),
+    "self_test": self_test,
     "upgrade_agent": upgrade_agent,
     "roll_back_agent": roll_back_agent,
     "confirm_release": confirm_release,

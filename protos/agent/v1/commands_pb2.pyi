@@ -42,6 +42,8 @@ class Command(_message.Message):
     END_SESSIONS_FIELD_NUMBER: _builtins.int
     KEEP_MAIL_FIELD_NUMBER: _builtins.int
     ROTATE_MAIL_LOG_FIELD_NUMBER: _builtins.int
+    SHED_DISK_FIELD_NUMBER: _builtins.int
+    SELF_TEST_FIELD_NUMBER: _builtins.int
     UPGRADE_AGENT_FIELD_NUMBER: _builtins.int
     ROLL_BACK_AGENT_FIELD_NUMBER: _builtins.int
     CONFIRM_RELEASE_FIELD_NUMBER: _builtins.int
@@ -80,6 +82,10 @@ class Command(_message.Message):
     @_builtins.property
     def rotate_mail_log(self) -> Global___RotateMailLog: ...
     @_builtins.property
+    def shed_disk(self) -> Global___ShedDisk: ...
+    @_builtins.property
+    def self_test(self) -> Global___SelfTest: ...
+    @_builtins.property
     def upgrade_agent(self) -> Global___UpgradeAgent: ...
     @_builtins.property
     def roll_back_agent(self) -> Global___RollBackAgent: ...
@@ -105,15 +111,17 @@ class Command(_message.Message):
         end_sessions: Global___EndSessions | None = ...,
         keep_mail: Global___KeepMail | None = ...,
         rotate_mail_log: Global___RotateMailLog | None = ...,
+        shed_disk: Global___ShedDisk | None = ...,
+        self_test: Global___SelfTest | None = ...,
         upgrade_agent: Global___UpgradeAgent | None = ...,
         roll_back_agent: Global___RollBackAgent | None = ...,
         confirm_release: Global___ConfirmRelease | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "request_id", b"request_id", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "request_id", b"request_id", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "copy_mailbox", "delete_mailbox", "end_sessions", "keep_mail", "rotate_mail_log", "upgrade_agent", "roll_back_agent", "confirm_release"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "copy_mailbox", "delete_mailbox", "end_sessions", "keep_mail", "rotate_mail_log", "shed_disk", "self_test", "upgrade_agent", "roll_back_agent", "confirm_release"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -327,6 +335,44 @@ class RotateMailLog(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RotateMailLog: _TypeAlias = RotateMailLog  # noqa: Y015
+
+@_typing.final
+class ShedDisk(_message.Message):
+    """Frees what nobody misses: fetched packages, the oldest of the system's journal, the oldest mail log. `output` is a JSON
+    object: `freed` has the octets that each step freed, `failed` what went wrong with others.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShedDisk: _TypeAlias = ShedDisk  # noqa: Y015
+
+@_typing.final
+class SelfTest(_message.Message):
+    """Looks at itself: whether the daemons run, and whether their own checkers find fault with their configuration. It fails,
+    and `detail` says why, when something is wrong.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SelfTest: _TypeAlias = SelfTest  # noqa: Y015
 
 @_typing.final
 class KeepMail(_message.Message):
