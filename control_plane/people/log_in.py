@@ -23,9 +23,10 @@ _RESET = dt.timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class SecondStep:
-    """The password was right, and a code is asked for."""
+    """The password was right, and something else is asked for: a code, or a passkey where there is one."""
 
     token: str = field(repr=False)
+    by_passkey: bool
 
 
 async def log_in(
@@ -37,8 +38,8 @@ async def log_in(
     async with people.transaction() as session:
         if await second_factor.is_on(session, person_id):
             given = await one_time_tokens.give(session, person_id, Purpose.SECOND_STEP, _SECOND_STEP, now)
-            return SecondStep(given)
-        working_in = await _where(session, person_id, tenant_id)
+            return SecondStep(given, await second_factor.has_passkey(session, person_id))
+        working_in = await working_in_of(session, person_id, tenant_id)
         return await begin(session, person_id, working_in, origin, now, second_factor=False)
 
 
@@ -47,7 +48,7 @@ async def who_is_asked(people: People, token: str) -> uuid.UUID:
     async with people.transaction() as session:
         person_id = await one_time_tokens.whose(session, token, Purpose.SECOND_STEP, people.clock())
     if person_id is None:
-        raise _too_late()
+        raise too_late()
     return person_id
 
 
@@ -59,11 +60,11 @@ async def second_step(
     async with people.transaction() as session:
         person_id = await one_time_tokens.burn(session, token, Purpose.SECOND_STEP, now)
         if person_id is None:
-            raise _too_late()
+            raise too_late()
         # Rolled back with the rest, so that the token is good for another try.
         if not await second_factor.takes(session, people.sealer, person_id, code, now):
             raise second_factor.wrong_code()
-        working_in = await _where(session, person_id, tenant_id)
+        working_in = await working_in_of(session, person_id, tenant_id)
         return await begin(session, person_id, working_in, origin, now, second_factor=True)
 
 
@@ -95,11 +96,13 @@ async def set_password(session: AsyncSession, person_id: uuid.UUID, password_has
     )
 
 
-def _too_late() -> Unauthenticated:
+def too_late() -> Unauthenticated:
+    """Return what is said of a second step whose first is not in force."""
     return Unauthenticated("The first step of the log-in is too long ago; begin again.")
 
 
-async def _where(session: AsyncSession, person_id: uuid.UUID, asked: uuid.UUID | None) -> uuid.UUID | None:
+async def working_in_of(session: AsyncSession, person_id: uuid.UUID, asked: uuid.UUID | None) -> uuid.UUID | None:
+    """Return the tenant that a session begins in; raise `NotFound` for one that the person is not in."""
     if asked is None:
         return await first_tenant(session, person_id)
     if not await is_member(session, person_id, asked):

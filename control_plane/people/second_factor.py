@@ -1,10 +1,10 @@
-"""The second step of a log-in: an authenticator's codes, each good once, and recovery codes in its place."""
+"""The second step of a log-in: an authenticator's codes, each good once, a passkey, or recovery codes."""
 
 import datetime as dt
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,18 +13,28 @@ from control_plane.errors import Conflict, InvalidInput
 from control_plane.identity.secret_keys import sha256_of
 from control_plane.identity.totp import new_recovery_codes, new_totp_secret, step_of_code
 from control_plane.sealing import Sealer
-from db.models import RecoveryCode, TotpSecret
+from db.models import Passkey, RecoveryCode, TotpSecret
 
 
 async def is_on(session: AsyncSession, person_id: uuid.UUID) -> bool:
     """Return whether a log-in of this person has a second step."""
+    return await has_authenticator(session, person_id) or await has_passkey(session, person_id)
+
+
+async def has_authenticator(session: AsyncSession, person_id: uuid.UUID) -> bool:
+    """Return whether a person has an authenticator in use."""
     query = select(TotpSecret.confirmed_at).where(TotpSecret.person_id == person_id)
     return await session.scalar(query) is not None
 
 
+async def has_passkey(session: AsyncSession, person_id: uuid.UUID) -> bool:
+    """Return whether a person has a passkey."""
+    return bool(await session.scalar(select(exists().where(Passkey.person_id == person_id))))
+
+
 async def enrol(session: AsyncSession, sealer: Sealer, person_id: uuid.UUID, now: dt.datetime) -> str:
     """Keep a new secret, of no use until a code of it was shown, and return it; raise `Conflict` when one is in use."""
-    if await is_on(session, person_id):
+    if await has_authenticator(session, person_id):
         raise Conflict("There is an authenticator already; take it away first.")
     secret = new_totp_secret()
     keys = await platform_keys(session, sealer)
@@ -41,11 +51,16 @@ async def confirm(
 
     Raises `Conflict` when there is none that waits for it, and `InvalidInput` for a code that is not one of its.
     """
-    if await is_on(session, person_id) or not await _is_enrolled(session, person_id):
+    if await has_authenticator(session, person_id) or not await _is_enrolled(session, person_id):
         raise Conflict("There is no authenticator that waits to be confirmed.")
     if not await _takes_code(session, sealer, person_id, code, now):
         raise wrong_code()
     await session.execute(update(TotpSecret).where(TotpSecret.person_id == person_id).values(confirmed_at=now))
+    return await renew_recovery_codes(session, person_id)
+
+
+async def renew_recovery_codes(session: AsyncSession, person_id: uuid.UUID) -> Sequence[str]:
+    """Return new recovery codes, shown once; earlier ones are of no use from now on."""
     await session.execute(delete(RecoveryCode).where(RecoveryCode.person_id == person_id))
     codes = new_recovery_codes()
     rows = [{"code_sha256": sha256_of(each), "person_id": person_id} for each in codes]
@@ -56,13 +71,20 @@ async def confirm(
 async def take_away(session: AsyncSession, person_id: uuid.UUID) -> None:
     """Do without an authenticator from now on."""
     await session.execute(delete(TotpSecret).where(TotpSecret.person_id == person_id))
-    await session.execute(delete(RecoveryCode).where(RecoveryCode.person_id == person_id))
+    await forget_useless_codes(session, person_id)
+
+
+async def forget_useless_codes(session: AsyncSession, person_id: uuid.UUID) -> None:
+    """Forget the recovery codes of somebody who has nothing left that they stand for."""
+    if not await is_on(session, person_id):
+        await session.execute(delete(RecoveryCode).where(RecoveryCode.person_id == person_id))
 
 
 async def takes(session: AsyncSession, sealer: Sealer, person_id: uuid.UUID, code: str, now: dt.datetime) -> bool:
     """Return whether a code opens the second step; it is used up by that."""
     if code.isdigit():
-        return await _takes_code(session, sealer, person_id, code, now)
+        # One that was not confirmed yet may be somebody else's, who found a session left open.
+        return await has_authenticator(session, person_id) and await _takes_code(session, sealer, person_id, code, now)
     burnt = delete(RecoveryCode).where(
         RecoveryCode.person_id == person_id, RecoveryCode.code_sha256 == sha256_of(code.lower())
     )

@@ -42,7 +42,17 @@ from control_plane.rest import (
     workspaces,
 )
 from control_plane.rest.access import permissions_of
-from control_plane.rest.auth import joining, log_in, passwords, published_keys, second_factor, sessions, sign_up
+from control_plane.rest.auth import (
+    joining,
+    log_in,
+    passkey_log_in,
+    passkeys,
+    passwords,
+    published_keys,
+    second_factor,
+    sessions,
+    sign_up,
+)
 from control_plane.rest.body_limit import MAX_BODY
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
@@ -80,7 +90,8 @@ def make_app(settings: Settings) -> FastAPI:
         for resource in (
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
-            *(log_in, sign_up, passwords, sessions, second_factor, joining, published_keys, members, invitations),
+            *(log_in, passkey_log_in, sign_up, passwords, sessions, second_factor, passkeys, joining, published_keys),
+            *(members, invitations),
             *(webhooks, events, notices, usage, audit),
             *(tenant, workspaces, mail_clients, suppressions),
         )

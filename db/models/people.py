@@ -114,6 +114,37 @@ class RecoveryCode(Base):
     person_id: Mapped[_PersonId]
 
 
+class Passkey(Base):
+    """A public key of a person's authenticator (Web Authentication), and how often it says that it was used."""
+
+    __tablename__ = "passkeys"
+    __table_args__ = (UniqueConstraint("credential_id"), Index("idx_passkeys_person", "person_id"))
+
+    id: Mapped[RowId]
+    person_id: Mapped[_PersonId]
+    credential_id: Mapped[bytes]
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[CreatedAt]
+    last_used_at: Mapped[dt.datetime | None]
+
+
+class LogInChallenge(Base):
+    """What is to be answered once, by its hash; by a person, or by whoever logs in."""
+
+    __tablename__ = "log_in_challenges"
+    __table_args__ = (
+        Index("idx_log_in_challenges_expiry", "expires_at"),
+        Index("idx_log_in_challenges_person", "person_id"),
+    )
+
+    challenge_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(30))
+    person_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
+    expires_at: Mapped[dt.datetime]
+
+
 class SigningKey(Base):
     """An Ed25519 key that signs access tokens from a moment on."""
 

@@ -58,7 +58,10 @@ def test_it_moves_nothing_and_becomes_nobody_else(ground: Ground, named: str) ->
 
 
 #: What people hold once, and what ends with a person's act.
-DELETES = {"sign_ups", "one_time_tokens", "recovery_codes", "totp_secrets", "signing_keys"}
+DELETES = {
+    *("sign_ups", "one_time_tokens", "recovery_codes", "totp_secrets", "signing_keys"),
+    *("passkeys", "log_in_challenges"),
+}
 
 
 def test_nobody_becomes_a_member_of_another_tenant_by_the_api_role(ground: Ground) -> None:

@@ -79,7 +79,11 @@ def origin_of(request: Request) -> Origin:
 
 async def count_attempt(request: Request, what: str, account: str) -> None:
     """Count one attempt; raise `TooManyRequests`, and `Unavailable` when it cannot be counted."""
-    limiter = parts_of(request).limiter
+    await count_attempt_of_address(request, what)
+    await parts_of(request).limiter.take_strictly(LOGINS_OF_ACCOUNT, what, account)
+
+
+async def count_attempt_of_address(request: Request, what: str) -> None:
+    """Count one attempt that is for no account yet; raise the same."""
     host = request.client.host if request.client else "unknown"
-    await limiter.take_strictly(LOGINS_OF_ADDRESS, what, host)
-    await limiter.take_strictly(LOGINS_OF_ACCOUNT, what, account)
+    await parts_of(request).limiter.take_strictly(LOGINS_OF_ADDRESS, what, host)

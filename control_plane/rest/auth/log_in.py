@@ -58,9 +58,13 @@ class SwitchBody(Body):
 
 
 class SecondStepAsked(BaseModel):
-    """The password was right; send this with a code to /auth/login/second-step within five minutes."""
+    """The password was right; send this with a code to /auth/login/second-step within five minutes.
+
+    Where a passkey will do as well: to /auth/login/second-step/passkey:begin.
+    """
 
     second_step_token: str
+    passkey: bool
 
 
 class AccessTokenView(BaseModel):
@@ -79,7 +83,7 @@ async def first(body: LoginBody, request: Request, response: Response) -> Tokens
     outcome = await log_in(people, email, body.password.get_secret_value(), body.tenant_id, origin_of(request))
     if isinstance(outcome, SecondStep):
         response.headers["Cache-Control"] = "no-store"
-        return SecondStepAsked(second_step_token=outcome.token)
+        return SecondStepAsked(second_step_token=outcome.token, passkey=outcome.by_passkey)
     return await Tokens.of(people, outcome, response)
 
 

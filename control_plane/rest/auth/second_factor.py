@@ -47,7 +47,7 @@ class RecoveryCodes(BaseModel):
 @router.post("", status_code=status.HTTP_201_CREATED)
 async def enrol(body: PasswordBody, request: Request, response: Response, who: _Person) -> Enrolment:
     """Take up an authenticator; logging in asks for it once a code of it was shown."""
-    people, email = people_of(request), await _verified_email(request, who, body)
+    people, email = people_of(request), await verified_email(request, who, body)
     async with people.transaction() as session:
         secret = await second_factor.enrol(session, people.sealer, who.person_id, people.clock())
     response.headers["Cache-Control"] = "no-store"
@@ -68,12 +68,13 @@ async def confirm(body: ConfirmBody, request: Request, response: Response, who: 
 @router.post("/disable", status_code=status.HTTP_204_NO_CONTENT)
 async def disable(body: PasswordBody, request: Request, who: _Person) -> None:
     """Do without an authenticator from now on."""
-    await _verified_email(request, who, body)
+    await verified_email(request, who, body)
     async with people_of(request).transaction() as session:
         await second_factor.take_away(session, who.person_id)
 
 
-async def _verified_email(request: Request, who: Claims, body: PasswordBody) -> str:
+async def verified_email(request: Request, who: Claims, body: PasswordBody) -> str:
+    """Return the caller's address; raise `Unauthenticated` unless the password is theirs. An attempt is counted."""
     people = people_of(request)
     async with people.transaction() as session:
         email = (await load_person(session, who.person_id)).email

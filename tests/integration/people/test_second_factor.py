@@ -22,7 +22,7 @@ async def with_authenticator(visitor: Visitor) -> tuple[pyotp.TOTP, list[str]]:
 
 async def first_step(visitor: Visitor) -> str:
     answer = await visitor.log_in("anna@example.net")
-    assert set(answer.json()) == {"second_step_token"}
+    assert set(answer.json()) == {"second_step_token", "passkey"}
     return str(answer.json()["second_step_token"])
 
 
