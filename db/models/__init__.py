@@ -1,9 +1,11 @@
 from db.models.alerting import AlertChannel, AlertGroup, AlertNotice, AlertSilence
 from db.models.audit import AuditEvent
+from db.models.backups import BackupResult
 from db.models.base import Base
 from db.models.data_keys import KeyRotation, PlatformDataKey, TenantDataKey
+from db.models.healing import HealingActRow, HealingCondition, HealingForbidden
 from db.models.inbox_moves import InboxMove
-from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox
+from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox, InboxAlias
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression, SuppressionKey
 from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, Hub, ServerHealthRow
 from db.models.operators import OperatorAct, PlatformKey
@@ -24,6 +26,7 @@ from db.models.people import (
 from db.models.pipelines import PipelineRun, PipelineStep
 from db.models.pools import AddressReputation, InboxSender, IpPool, IpPoolAddress, SenderBinding, ServerAddress
 from db.models.preflight import PreflightResult, RefusedAddress
+from db.models.privacy import DataSubjectErasure
 from db.models.providers import ProviderLook, ProviderOrder, ProviderRateLimit, StrayServer
 from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
@@ -45,11 +48,16 @@ __all__ = [
     "AlertSilence",
     "ApiKeyRow",
     "AuditEvent",
+    "BackupResult",
     "CertificateAuthority",
+    "DataSubjectErasure",
     "DkimKeyRow",
     "DnsPublisher",
     "DnsRecordRow",
     "Domain",
+    "HealingActRow",
+    "HealingCondition",
+    "HealingForbidden",
     "HealthCheck",
     "HealthHour",
     "HealthReportRow",
@@ -57,6 +65,7 @@ __all__ = [
     "Hub",
     "IdempotencyKey",
     "Inbox",
+    "InboxAlias",
     "InboxDailySends",
     "InboxMove",
     "InboxSender",
