@@ -19,6 +19,7 @@ from control_plane.cli.deploy import deploy_commands
 from control_plane.cli.doctor import doctor
 from control_plane.cli.domains import domain_commands
 from control_plane.cli.fleet import fleet_commands
+from control_plane.cli.gdpr import gdpr_commands
 from control_plane.cli.inbox import inbox_commands
 from control_plane.cli.installation import NoInstallation
 from control_plane.cli.ip_pools import pool_commands
@@ -74,6 +75,7 @@ app.add_typer(operator_key_commands, name="operator-key")
 app.add_typer(signing_commands, name="keys")
 app.add_typer(audit_commands, name="audit")
 app.add_typer(suppression_commands, name="suppression")
+app.add_typer(gdpr_commands, name="gdpr")
 app.add_typer(database_commands, name="database")
 app.add_typer(deploy_commands, name="deploy")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)

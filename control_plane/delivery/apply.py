@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -24,6 +24,7 @@ from control_plane.delivery.progress import Progress, advance
 from control_plane.delivery.states import CLOSED, Kind, State
 from control_plane.delivery.traced import trace_events
 from control_plane.errors import InvalidInput
+from control_plane.messages.erased import ERASED
 from control_plane.telemetry.instruments import EVENTS
 from db.session import Database
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, EventsConfirmed
@@ -44,6 +45,8 @@ class _Send:
     tenant_id: uuid.UUID
     progress: Progress
     known_events: set[uuid.UUID]
+    #: Nothing of its recipient is kept any more, and so nothing that comes late.
+    erased: bool
     moved: bool = False
 
 
@@ -91,16 +94,18 @@ def _judge(sends: dict[uuid.UUID, _Send], events: Iterable[Event]) -> list[tuple
         if send is None or event.id in send.known_events:
             continue
         send.known_events.add(event.id)
-        progress = advance(send.progress, event)
+        kept = replace(event, reason=ERASED, detail="{}") if send.erased else event
+        progress = advance(send.progress, kept)
         if progress is not None:
             send.progress, send.moved = progress, True
-        judged.append((event, progress is not None))
+        judged.append((kept, progress is not None))
     return judged
 
 
 async def _lock(connection: AsyncConnection, vps_id: uuid.UUID, events: Sequence[Event]) -> dict[uuid.UUID, _Send]:
     key = {
         "vps_id": vps_id,
+        "erased": ERASED,
         "send_ids": list({event.send_id for event in events}),
         "event_ids": [event.id for event in events],
     }
@@ -116,7 +121,7 @@ def _send(row: Row[Any]) -> _Send:
         relayed_at=row.relayed_at,
         inbox_gone=row.inbox_gone,
     )
-    return _Send(row.tenant_id, progress, set(row.known_events))
+    return _Send(row.tenant_id, progress, set(row.known_events), row.erased)
 
 
 async def _record(connection: AsyncConnection, tenant_id: uuid.UUID, judged: Sequence[tuple[Event, bool]]) -> None:
@@ -156,4 +161,4 @@ async def _suppress(connection: AsyncConnection, tenant_id: uuid.UUID, judged: S
         if applied and event.kind is Kind.BOUNCED and is_hard(event.enhanced_status)
     ]
     if hard:
-        await connection.exec_driver_sql(_SUPPRESS_BOUNCED, {"tenant_id": tenant_id, "ids": hard})
+        await connection.exec_driver_sql(_SUPPRESS_BOUNCED, {"tenant_id": tenant_id, "ids": hard, "erased": ERASED})

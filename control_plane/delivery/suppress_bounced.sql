@@ -3,7 +3,7 @@
 INSERT INTO suppressions AS s (tenant_id, address, reason, source)
 SELECT DISTINCT m.tenant_id, lower(m.recipient), 'hard-bounce', 'delivery'
 FROM messages m
-WHERE m.tenant_id = %(tenant_id)s AND m.id = ANY (%(ids)s::uuid[])
+WHERE m.tenant_id = %(tenant_id)s AND m.id = ANY (%(ids)s::uuid[]) AND m.recipient <> %(erased)s
 ORDER BY 2
 ON CONFLICT (tenant_id, address) DO UPDATE
 SET reason = excluded.reason, source = excluded.source, created_at = now(), removed_at = NULL

@@ -30,14 +30,15 @@ RETURNING message_id
 
 _STATE = text("SELECT state FROM messages WHERE tenant_id = :tenant_id AND id = :id")
 
-_END_ALL = text("""
+# Of an inbox, or to a recipient.
+_END = """
 WITH ended AS (
     UPDATE messages m
     SET state = CASE WHEN silent_since IS NULL THEN 'cancelled' ELSE 'uncertain' END,
         state_reason = :reason
                        || CASE WHEN silent_since IS NULL THEN '' ELSE ' Its server had been silent about it.' END,
         final_at = now()
-    WHERE m.tenant_id = :tenant_id AND m.inbox_id = :inbox_id AND m.state = 'accepted'
+    WHERE m.tenant_id = :tenant_id AND {chosen} AND m.state = 'accepted'
     RETURNING m.id, m.state, m.state_reason
 ), recorded AS (
     INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
@@ -45,7 +46,9 @@ WITH ended AS (
     FROM ended
 )
 SELECT count(*) FROM ended
-""")
+"""
+_END_OF_INBOX = text(_END.format(chosen="m.inbox_id = :inbox_id"))
+_END_TO_RECIPIENT = text(_END.format(chosen="lower(m.recipient) = :address"))
 
 
 async def cancel_send(session: AsyncSession, scope: TenantScope, message_id: uuid.UUID) -> None:
@@ -72,5 +75,11 @@ async def cancel_waiting_sends(session: AsyncSession, scope: TenantScope, inbox_
 
     Those that are surely unsent are cancelled. Nobody will lease the others again to find out: they are uncertain.
     """
-    ended = await session.scalar(_END_ALL, {"tenant_id": scope.tenant_id, "inbox_id": inbox_id, "reason": reason})
+    ended = await session.scalar(_END_OF_INBOX, {"tenant_id": scope.tenant_id, "inbox_id": inbox_id, "reason": reason})
     return int(ended or 0)
+
+
+async def cancel_sends_to(session: AsyncSession, scope: TenantScope, address: str, reason: str) -> None:
+    """End the sends to an address, in lower case, that are not leased, as `cancel_waiting_sends` does an inbox's."""
+    key = {"tenant_id": scope.tenant_id, "address": address, "reason": reason}
+    await session.execute(_END_TO_RECIPIENT, key)

@@ -72,6 +72,8 @@ async def resend(
         raise Conflict(f"Only a message that is uncertain can be sent again; this one is {kept.state}.")
     if (resent_as := await session.scalar(_RESENT_AS, key)) is not None:
         raise Conflict(f"The message was sent again already, as {resent_as}.")
+    if not kept.payload:
+        raise Conflict("The message's content is not kept any more; it cannot be sent again.")
     sender.require_server()
     send_id = uuid7()
     payload = renamed(kept.payload, send_id, sender.domain, sender.now)

@@ -56,6 +56,8 @@ class Act(enum.StrEnum):
     MOVE_INBOX = "inbox.move"
     SUPPRESS = "suppression.add"
     REMOVE_SUPPRESSION = "suppression.remove"
+    EXPORT_SUBJECT = "gdpr.export"
+    ERASE_SUBJECT = "gdpr.erase"
 
 
 @dataclass(frozen=True, slots=True)

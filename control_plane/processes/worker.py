@@ -35,6 +35,7 @@ from control_plane.pipelines.jobs import (
     make_app,
 )
 from control_plane.pipelines.worker import Worker
+from control_plane.privacy.erase import add_privacy_jobs
 from control_plane.processes.readiness import say_ready
 from control_plane.providers.registry import build_providers
 from control_plane.provisioning.environment import Environment
@@ -87,6 +88,7 @@ async def _work(settings: Settings) -> None:
     add_pipelines(app, Worker(database, pipelines(environment)))
     add_periodic_jobs(app, environment)
     add_webhook_jobs(app, database)
+    add_privacy_jobs(app, database)
     add_upgrade_jobs(app, database, environment.clock)
     add_key_jobs(app, database, environment.sealer)
     poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))

@@ -59,6 +59,8 @@ WITH retried AS (
     FROM tenants t, unnest(CAST(:ids AS uuid[])) AS wanted (id)
     WHERE m.tenant_id = t.id AND m.id = wanted.id
       AND m.state IN ('dead', 'failed') AND m.relayed_at IS NULL AND m.queue_id IS NULL
+      -- Without what it said, as once it was erased, there is nothing to send.
+      AND octet_length(m.payload) > 0
       AND coalesce(m.silent_since > now() - interval '6 days', true)
       AND NOT EXISTS (SELECT FROM messages again WHERE again.tenant_id = m.tenant_id AND again.resend_of = m.id)
       AND EXISTS (SELECT FROM inboxes i

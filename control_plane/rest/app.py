@@ -17,6 +17,7 @@ from control_plane.rest import (
     api_keys,
     audit,
     batches,
+    data_subjects,
     dns_records,
     domains,
     events,
@@ -93,7 +94,7 @@ def make_app(settings: Settings) -> FastAPI:
             *(log_in, passkey_log_in, sign_up, passwords, sessions, second_factor, passkeys, joining, published_keys),
             *(members, invitations),
             *(webhooks, events, notices, usage, audit),
-            *(tenant, workspaces, mail_clients, suppressions),
+            *(tenant, workspaces, mail_clients, suppressions, data_subjects),
         )
     ]
     link_versions(resources)

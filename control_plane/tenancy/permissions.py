@@ -27,6 +27,7 @@ class Permission(enum.Enum):
     READ_AUDIT = "audit:read"
     READ_SUPPRESSIONS = "suppressions:read"
     MANAGE_SUPPRESSIONS = "suppressions:write"
+    MANAGE_DATA_SUBJECTS = "data-subjects:manage"
 
 
 class Role(enum.StrEnum):

@@ -12,6 +12,7 @@ _NAMED: Mapping[str, Place] = {
     "address_ids": ("server_addresses", "id"),
     "command_id": ("server_commands", "id"),
     "delivery_id": ("webhook_deliveries", "id"),
+    "erasure_id": ("data_subject_erasures", "id"),
     "event_id": ("tenant_events", "id"),
     "invitation_id": ("invitations", "id"),
     "ip_pool_id": ("ip_pools", "id"),

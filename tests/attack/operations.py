@@ -50,8 +50,8 @@ class Operation:
         return f"{self.method} {self.path}"
 
     def filled(self, values: Mapping[str, object]) -> str:
-        """Return the path with its parameters, relative to the door."""
-        return _IN_PATH.sub(lambda match: str(values[match[1]]), self.path).removeprefix("/")
+        """Return the path with its parameters, below the door: with the slash, or a colon in it would end a scheme."""
+        return _IN_PATH.sub(lambda match: str(values[match[1]]), self.path)
 
 
 def operations_of(app: FastAPI, prefix: str, mark: str) -> list[Operation]:

@@ -86,7 +86,7 @@ MUTANTS: Mapping[str, Callable[[], tuple[str, object]]] = {
     "envelopes are written again under another lease": lambda: sql(
         "_REFILL", b"m.lease_token,", b"gen_random_uuid() AS lease_token,"
     ),
-    "suppression is not looked at": lambda: sql("_CLAIM", b"s.address = lower(m.recipient)", b"false"),
+    "suppression is not looked at": lambda: sql("_CLAIM", b"s.removed_at IS NULL", b"false"),
 }
 
 
