@@ -21,6 +21,7 @@ from control_plane.errors import Conflict, NotFound
 from control_plane.fleet.policies import add_policies
 from control_plane.sealing import DataKeys, Sealer
 from protos.agent.v1.configuration_pb2 import (
+    Alias,
     CertificateAuthority,
     CopyDoor,
     DesiredState,
@@ -83,6 +84,15 @@ _DKIM_KEYS = text(
     "                 OR (m.source_id = :vps AND m.state IN ('arriving', 'forwarding'))))))"
     " ORDER BY d.name, k.selector"
 )
+# Wherever mail of the domain may come: beside the server that has the mailbox, where that moves from or to.
+_ALIASES = text(
+    "SELECT a.email_address, i.email_address AS target"
+    " FROM inbox_aliases a JOIN inboxes i ON i.tenant_id = a.tenant_id AND i.id = a.inbox_id"
+    " WHERE a.removed_at IS NULL AND i.status <> 'deleting' AND (i.vps_id = :vps OR EXISTS (SELECT FROM inbox_moves m"
+    "  WHERE m.inbox_id = i.id AND ((m.target_id = :vps AND m.state IN ('copying', 'holding'))"
+    "   OR (m.source_id = :vps AND m.state IN ('arriving', 'forwarding')))))"
+    " ORDER BY a.email_address"
+)
 
 
 async def raise_desired_version(session: AsyncSession, vps_id: uuid.UUID) -> int:
@@ -125,6 +135,7 @@ async def load_desired_state(
         raise NotFound("there is no such server")
     if server["ipv4_address"] is None:
         raise Conflict("the server has no address yet")
+    aliases = (await session.execute(_ALIASES, {"vps": vps_id})).all()
     if await session.scalar(_IS_HELD, {"vps": vps_id}):
         raise Conflict("the server is being rebuilt, and its mail is not back yet")
     mailboxes = (await session.execute(_MAILBOXES, {"vps": vps_id})).all()
@@ -144,6 +155,7 @@ async def load_desired_state(
             hostname=server["hostname"],
             ipv4_address=server["ipv4_address"],
             nameservers=nameservers,
+            aliases=[Alias(address=address, targets=[target]) for address, target in aliases],
             authority=_authority(authority, waits=server["provider"] in acme_port_providers),
             domains=domains,
             mailboxes=[Mailbox(address=address, password_hash=hashed) for address, hashed in mailboxes],

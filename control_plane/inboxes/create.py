@@ -21,6 +21,8 @@ from db.models import Inbox
 
 _HOSTNAME = text("SELECT hostname FROM vps_servers WHERE tenant_id = :tenant_id AND id = :vps_id")
 
+_IS_ALIAS = text("SELECT EXISTS (SELECT FROM inbox_aliases WHERE email_address = :address AND removed_at IS NULL)")
+
 
 @dataclass(frozen=True, slots=True)
 class NewInbox:
@@ -50,6 +52,8 @@ async def create_inbox(session: AsyncSession, scope: TenantScope, new: NewInbox,
         raise Conflict(f"The mail of {new.address.domain} goes to another server; leave vps_id out to use that one.")
     if await domain_is_moving(session, scope, new.address.domain):
         raise Conflict(f"The mail of {new.address.domain} moves to another server; add inboxes when it has arrived.")
+    if await session.scalar(_IS_ALIAS, {"address": str(new.address)}):
+        raise Conflict(f"{new.address} is an alias of another inbox.")
     hostname: str = (
         await session.execute(_HOSTNAME, {"tenant_id": scope.tenant_id, "vps_id": new.vps_id})
     ).scalar_one()

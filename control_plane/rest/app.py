@@ -14,6 +14,7 @@ from control_plane.messages.together import AcceptsTogether
 from control_plane.people.people import make_people
 from control_plane.providers.registry import build_providers
 from control_plane.rest import (
+    aliases,
     api_keys,
     audit,
     batches,
@@ -94,7 +95,7 @@ def make_app(settings: Settings) -> FastAPI:
             *(log_in, passkey_log_in, sign_up, passwords, sessions, second_factor, passkeys, joining, published_keys),
             *(members, invitations),
             *(webhooks, events, notices, usage, audit),
-            *(tenant, workspaces, mail_clients, suppressions, data_subjects),
+            *(tenant, workspaces, mail_clients, aliases, suppressions, data_subjects),
         )
     ]
     link_versions(resources)

@@ -106,6 +106,24 @@ class Inbox(Base):
     updated_at: Mapped[CreatedAt]
 
 
+class InboxAlias(Base):
+    """A further address of an inbox. One with `removed_at` leads nowhere."""
+
+    __tablename__ = "inbox_aliases"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        ForeignKeyConstraint(["tenant_id", "inbox_id"], ["inboxes.tenant_id", "inboxes.id"], ondelete="CASCADE"),
+        Index("idx_inbox_aliases_inbox", "tenant_id", "inbox_id"),
+    )
+
+    id: Mapped[RowId]
+    tenant_id: Mapped[TenantId]
+    inbox_id: Mapped[uuid.UUID]
+    email_address: Mapped[str] = mapped_column(String(255), unique=True)
+    created_at: Mapped[CreatedAt]
+    removed_at: Mapped[dt.datetime | None]
+
+
 class DnsRecordRow(Base):
     """One DNS record that an inbox depends on, and what verification found."""
 

@@ -109,6 +109,8 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/workspaces/{workspace_id}/ip-pools": ["get", "post"],
         "/api/v1/workspaces/{workspace_id}/ip-pools/{pool_id}": ["delete", "get", "patch"],
         "/api/v1/inboxes/{inbox_id}": ["delete", "get", "patch"],
+        "/api/v1/inboxes/{inbox_id}/aliases": ["get", "post"],
+        "/api/v1/inboxes/{inbox_id}/aliases/{alias_id}": ["delete"],
         "/api/v1/inboxes/{inbox_id}/client-settings": ["get"],
         "/api/v1/inboxes/{inbox_id}/password": ["put"],
         "/api/v1/inboxes/{inbox_id}/password:rotate": ["post"],

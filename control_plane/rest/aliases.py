@@ -1,0 +1,71 @@
+"""Aliases of an inbox: list, add, remove."""
+
+import datetime as dt
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, status
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.inboxes.addresses import parse_mailbox_address
+from control_plane.provisioning.aliases import add_alias, list_aliases, remove_alias
+from control_plane.rest.access import Access, transaction
+from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.resource_route import ResourceRoute
+from control_plane.tenancy.permissions import Permission
+
+router = APIRouter(prefix="/inboxes/{inbox_id}/aliases", tags=["inboxes"], route_class=ResourceRoute)
+
+_Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
+_Managing = Annotated[Access, transaction(Permission.MANAGE_INBOXES)]
+
+
+class NewAlias(BaseModel):
+    """A further address of the inbox, in its own domain."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"email_address": "hello@shop.example"}})
+
+    email_address: str = Field(max_length=320)
+
+
+class AliasView(BaseModel):
+    """An address whose mail the inbox gets, and which it may send as when it submits mail itself."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    inbox_id: uuid.UUID
+    email_address: str
+    created_at: dt.datetime
+
+
+class AliasList(BaseModel):
+    """A page of aliases; `next` is what to send as `after` for the page that follows."""
+
+    items: list[AliasView]
+    next: uuid.UUID | None
+
+
+@router.get("")
+async def list_of_inbox(
+    inbox_id: uuid.UUID, access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE
+) -> AliasList:
+    """List an inbox's aliases."""
+    aliases = await list_aliases(access.session, access.scope, inbox_id, after, limit)
+    return AliasList(
+        items=[AliasView.model_validate(alias) for alias in aliases],
+        next=next_after([alias.id for alias in aliases], limit),
+    )
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+async def add(inbox_id: uuid.UUID, body: NewAlias, access: _Managing) -> AliasView:
+    """Add an alias; the inbox's server takes mail for it a moment later. 409 when the address is in use."""
+    address = parse_mailbox_address(body.email_address, "/email_address")
+    return AliasView.model_validate(await add_alias(access.session, access.scope, inbox_id, address))
+
+
+@router.delete("/{alias_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def remove(inbox_id: uuid.UUID, alias_id: uuid.UUID, access: _Managing) -> None:
+    """Remove an alias; the inbox's server refuses mail for it a moment later."""
+    await remove_alias(access.session, access.scope, inbox_id, alias_id)
