@@ -1,7 +1,8 @@
 """How long to wait before coming again: exponential with full jitter.
 
 A thousand agents that lost the same hub at the same moment must not return at the same moment, so the wait is drawn
-evenly from nothing up to a ceiling that doubles with each failure.
+evenly from nothing up to a ceiling that doubles with each failure. A large fleet's hub says how wide the draw is to be
+at the least (`spread`).
 """
 
 from collections.abc import Callable
@@ -24,11 +25,13 @@ class Backoff:
 
     draw: Callable[[], float]
     failures: int = 0
+    #: The least ceiling in seconds.
+    spread: float = 0.0
 
     def failed(self) -> float:
         """Count one failure and return the seconds to wait."""
         self.failures += 1
-        return self.draw() * ceiling(self.failures)
+        return self.draw() * max(ceiling(self.failures), min(self.spread, LAST_CEILING))
 
     def reset(self) -> None:
         """Forget earlier failures."""

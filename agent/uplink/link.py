@@ -198,6 +198,7 @@ class Uplink:
         self.first_tried.set()
         if welcome.report_interval_seconds > 0:
             self.report_interval = welcome.report_interval_seconds
+        self._backoff.spread = welcome.return_spread_seconds
         if welcome.HasField("queue_access"):
             self.queue_access.set(welcome.queue_access)
 

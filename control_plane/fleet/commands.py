@@ -11,6 +11,7 @@ of each other: the one with the link is the one that finds `link_session` to be 
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -51,6 +52,10 @@ _TAKE = text(
     "  JOIN vps_servers v ON v.id = c.vps_id WHERE c.vps_id = :vps AND v.link_session = :link AND c.state = 'waiting'"
     "  AND c.deadline > now() ORDER BY c.created_at LIMIT :at_once FOR UPDATE OF c SKIP LOCKED)"
     " RETURNING id, command, extract(epoch FROM deadline - now())::float AS seconds_left, created_at"
+)
+_WAITED_FOR = text(
+    "SELECT DISTINCT vps_id FROM server_commands"
+    " WHERE vps_id = ANY(:servers) AND state = 'waiting' AND deadline > now()"
 )
 _FINISH = text(
     "UPDATE server_commands SET state = :state, detail = :detail, output = :output, truncated = :truncated,"
@@ -156,6 +161,11 @@ async def await_command(
             return state
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 2, _LAST_LOOK_SECONDS)
+
+
+async def with_commands(session: AsyncSession, servers: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Return which of these servers have commands that wait."""
+    return set(await session.scalars(_WAITED_FOR, {"servers": list(servers)}))
 
 
 async def take_commands(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID) -> list[Command]:

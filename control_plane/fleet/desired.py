@@ -39,7 +39,7 @@ from protos.agent.v1.configuration_pb2 import (
 PROBE_LOCAL_PART = "penguin-probe"
 
 _RAISE = text("UPDATE vps_servers SET desired_version = desired_version + 1 WHERE id = :vps RETURNING desired_version")
-_VERSION = text("SELECT desired_version FROM vps_servers WHERE id = :vps")
+_VERSIONS = text("SELECT id, desired_version FROM vps_servers WHERE id = ANY(:servers)")
 _NOTIFY = text("SELECT pg_notify('desired_state', :vps)")
 # Read before the rows that it stands for: what is committed in between is sent once more, under a newer version.
 _SERVER = text(
@@ -107,12 +107,9 @@ async def raise_desired_version(session: AsyncSession, vps_id: uuid.UUID) -> int
     return version
 
 
-async def desired_version(session: AsyncSession, vps_id: uuid.UUID) -> int:
-    """Return the version of what the server should be; raise `NotFound`."""
-    version: int | None = await session.scalar(_VERSION, {"vps": vps_id})
-    if version is None:
-        raise NotFound("there is no such server")
-    return version
+async def desired_versions(session: AsyncSession, servers: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """Return the versions of what servers should be, of those that there are."""
+    return {row.id: row.desired_version for row in await session.execute(_VERSIONS, {"servers": list(servers)})}
 
 
 async def load_desired_state(

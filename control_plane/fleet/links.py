@@ -4,6 +4,7 @@ A session's id starts with its hub's own 8 bytes, so that a hub that starts can 
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -12,13 +13,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.errors import NotFound
 
 _OPEN = text(
-    "UPDATE vps_servers SET link_session = :session, last_seen_at = now(), agent_version = :agent_version"
-    " WHERE id = :vps RETURNING desired_version, applied_version,"
+    "UPDATE vps_servers v SET link_session = told.link, last_seen_at = now(), agent_version = told.agent_version"
+    " FROM unnest(CAST(:servers AS uuid[]), CAST(:links AS uuid[]), CAST(:agent_versions AS text[]))"
+    "  AS told (vps, link, agent_version) WHERE v.id = told.vps RETURNING v.id, v.desired_version, v.applied_version,"
     " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS opened_at_us"
 )
-_TELL = text("SELECT pg_notify('link_opened', :link)")
+_TELL = text("SELECT pg_notify('link_opened', link) FROM unnest(CAST(:links AS text[])) AS link")
 _CLONED = text("UPDATE vps_servers SET cloned_at = now() WHERE id = :vps AND cloned_at IS NULL RETURNING id")
-_CLOSE = text("UPDATE vps_servers SET link_session = NULL WHERE id = :vps AND link_session = :session")
+_CLOSE = text(
+    "UPDATE vps_servers v SET link_session = NULL FROM unnest(CAST(:servers AS uuid[]), CAST(:links AS uuid[]))"
+    " AS told (vps, link) WHERE v.id = told.vps AND v.link_session = told.link"
+)
 _CLEAR = text("UPDATE vps_servers SET link_session = NULL WHERE link_session BETWEEN :first AND :last")
 
 #: Notified with a server's id and when its new link was opened, whichever hub it is at.
@@ -40,15 +45,25 @@ def session_id(hub: uuid.UUID) -> uuid.UUID:
     return uuid.UUID(bytes=hub.bytes[:8] + uuid.uuid4().bytes[8:])
 
 
-async def open_link(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID, agent_version: str) -> Versions:
-    """Record a new link, which takes the place of the one before. Raises `NotFound`."""
-    row = {"vps": vps_id, "session": link, "agent_version": agent_version[:100] or None}
-    versions = (await session.execute(_OPEN, row)).first()
-    if versions is None:
-        raise NotFound("there is no such server")
-    opened = Versions(*versions)
-    await session.execute(_TELL, {"link": f"{vps_id} {opened.opened_at_us}"})
-    return opened
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A link that a server's agent opens."""
+
+    vps_id: uuid.UUID
+    link: uuid.UUID
+    agent_version: str
+
+
+async def open_links(session: AsyncSession, openings: Sequence[Opening]) -> Sequence[Versions | NotFound]:
+    """Record new links, one of a server at most, each of which takes the place of the one before."""
+    told = {
+        "servers": [opening.vps_id for opening in openings],
+        "links": [opening.link for opening in openings],
+        "agent_versions": [opening.agent_version[:100] or None for opening in openings],
+    }
+    opened = {vps_id: Versions(*versions) for vps_id, *versions in await session.execute(_OPEN, told)}
+    await session.execute(_TELL, {"links": [f"{vps_id} {link.opened_at_us}" for vps_id, link in opened.items()]})
+    return [opened.get(opening.vps_id) or NotFound("there is no such server") for opening in openings]
 
 
 async def note_clone(session: AsyncSession, vps_id: uuid.UUID) -> bool:
@@ -56,9 +71,10 @@ async def note_clone(session: AsyncSession, vps_id: uuid.UUID) -> bool:
     return await session.scalar(_CLONED, {"vps": vps_id}) is not None
 
 
-async def close_link(session: AsyncSession, vps_id: uuid.UUID, link: uuid.UUID) -> None:
-    """Clear the link unless a newer one has taken its place."""
-    await session.execute(_CLOSE, {"vps": vps_id, "session": link})
+async def close_links(session: AsyncSession, links: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> None:
+    """Clear links, given as server and link, unless a newer one has taken a link's place."""
+    told = {"servers": [vps_id for vps_id, _ in links], "links": [link for _, link in links]}
+    await session.execute(_CLOSE, told)
 
 
 async def clear_links(session: AsyncSession, hub: uuid.UUID) -> None:

@@ -1,6 +1,8 @@
 """What servers tell of themselves, kept: health reports and what became of a configuration."""
 
+import json
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
@@ -18,20 +20,25 @@ _STATUS_OF_OUTCOME = {
     ConfigurationResult.OUTCOME_ROLLED_BACK: "rolled_back",
 }
 
-_KEEP_REPORT = text(
+_KEEP_REPORTS = text(
     "INSERT INTO vps_reports (vps_id, tenant_id, reported_at, received_at, report)"
-    " SELECT id, tenant_id, :reported_at, now(), CAST(:report AS jsonb) FROM vps_servers WHERE id = :vps"
+    " SELECT v.id, v.tenant_id, told.reported_at, now(), CAST(told.report AS jsonb)"
+    " FROM unnest(CAST(:vps AS uuid[]), CAST(:reported_at AS timestamptz[]), CAST(:report AS text[]))"
+    "  AS told (vps, reported_at, report) JOIN vps_servers v ON v.id = told.vps"
     " ON CONFLICT (vps_id) DO UPDATE SET reported_at = excluded.reported_at, received_at = excluded.received_at,"
     " report = excluded.report"
 )
 # The link is written with each report: another hub, starting, may have cleared it as its own.
 _SEEN = text(
-    "UPDATE vps_servers SET last_seen_at = now(), link_session = :link, agent_version = :agent_version,"
-    " stopped_units = CAST(:stopped_units AS text[]),"
-    " ssl_certificate_expires = coalesce(:certificate_expires, ssl_certificate_expires),"
-    " clock_offset_ms = coalesce(CAST(:clock_offset_ms AS bigint), clock_offset_ms),"
-    " clock_measured_at = CASE WHEN CAST(:clock_offset_ms AS bigint) IS NULL THEN clock_measured_at ELSE now() END"
-    " WHERE id = :vps"
+    "UPDATE vps_servers v SET last_seen_at = now(), link_session = told.link, agent_version = told.agent_version,"
+    " stopped_units = ARRAY(SELECT jsonb_array_elements_text(CAST(told.stopped_units AS jsonb))),"
+    " ssl_certificate_expires = coalesce(told.certificate_expires, v.ssl_certificate_expires),"
+    " clock_offset_ms = coalesce(told.clock_offset_ms, v.clock_offset_ms),"
+    " clock_measured_at = CASE WHEN told.clock_offset_ms IS NULL THEN v.clock_measured_at ELSE now() END"
+    " FROM unnest(CAST(:vps AS uuid[]), CAST(:link AS uuid[]), CAST(:agent_version AS text[]),"
+    "  CAST(:stopped_units AS text[]), CAST(:certificate_expires AS timestamptz[]), CAST(:clock_offset_ms AS bigint[]))"
+    "  AS told (vps, link, agent_version, stopped_units, certificate_expires, clock_offset_ms)"
+    " WHERE v.id = told.vps"
 )
 # A result for a version older than the one that runs is news of the past.
 _KEEP_RESULT = text(
@@ -43,31 +50,36 @@ _KEEP_RESULT = text(
 _NOTIFY = text("SELECT pg_notify('configuration_applied', :vps)")
 
 
-async def record_report(
-    session: AsyncSession,
-    vps_id: uuid.UUID,
-    link: uuid.UUID,
-    report: HealthReport,
-    clock_offset_ms: int | None = None,
-) -> None:
-    """Keep the newest health report of a server, which came over this link, and its clock's offset if it is known.
+Row = Mapping[str, object]
+
+
+def report_row(
+    vps_id: uuid.UUID, link: uuid.UUID, report: HealthReport, clock_offset_ms: int | None = None
+) -> dict[str, object]:
+    """Return what is kept of a report that came over this link, and of its clock's offset if it is known.
 
     Raises `InvalidInput` when the report holds what no server can mean.
     """
-    row = {"vps": vps_id, "reported_at": moment(report.at_ms), "report": _as_json(report)}
     for at_ms in (report.certificate_issue.last_attempt_ms, report.certificate_issue.next_attempt_ms):
         # Shown as times later.
         moment(at_ms)
-    await session.execute(_KEEP_REPORT, row)
-    seen = {
+    return {
         "vps": vps_id,
+        "reported_at": moment(report.at_ms),
+        "report": _as_json(report),
         "link": link,
         "agent_version": report.agent_version[:100] or None,
         "certificate_expires": _first_expiry(report),
         "clock_offset_ms": clock_offset_ms,
-        "stopped_units": stopped_units(report),
+        "stopped_units": json.dumps(stopped_units(report)),
     }
-    await session.execute(_SEEN, seen)
+
+
+async def record_reports(session: AsyncSession, rows: Sequence[Row]) -> None:
+    """Keep rows that `report_row` made, one of a server at most, as the newest of each server."""
+    await session.execute(_KEEP_REPORTS, _columns(rows, ("vps", "reported_at", "report")))
+    seen = ("vps", "link", "agent_version", "stopped_units", "certificate_expires", "clock_offset_ms")
+    await session.execute(_SEEN, _columns(rows, seen))
 
 
 async def record_configuration_result(session: AsyncSession, vps_id: uuid.UUID, result: ConfigurationResult) -> None:
@@ -87,6 +99,10 @@ async def record_configuration_result(session: AsyncSession, vps_id: uuid.UUID, 
     }
     await session.execute(_KEEP_RESULT, row)
     await session.execute(_NOTIFY, {"vps": str(vps_id)})
+
+
+def _columns(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[object]]:
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def moment(milliseconds: int) -> datetime:

@@ -15,16 +15,17 @@ from typing import Any, TypeVar
 
 from control_plane.clock import Clock, utc_now
 from control_plane.delivery.apply import apply_events
-from control_plane.enrolment.admission import admit
 from control_plane.enrolment.certificates import revoke_certificates
 from control_plane.errors import Conflict, InvalidInput, Unavailable
 from control_plane.fleet.clock_offset import ClockOffset
 from control_plane.fleet.commands import outcome_of, record_command_result, take_commands
-from control_plane.fleet.desired import desired_version, load_desired_state
-from control_plane.fleet.links import close_link, note_clone, open_link
-from control_plane.fleet.reports import record_configuration_result, record_report
+from control_plane.fleet.desired import load_desired_state
+from control_plane.fleet.links import Opening, note_clone
+from control_plane.fleet.reports import record_configuration_result, report_row
+from control_plane.hub.batches import Batches, KeptReport
+from control_plane.hub.returning import Returning
 from control_plane.hub.session import Session
-from control_plane.monitoring.samples import keep_values
+from control_plane.monitoring.samples import value_rows
 from control_plane.sealing import SealBroken, Sealer
 from control_plane.telemetry.instruments import COMMANDS_ANSWERED, COMMANDS_SENT, REPORTS
 from db.notifications import DATABASE_AWAY
@@ -48,6 +49,8 @@ class Resources:
     """What every conversation needs."""
 
     database: Database
+    batches: Batches
+    returning: Returning
     sealer: Sealer
     #: Gives a server's agent access to its queue; raises `Unavailable`.
     grant_queue_access: Callable[[uuid.UUID], Awaitable[QueueAccess]]
@@ -81,6 +84,7 @@ class Conversation:
         welcome = Welcome(
             hub_time_ms=int(self._resources.clock().timestamp() * 1000),
             report_interval_seconds=self._resources.report_interval_seconds,
+            return_spread_seconds=self._resources.returning.spread_seconds,
         )
         try:
             welcome.queue_access.CopyFrom(await self._resources.grant_queue_access(session.vps_id))
@@ -134,22 +138,20 @@ class Conversation:
 
     async def _record(self, hello: Hello) -> None:
         vps_id = self._session.vps_id
-        async with self._resources.database.system() as database:
-            versions = await open_link(database, vps_id, self._session.id, hello.agent_version)
-            self._session.opened_at_us = versions.opened_at_us
-            if hello.applied_version > versions.applied:
-                # The result was lost with the link that it was sent on.
-                await record_configuration_result(database, vps_id, _applied(hello.applied_version))
+        opening = Opening(vps_id, self._session.id, hello.agent_version)
+        versions = await self._resources.batches.openings.serve(opening)
+        self._session.opened_at_us = versions.opened_at_us
+        if hello.applied_version > versions.applied:
+            # The result was lost with the link that it was sent on.
+            await self._keep_result(_applied(hello.applied_version))
 
     async def _record_end(self) -> None:
-        async with self._resources.database.system() as database:
-            await close_link(database, self._session.vps_id, self._session.id)
+        await self._resources.batches.closings.serve((self._session.vps_id, self._session.id))
 
     async def _hear(self, message: AgentMessage) -> None:
         match message.WhichOneof("body"):
             case "health":
-                offset_ms = self._clock_offset.measure(message.health.at_ms, self._resources.clock())
-                await _through_outages(lambda: self._keep_report(message.health, offset_ms))
+                await self._keep_report(message.health)
                 REPORTS.inc()
             case "configuration_result":
                 await _through_outages(lambda: self._keep_result(message.configuration_result))
@@ -166,12 +168,16 @@ class Conversation:
             case _:
                 raise InvalidInput("the link is open; there is nothing in this message that the hub knows")
 
-    async def _keep_report(self, report: HealthReport, clock_offset_ms: int | None) -> None:
-        caller = self._session.caller
-        async with self._resources.database.system() as database:
-            await admit(database, caller.identity, caller.serial)
-            await keep_values(database, self._session.vps_id, report, self._resources.clock(), clock_offset_ms)
-            await record_report(database, self._session.vps_id, self._session.id, _alone(report), clock_offset_ms)
+    async def _keep_report(self, report: HealthReport) -> None:
+        now = self._resources.clock()
+        offset_ms = self._clock_offset.measure(report.at_ms, now)
+        vps_id = self._session.vps_id
+        kept = KeptReport(
+            self._session.caller,
+            report_row(vps_id, self._session.id, _alone(report), offset_ms),
+            value_rows(vps_id, report, now, offset_ms),
+        )
+        await _through_outages(lambda: self._resources.batches.reports.serve(kept))
 
     async def _cut_clones(self) -> None:
         vps_id = self._session.vps_id
@@ -186,9 +192,9 @@ class Conversation:
             await record_configuration_result(database, self._session.vps_id, result)
 
     async def _take_commands(self) -> list[Command]:
-        caller = self._session.caller
+        if not (await self._resources.batches.looks.serve(self._session.caller)).has_commands:
+            return []
         async with self._resources.database.system() as database:
-            await admit(database, caller.identity, caller.serial)
             return await take_commands(database, self._session.vps_id, self._session.id)
 
     async def _keep_command_result(self, result: CommandResult) -> None:
@@ -202,11 +208,10 @@ class Conversation:
         await self._session.send(HubMessage(events_confirmed=confirmed))
 
     async def _newer_desired_state(self) -> DesiredState | None:
-        caller = self._session.caller
+        look = await self._resources.batches.looks.serve(self._session.caller)
+        if look.desired_version <= self._sent_version:
+            return None
         async with self._resources.database.system() as database:
-            await admit(database, caller.identity, caller.serial)
-            if await desired_version(database, self._session.vps_id) <= self._sent_version:
-                return None
             try:
                 return await load_desired_state(
                     database,

@@ -13,14 +13,13 @@ from typing import Any
 import grpc
 from grpc.aio import ServerInterceptor, ServicerContext
 
-from control_plane.enrolment.admission import admit
-from control_plane.enrolment.identity import AgentIdentity, identity_of
+from control_plane.enrolment.identity import identity_of
 from control_plane.errors import PenguinError, Unauthenticated
 from control_plane.hub.access_policy import Callers, callers_of
+from control_plane.hub.batches import Batches
 from control_plane.hub.caller import CALLER, Caller
 from control_plane.hub.errors import database_away, refuse
 from db.notifications import DATABASE_AWAY
-from db.session import Database
 from db.undisturbed import undisturbed
 
 _log = logging.getLogger(__name__)
@@ -29,8 +28,8 @@ _log = logging.getLogger(__name__)
 class Door(ServerInterceptor):
     """Wraps the handler of each call."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
 
     async def intercept_service(
         self,
@@ -90,13 +89,9 @@ class Door(ServerInterceptor):
         certificates = list(context.auth_context().get("x509_pem_cert", ()))
         if len(certificates) != 1:
             raise Unauthenticated("the call came without a certificate")
-        identity, serial = identity_of(certificates[0])
-        await undisturbed(self._admit(identity, serial))
-        CALLER.set(Caller(identity, serial))
-
-    async def _admit(self, identity: AgentIdentity, serial: str) -> None:
-        async with self._database.system() as session:
-            await admit(session, identity, serial)
+        caller = Caller(*identity_of(certificates[0]))
+        await self._batches.admissions.serve(caller)
+        CALLER.set(caller)
 
 
 def _problem(method: str, error: Exception) -> PenguinError:

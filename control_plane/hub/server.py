@@ -42,15 +42,30 @@ def link_server(door: Door, address: str, tls: Callable[[], ServerTls]) -> Serve
 
 
 def _server(door: Door, address: str, tls: Callable[[], ServerTls], *, mutual: bool) -> Server:
-    """`tls` is called on gRPC's own threads and must only look something up."""
+    """`tls` is called on gRPC's own threads and must only look something up; the same object says that nothing changed.
 
-    def shown() -> grpc.ServerCertificateConfiguration:
-        now = tls()
-        return grpc.ssl_server_certificate_configuration(
-            [(now.private_key_pem, now.certificate_pem)], now.authorities_pem if mutual else None
-        )
+    Of whatever it is given the library makes a new TLS context: one for each connection costs memory and time, and the
+    one before is freed while other threads may be using it.
+    """
+    shown = initial = tls()
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
+        if (now := tls()) is shown:
+            return None
+        shown = now
+        return _configuration(now, mutual=mutual)
 
     built = server(interceptors=(door,), options=OPTIONS)
-    credentials = grpc.dynamic_ssl_server_credentials(shown(), shown, require_client_authentication=mutual)
+    credentials = grpc.dynamic_ssl_server_credentials(
+        _configuration(initial, mutual=mutual),
+        changed,  # type: ignore[arg-type] # the library takes None for no change; its stubs do not say so
+        require_client_authentication=mutual,
+    )
     built.add_secure_port(address, credentials)
     return built
+
+
+def _configuration(tls: ServerTls, *, mutual: bool) -> grpc.ServerCertificateConfiguration:
+    pair = (tls.private_key_pem, tls.certificate_pem)
+    return grpc.ssl_server_certificate_configuration([pair], tls.authorities_pem if mutual else None)

@@ -24,6 +24,8 @@ class Sessions:
         self._answer_within = answer_within
         self._by_vps: dict[uuid.UUID, Session] = {}
         self._live: set[Session] = set()
+        #: All of a server's, by its id as notifications name it: a hint about one is not to cost a look at all.
+        self._of_server: dict[str, list[Session]] = {}
         self._none_live = asyncio.Event()
         self._none_live.set()
 
@@ -34,6 +36,7 @@ class Sessions:
         newest = session if before is None or before.opened_at_us <= session.opened_at_us else before
         self._by_vps[session.vps_id] = newest
         self._live.add(session)
+        self._of_server.setdefault(str(session.vps_id), []).append(session)
         LINKS.set(len(self._live))
         self._none_live.clear()
         if before:
@@ -44,30 +47,29 @@ class Sessions:
             if self._by_vps.get(session.vps_id) is session:
                 del self._by_vps[session.vps_id]
             self._live.remove(session)
+            self._leave(session)
             LINKS.set(len(self._live))
             if not self._live:
                 self._none_live.set()
 
     def look_again(self, vps_id: str | None) -> None:
         """Let the session of this server, or every session, see whether its desired state or standing changed."""
-        for session in list(self._live):
-            if vps_id is None or str(session.vps_id) == vps_id:
-                session.look_again.set()
+        for session in self._meant(vps_id):
+            session.look_again.set()
 
     def opened(self, link: str | None) -> None:
         """Ask whoever holds an older link of a server: `link` is its id and when one was opened, here or elsewhere."""
         if link is None:
             return
         vps_id, _, opened_at_us = link.partition(" ")
-        for session in list(self._live):
-            if str(session.vps_id) == vps_id and session.opened_at_us < int(opened_at_us):
+        for session in self._meant(vps_id):
+            if session.opened_at_us < int(opened_at_us):
                 session.challenge(self._answer_within)
 
     def commands_waiting(self, vps_id: str | None) -> None:
         """Let the session of this server, or every session, see whether there are commands for it."""
-        for session in list(self._by_vps.values()):
-            if vps_id is None or str(session.vps_id) == vps_id:
-                session.commands_waiting.set()
+        for session in self._meant(vps_id):
+            session.commands_waiting.set()
 
     def end_all(self) -> None:
         """End every link: the hub goes away, and the agents are to come again."""
@@ -77,3 +79,12 @@ class Sessions:
     async def all_ended(self) -> None:
         """Return when no link is live any more and the end of each is recorded."""
         await self._none_live.wait()
+
+    def _meant(self, vps_id: str | None) -> list[Session]:
+        return list(self._live) if vps_id is None else list(self._of_server.get(vps_id, ()))
+
+    def _leave(self, session: Session) -> None:
+        server = str(session.vps_id)
+        self._of_server[server].remove(session)
+        if not self._of_server[server]:
+            del self._of_server[server]

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,8 +20,10 @@ MOST_BACKLOG = 120
 
 _KEEP = text(
     "INSERT INTO health_reports (tenant_id, vps_id, reported_at, at, slot, measured)"
-    " SELECT tenant_id, id, :reported_at, :at, :slot, CAST(:measured AS double precision[])"
-    " FROM vps_servers WHERE id = :vps ON CONFLICT DO NOTHING"
+    " SELECT v.tenant_id, v.id, told.reported_at, told.at, told.slot, CAST(told.measured AS double precision[])"
+    " FROM unnest(CAST(:vps AS uuid[]), CAST(:reported_at AS timestamptz[]), CAST(:at AS timestamptz[]),"
+    "  CAST(:slot AS smallint[]), CAST(:measured AS text[])) AS told (vps, reported_at, at, slot, measured)"
+    " JOIN vps_servers v ON v.id = told.vps ON CONFLICT DO NOTHING"
 )
 # A counter's growth is the sum of its steps up: one that is less than before has begun again. The step into the first
 # report of a window starts in the one before it.
@@ -59,14 +61,13 @@ _CAME_LATE = text(
 )
 
 
-async def keep_values(
-    session: AsyncSession,
-    vps_id: uuid.UUID,
-    report: HealthReport,
-    received_at: dt.datetime,
-    clock_offset_ms: int | None = None,
-) -> None:
-    """Keep the values of a report and of those that it brings along from while the server was away.
+Row = Mapping[str, object]
+
+
+def value_rows(
+    vps_id: uuid.UUID, report: HealthReport, received_at: dt.datetime, clock_offset_ms: int | None = None
+) -> list[Row]:
+    """Return the values of a report and of those that it brings along from while the server was away.
 
     Raises `InvalidInput` for a moment that no calendar has.
     """
@@ -76,7 +77,13 @@ async def keep_values(
         age = dt.timedelta(milliseconds=report.at_ms - late.at_ms)
         if dt.timedelta(0) < age <= BACKLOG_SPAN:
             rows.append(_row(vps_id, late, received_at - age, None))
-    await session.execute(_KEEP, rows)
+    return rows
+
+
+async def keep_values(session: AsyncSession, rows: Sequence[Row]) -> None:
+    """Keep rows that `value_rows` made, of any servers; one that is kept already is left as it is."""
+    columns = {name: [row[name] for row in rows] for name in ("vps", "reported_at", "at", "slot", "measured")}
+    await session.execute(_KEEP, columns)
 
 
 async def roll_up(session: AsyncSession, now: dt.datetime) -> None:
@@ -113,11 +120,16 @@ async def _roll(
     await session.execute(_ROLL_UP, {"from": start, "to": end, "servers": servers, "counters": COUNTER_POSITIONS})
 
 
-def _row(vps_id: uuid.UUID, report: HealthReport, at: dt.datetime, clock_offset_ms: int | None) -> dict[str, object]:
+def _row(vps_id: uuid.UUID, report: HealthReport, at: dt.datetime, clock_offset_ms: int | None) -> Row:
     return {
         "vps": vps_id,
         "reported_at": moment(report.at_ms),
         "at": at,
         "slot": Ring.REPORTS.slot(at),
-        "measured": measure(report, clock_offset_ms),
+        "measured": _as_array(measure(report, clock_offset_ms)),
     }
+
+
+def _as_array(values: Sequence[float | None]) -> str:
+    """Return PostgreSQL's text of an array: arrays of different lengths do not go into one parameter as they are."""
+    return "{" + ",".join("NULL" if value is None else repr(float(value)) for value in values) + "}"

@@ -23,11 +23,13 @@ from control_plane.enrolment.authority import Authority
 from control_plane.fleet.commands import COMMANDS_CHANNEL
 from control_plane.fleet.hearing import beat, keep_beating
 from control_plane.fleet.links import LINKS_CHANNEL, clear_links
+from control_plane.hub.batches import Batches
 from control_plane.hub.certificate import PortCertificate
 from control_plane.hub.conversation import Resources
 from control_plane.hub.door import Door
 from control_plane.hub.enrolment import EnrolmentService
 from control_plane.hub.link import LinkService
+from control_plane.hub.returning import Returning
 from control_plane.hub.server import enrolment_server, link_server
 from control_plane.hub.sessions import Sessions
 from control_plane.processes.readiness import say_ready
@@ -67,6 +69,8 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
             authority = await Authority.load_or_create(session, sealer, settings.trust_domain)
         resources = Resources(
             database=database,
+            batches=Batches(database),
+            returning=Returning(),
             sealer=sealer,
             grant_queue_access=partial(
                 grant, redis, endpoint=settings.redis_agent_endpoint, ca_pem=authority.certificate_pem
@@ -111,8 +115,9 @@ async def _serve_agents(
     async with resources.database.system() as session:
         await clear_links(session, hub)
         await beat(session, hub, anew=True)
+    await resources.returning.look(resources.database)
 
-    door = Door(resources.database)
+    door = Door(resources.batches)
     enrol_certificate = PortCertificate(authority, settings.enrol_endpoint)
     link_certificate = PortCertificate(authority, settings.link_endpoint)
     enrolment = enrolment_server(door, settings.enrol_listen, enrol_certificate.current)
@@ -125,6 +130,7 @@ async def _serve_agents(
             group.create_task(enrol_certificate.keep_fresh()),
             group.create_task(link_certificate.keep_fresh()),
             group.create_task(keep_beating(resources.database, hub)),
+            group.create_task(resources.returning.keep_looking(resources.database)),
             group.create_task(listen(resources.database, (CHANNEL,), sessions.look_again)),
             group.create_task(listen(resources.database, (COMMANDS_CHANNEL,), sessions.commands_waiting)),
             group.create_task(listen(resources.database, (LINKS_CHANNEL,), sessions.opened)),

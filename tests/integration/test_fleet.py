@@ -14,8 +14,8 @@ from sqlalchemy import text
 from control_plane.clock import utc_now
 from control_plane.errors import Conflict, InvalidInput, NotFound
 from control_plane.fleet.desired import load_desired_state, raise_desired_version
-from control_plane.fleet.links import close_link, open_link
-from control_plane.fleet.reports import record_configuration_result, record_report
+from control_plane.fleet.links import Opening, close_links, open_links
+from control_plane.fleet.reports import record_configuration_result, record_reports, report_row
 from control_plane.fleet.servers import fleet_overview, server_health
 from control_plane.providers.base import ACME_PORT_PROVIDERS
 from control_plane.sealing import SealBroken, Sealer
@@ -178,9 +178,9 @@ async def test_the_newest_report_is_kept_with_the_first_expiry_of_its_certificat
     second.disks.append(Disk(mount="/", total_bytes=2**60, free_bytes=1))
 
     async with system_database.system() as session:
-        await open_link(session, vps_id, LINK, "0.9")
+        await open_links(session, [Opening(vps_id, LINK, "0.9")])
         for report in (first, second):
-            await record_report(session, vps_id, LINK, report)
+            await record_reports(session, [report_row(vps_id, LINK, report)])
         health = await server_health(session, vps_id)
 
     assert health is not None
@@ -196,12 +196,12 @@ async def test_the_clocks_offset_is_kept_until_it_is_measured_anew(
     system_database: Database, vps_id: uuid.UUID
 ) -> None:
     async with system_database.system() as session:
-        await record_report(session, vps_id, LINK, HealthReport(at_ms=1))
+        await record_reports(session, [report_row(vps_id, LINK, HealthReport(at_ms=1))])
         health = await server_health(session, vps_id)
         assert health is not None
         assert (health.clock_offset_ms, health.clock_measured_at) == (None, None)
-        await record_report(session, vps_id, LINK, HealthReport(at_ms=1), -1500)
-        await record_report(session, vps_id, LINK, HealthReport(at_ms=1))
+        await record_reports(session, [report_row(vps_id, LINK, HealthReport(at_ms=1), -1500)])
+        await record_reports(session, [report_row(vps_id, LINK, HealthReport(at_ms=1))])
         health = await server_health(session, vps_id)
     assert health is not None
     assert health.clock_offset_ms == -1500
@@ -214,22 +214,22 @@ async def test_a_report_that_means_nothing_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput):
         async with system_database.system() as session:
-            await record_report(session, vps_id, LINK, report)
+            await record_reports(session, [report_row(vps_id, LINK, report)])
 
 
 async def test_a_link_is_cleared_by_its_own_end_alone(system_database: Database, vps_id: uuid.UUID) -> None:
     newer = uuid.uuid4()
     async with system_database.system() as session:
-        await open_link(session, vps_id, LINK, "1.0")
-        await open_link(session, vps_id, newer, "1.0")
-        await close_link(session, vps_id, LINK)
+        await open_links(session, [Opening(vps_id, LINK, "1.0")])
+        await open_links(session, [Opening(vps_id, newer, "1.0")])
+        await close_links(session, [(vps_id, LINK)])
         health = await server_health(session, vps_id)
         assert health is not None
         assert health.reachable
         silent = await server_health(session, vps_id, utc_now() + timedelta(minutes=1))
         assert silent is not None
         assert not silent.reachable
-        await close_link(session, vps_id, newer)
+        await close_links(session, [(vps_id, newer)])
     assert await server_row(system_database, "link_session") == (None,)
 
 

@@ -14,7 +14,7 @@ from control_plane.monitoring.health_check import check_health
 from control_plane.monitoring.metrics import METRICS, derive, derive_destinations
 from control_plane.monitoring.probe import Look
 from control_plane.monitoring.rings import Ring
-from control_plane.monitoring.samples import drop_old, keep_values, roll_up
+from control_plane.monitoring.samples import drop_old, keep_values, roll_up, value_rows
 from control_plane.monitoring.states import Check
 from db.session import Database
 from protos.agent.v1.telemetry_pb2 import Destination, Disk, HealthReport, Host
@@ -44,7 +44,7 @@ def report(
 
 async def keep(database: Database, vps_id: uuid.UUID, told: HealthReport, at: dt.datetime) -> None:
     async with database.system() as session:
-        await keep_values(session, vps_id, told, at)
+        await keep_values(session, value_rows(vps_id, told, at))
 
 
 async def rolled(database: Database, now: dt.datetime, table: str = "health_samples") -> dict[dt.datetime, list[Any]]:
@@ -156,7 +156,7 @@ async def tell(database: Database, vps_id: uuid.UUID, told: HealthReport, at: dt
     told_json = MessageToJson(told, preserving_proto_field_name=True)
     async with database.system() as session:
         await session.execute(statement, {"vps": vps_id, "at": at, "report": told_json})
-        await keep_values(session, vps_id, told, at)
+        await keep_values(session, value_rows(vps_id, told, at))
 
 
 async def test_every_server_is_checked_and_a_change_of_state_is_dated(

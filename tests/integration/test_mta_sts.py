@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from control_plane.dns.generate import generate_records, wanted_records
 from control_plane.dns.mta_sts import MtaSts, Policy, policy_of
-from control_plane.fleet.desired import desired_version
+from control_plane.fleet.desired import desired_versions
 from control_plane.fleet.policies import add_policies
 from control_plane.provisioning.policy_looks import Ports, look_at_policies
 from db.session import Database
@@ -46,7 +46,8 @@ class Place:
 
     async def version(self, vps_id: uuid.UUID | None = None) -> int:
         async with self.database.system() as session:
-            return await desired_version(session, vps_id or self.vps_id)
+            server = vps_id or self.vps_id
+            return (await desired_versions(session, [server]))[server]
 
     async def shown(
         self, vps_id: uuid.UUID | None = None, authority: CertificateAuthority | None = _ANY_AUTHORITY

@@ -12,7 +12,7 @@ from control_plane.clock import utc_now
 from control_plane.monitoring.fleet import Wanted, fleet_health
 from control_plane.monitoring.metrics import METRICS, POSITION
 from control_plane.monitoring.rings import Ring
-from control_plane.monitoring.samples import HOUR, STEP, floor, keep_values
+from control_plane.monitoring.samples import HOUR, STEP, floor, keep_values, value_rows
 from db.session import Database
 from protos.agent.v1.telemetry_pb2 import HealthReport, Host
 from tests.integration.database import SomeTenant
@@ -126,7 +126,7 @@ async def test_the_last_hours_reports_can_be_read(
 ) -> None:
     at = utc_now()
     async with system_database.system() as session:
-        await keep_values(session, vps_id, HealthReport(at_ms=1, host=Host(load_1m=0.5)), at)
+        await keep_values(session, value_rows(vps_id, HealthReport(at_ms=1, host=Host(load_1m=0.5)), at))
     [report] = (await rest_client.get(f"vps/{vps_id}/health/reports")).json()
     assert report["metrics"]["load_1m"] == 0.5
 

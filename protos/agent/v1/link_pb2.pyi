@@ -147,10 +147,15 @@ class Welcome(_message.Message):
     HUB_TIME_MS_FIELD_NUMBER: _builtins.int
     QUEUE_ACCESS_FIELD_NUMBER: _builtins.int
     REPORT_INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    RETURN_SPREAD_SECONDS_FIELD_NUMBER: _builtins.int
     hub_time_ms: _builtins.int
     """The hub's clock, milliseconds since the Unix epoch, for measuring skew."""
     report_interval_seconds: _builtins.float
     """Seconds between health reports."""
+    return_spread_seconds: _builtins.float
+    """When the link breaks, the agent comes again at a moment drawn evenly from so many seconds, or more: a whole fleet
+    that lost its hub does not come at once.
+    """
     @_builtins.property
     def queue_access(self) -> Global___QueueAccess: ...
     def __init__(
@@ -159,10 +164,11 @@ class Welcome(_message.Message):
         hub_time_ms: _builtins.int = ...,
         queue_access: Global___QueueAccess | None = ...,
         report_interval_seconds: _builtins.float = ...,
+        return_spread_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["queue_access", b"queue_access"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_time_ms", b"hub_time_ms", "queue_access", b"queue_access", "report_interval_seconds", b"report_interval_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_time_ms", b"hub_time_ms", "queue_access", b"queue_access", "report_interval_seconds", b"report_interval_seconds", "return_spread_seconds", b"return_spread_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from control_plane.clock import utc_now
-from control_plane.monitoring.samples import keep_values
+from control_plane.monitoring.samples import keep_values, value_rows
 from control_plane.settings import Settings
 from db.session import Database
 from protos.agent.v1.telemetry_pb2 import Destination, HealthReport, Host, PostfixQueue
@@ -31,7 +31,7 @@ async def keep(database: Database, vps_id: uuid.UUID, load: float, ago: dt.timed
         destinations=[Destination(provider="google", delivered=5, deferred=1)],
     )
     async with database.system() as session:
-        await keep_values(session, vps_id, report, at)
+        await keep_values(session, value_rows(vps_id, report, at))
 
 
 async def test_processes_are_listed_by_kind_as_service_discovery_wants_them(operator: httpx.AsyncClient) -> None:

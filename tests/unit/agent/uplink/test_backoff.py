@@ -30,3 +30,10 @@ def test_only_a_connection_that_held_forgets_failures() -> None:
     assert backoff.failures == 5
     backoff.held(LAST_CEILING)
     assert backoff.failures == 0
+
+
+def test_a_large_fleet_comes_back_over_as_long_as_its_hub_says_within_a_minute() -> None:
+    backoff = Backoff(lambda: 1.0, spread=25.0)
+    assert [backoff.failed() for _ in range(7)] == [25, 25, 25, 25, 25, 32, 60]
+    backoff.spread = 1e9
+    assert backoff.failed() == LAST_CEILING

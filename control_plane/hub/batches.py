@@ -1,0 +1,107 @@
+"""What each link asks of the database, done for many links in one transaction (together.py)."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from control_plane.enrolment.admission import refusals
+from control_plane.errors import NotFound, PenguinError
+from control_plane.fleet.commands import with_commands
+from control_plane.fleet.desired import desired_versions
+from control_plane.fleet.links import Opening, Versions, close_links, open_links
+from control_plane.fleet.reports import Row, record_reports
+from control_plane.hub.caller import Caller
+from control_plane.hub.together import Together
+from control_plane.monitoring.samples import keep_values
+from db.session import Database
+
+#: Seconds from one transaction to the next. A report may wait a little; who connects waits for several things in turn.
+_REPORTS_SPACING = 0.1
+_LINKS_SPACING = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there may be for a server that is in good standing."""
+
+    desired_version: int
+    has_commands: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """A report as rows: its own (fleet/reports.py), and its values and earlier ones' (monitoring/samples.py)."""
+
+    caller: Caller
+    report: Row
+    values: Sequence[Row]
+
+
+class Batches:
+    """One of each for a hub."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        #: Raise `Unauthenticated` or `Forbidden` for a caller that may not talk to us, and so do `looks`.
+        self.admissions: Together[Caller, None] = Together(self._admit, _LINKS_SPACING)
+        self.looks: Together[Caller, Look] = Together(self._look, _LINKS_SPACING)
+        self.openings: Together[Opening, Versions] = Together(self._open, _LINKS_SPACING)
+        #: Links that are gone, as server and link.
+        self.closings: Together[tuple[uuid.UUID, uuid.UUID], None] = Together(self._close, _LINKS_SPACING)
+        #: As `admissions`: what a server says that may not talk to us is not kept.
+        self.reports: Together[KeptReport, None] = Together(self._keep, _REPORTS_SPACING)
+
+    async def _admit(self, callers: Sequence[Caller]) -> Sequence[PenguinError | None]:
+        async with self._database.system() as session:
+            return await refusals(session, [(caller.identity, caller.serial) for caller in callers])
+
+    async def _look(self, callers: Sequence[Caller]) -> Sequence[Look | PenguinError]:
+        servers = [caller.identity.vps_id for caller in callers]
+        async with self._database.system() as session:
+            outcomes = await refusals(session, [(caller.identity, caller.serial) for caller in callers])
+            versions = await desired_versions(session, servers)
+            commanded = await with_commands(session, servers)
+        return [
+            refusal or Look(versions.get(vps_id, 0), vps_id in commanded)
+            for vps_id, refusal in zip(servers, outcomes, strict=True)
+        ]
+
+    async def _open(self, openings: Sequence[Opening]) -> Sequence[Versions | NotFound]:
+        opened: dict[uuid.UUID, Versions | NotFound] = {}
+        async with self._database.system() as session:
+            for turn in turns([opening.vps_id for opening in openings]):
+                now = [openings[place] for place in turn]
+                outcomes = await open_links(session, now)
+                opened |= {opening.link: outcome for opening, outcome in zip(now, outcomes, strict=True)}
+        return [opened[opening.link] for opening in openings]
+
+    async def _close(self, links: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> Sequence[None]:
+        async with self._database.system() as session:
+            await close_links(session, links)
+        return [None] * len(links)
+
+    async def _keep(self, reports: Sequence[KeptReport]) -> Sequence[PenguinError | None]:
+        async with self._database.system() as session:
+            callers = [report.caller for report in reports]
+            outcomes = await refusals(session, [(caller.identity, caller.serial) for caller in callers])
+            kept = [report for report, refusal in zip(reports, outcomes, strict=True) if refusal is None]
+            if kept:
+                await keep_values(session, [row for report in kept for row in report.values])
+            for turn in turns([report.caller.identity.vps_id for report in kept]):
+                await record_reports(session, [kept[place].report for place in turn])
+        return outcomes
+
+
+def turns(servers: Sequence[uuid.UUID]) -> list[list[int]]:
+    """Return the places of servers in turns, in which each is there once at most: of several the last counts.
+
+    In each turn they are in order, so that two hubs that change the same rows do not wait for each other.
+    """
+    taken: dict[uuid.UUID, int] = {}
+    ordered: list[list[int]] = []
+    for place, vps_id in enumerate(servers):
+        turn = taken[vps_id] = taken.get(vps_id, -1) + 1
+        if turn == len(ordered):
+            ordered.append([])
+        ordered[turn].append(place)
+    return [sorted(turn, key=lambda place: servers[place]) for turn in ordered]
