@@ -18,7 +18,11 @@ _OVER = text(
     "UPDATE alerts a SET state = 'resolved', resolved_at = :now FROM vps_servers v"
     " WHERE v.id = a.vps_id AND a.state <> 'resolved' AND NOT (v.status = 'ready' AND v.monitoring_enabled)"
 )
-_NOT_OVER = select(Alert).where(Alert.state != AlertState.RESOLVED.value).with_for_update()
+#: Alerts of rules that begin so tell what was done about a server, and are control_plane/healing's to open and end.
+HEALING = "healing."
+_NOT_OVER = (
+    select(Alert).where(Alert.state != AlertState.RESOLVED.value, Alert.rule.not_like(f"{HEALING}%")).with_for_update()
+)
 # One at a time: two that find the same would open two alerts.
 _TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('alerts', 0))")
 _TURN_IF_FREE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('alerts', 0))")

@@ -20,6 +20,8 @@ from control_plane.alerts.notices import write_notices
 from control_plane.alerts.teller import Teller
 from control_plane.data_keys.rotation import add_key_jobs
 from control_plane.dns.publishers.choice import make_publisher
+from control_plane.healing.heal import add_healing_jobs
+from control_plane.healing.rules import read_rules as read_healing_rules
 from control_plane.monitoring.alert_rules import read_rules
 from control_plane.monitoring.states import Check
 from control_plane.monitoring.watch import watch_for_ever
@@ -90,6 +92,7 @@ async def _work(settings: Settings) -> None:
     add_webhook_jobs(app, database)
     add_privacy_jobs(app, database)
     add_upgrade_jobs(app, database, environment.clock)
+    add_healing_jobs(app, database, read_healing_rules(), environment.clock)
     add_key_jobs(app, database, environment.sealer)
     poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
     # Channels are operators', who may have them in private networks.

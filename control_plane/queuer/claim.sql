@@ -49,15 +49,16 @@ head AS (
 -- back from a lease of today are counted already, and being older they are the first of their inbox.
 sender AS (
     SELECT head.vps_id, head.priority, head.room, head.tenant_id, head.inbox_id,
-           i.daily_send_limit - coalesce(d.claimed, 0) AS allowance,
+           ceil(i.daily_send_limit::numeric / v.send_divisor)::integer - coalesce(d.claimed, 0) AS allowance,
            ceil(head.room::numeric / count(*) OVER (PARTITION BY head.vps_id, head.priority))::integer AS share
     FROM head
     JOIN inboxes i ON i.tenant_id = head.tenant_id AND i.id = head.inbox_id AND i.status = 'ready'
+    JOIN vps_servers v ON v.id = head.vps_id
     LEFT JOIN inbox_daily_sends d
            ON d.tenant_id = head.tenant_id AND d.inbox_id = head.inbox_id AND d.day = (now() AT TIME ZONE 'UTC')::date
     WHERE head.send_at <= now()
       AND NOT EXISTS (SELECT FROM paused p WHERE p.tenant_id = head.tenant_id AND p.inbox_id = head.inbox_id)
-      AND (i.daily_send_limit > coalesce(d.claimed, 0) OR head.queued_at >= date_trunc('day', now(), 'UTC'))
+      AND (ceil(i.daily_send_limit::numeric / v.send_divisor) > coalesce(d.claimed, 0) OR head.queued_at >= date_trunc('day', now(), 'UTC'))
 ),
 due AS (
     SELECT waiting.tenant_id, waiting.id, waiting.counts, sender.allowance, sender.room,

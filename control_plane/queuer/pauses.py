@@ -49,6 +49,8 @@ class PauseInForce:
     reason: str | None
     by_operator: bool
     created_at: datetime
+    #: Made by a rule of self-healing (control_plane/healing), in the operators' name.
+    by_healing: bool = False
 
 
 _PAUSE = text("""
@@ -61,7 +63,7 @@ VALUES (:tenant_id, :vps_id, :inbox_id, :priority, :reason, true) ON CONFLICT DO
 """)
 _RESUME = text("""
 UPDATE pauses SET resumed_at = now()
-WHERE resumed_at IS NULL AND by_operator = :by_operator
+WHERE resumed_at IS NULL AND by_operator = :by_operator AND healing_act_id IS NULL
   AND (tenant_id, vps_id, inbox_id, priority)
       IS NOT DISTINCT FROM (CAST(:tenant_id AS uuid), CAST(:vps_id AS uuid), CAST(:inbox_id AS uuid),
                             CAST(:priority AS smallint))
@@ -106,7 +108,9 @@ async def pause(
         await session.execute(statement, {**_columns(held), "reason": reason})
     except IntegrityError as error:
         raise NotFound(f"The {held.subject} is being removed.") from error
-    return next(each for each in await pauses_in_force(session) if (each.held, each.by_operator) == (held, by_operator))
+    of_the_caller = (held, by_operator, False)
+    in_force = await pauses_in_force(session)
+    return next(each for each in in_force if (each.held, each.by_operator, each.by_healing) == of_the_caller)
 
 
 async def resume(session: AsyncSession, held: Held, *, by_operator: bool = False) -> None:
@@ -133,7 +137,12 @@ async def resume_by_id(
 async def pauses_in_force(session: AsyncSession) -> Sequence[PauseInForce]:
     """Return the pauses that the session sees, the oldest first."""
     rows = await session.scalars(select(Pause).where(Pause.resumed_at.is_(None)).order_by(Pause.created_at))
-    return [PauseInForce(row.id, _held(row), row.reason, row.by_operator, row.created_at) for row in rows]
+    return [
+        PauseInForce(
+            row.id, _held(row), row.reason, row.by_operator, row.created_at, by_healing=row.healing_act_id is not None
+        )
+        for row in rows
+    ]
 
 
 def _held(row: Pause) -> Held:

@@ -40,8 +40,10 @@ SELECT head.vps_id, head.priority, head.inbox_id, head.tenant_id, head.send_at A
             WHERE coalesce(p.tenant_id = head.tenant_id, true)
               AND coalesce(p.vps_id = head.vps_id, p.inbox_id = head.inbox_id, p.priority = head.priority, true)),
            CASE WHEN i.status <> 'ready' THEN 'the inbox is ' || i.status END,
-           CASE WHEN coalesce(d.claimed, 0) >= i.daily_send_limit
-                THEN format('the inbox has used its daily limit of %%s', i.daily_send_limit) END,
+           CASE WHEN coalesce(d.claimed, 0) >= ceil(i.daily_send_limit::numeric / v.send_divisor)
+                THEN format('the inbox has used its daily limit of %%s', ceil(i.daily_send_limit::numeric / v.send_divisor))
+                     || CASE WHEN v.send_divisor > 1 THEN ', which is lowered while the server is slowed' ELSE '' END
+                END,
            CASE WHEN v.last_seen_at IS NULL OR v.last_seen_at < now() - interval '45 s'
                 THEN 'the server is not linked' END
        ) AS why

@@ -23,6 +23,7 @@ class Pause(Base):
             "inbox_id",
             "priority",
             "by_operator",
+            "healing_act_id",
             unique=True,
             postgresql_nulls_not_distinct=True,
             postgresql_where=text("resumed_at IS NULL"),
@@ -36,5 +37,7 @@ class Pause(Base):
     priority: Mapped[int | None] = mapped_column(SmallInteger)
     reason: Mapped[str | None] = mapped_column(Text)
     by_operator: Mapped[bool] = mapped_column(server_default=text("false"))
+    #: What made it, when no person did.
+    healing_act_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("healing_acts.id", ondelete="CASCADE"))
     created_at: Mapped[CreatedAt]
     resumed_at: Mapped[dt.datetime | None]

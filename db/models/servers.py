@@ -6,7 +6,18 @@ import ipaddress
 import uuid
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Index, Numeric, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ForeignKeyConstraint,
+    Index,
+    Numeric,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -67,6 +78,8 @@ class VpsServer(Base):
     clock_offset_ms: Mapped[int | None] = mapped_column(BigInteger)
     clock_measured_at: Mapped[dt.datetime | None]
     draining_since: Mapped[dt.datetime | None]
+    #: Its inboxes' daily limits are divided by it.
+    send_divisor: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     removal_requested_at: Mapped[dt.datetime | None]
     removal_forced: Mapped[bool] = mapped_column(server_default=text("false"))
     drift_policy: Mapped[str] = mapped_column(Text, server_default=text("'mend'"))

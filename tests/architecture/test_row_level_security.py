@@ -19,6 +19,7 @@ WITHOUT_TENANT = {
     "alert_notices",
     "alert_silences",
     "certificate_authorities",
+    "healing_forbidden",
     "hubs",
     "key_rotations",
     "log_in_challenges",
