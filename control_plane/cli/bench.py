@@ -21,14 +21,17 @@ class Bench(StrEnum):
     POSTFIX = "postfix"
     RELAY = "relay"
     LATENCY = "latency"
+    PROVISIONING = "provisioning"
+    API = "api"
 
 
 Rounds = Annotated[int, typer.Option(min=1, max=50, help="How often each thing is measured, in turn.")]
+Messages = Annotated[int, typer.Option(min=1, max=50_000_000, help="How many are stored when the api is measured.")]
 
 
-def bench(name: Bench, rounds: Rounds = 5, as_json: Json = False) -> None:
+def bench(name: Bench, rounds: Rounds = 5, messages: Messages = 5_000_000, as_json: Json = False) -> None:
     """Measure a thing, its limit and its peers in turn, in one run, and print their ratios."""
-    command = [sys.executable, "-m", "tests.bench", name.value, "--rounds", str(rounds)]
+    command = [sys.executable, "-m", "tests.bench", name.value, "--rounds", str(rounds), "--messages", str(messages)]
     os.chdir(CHECKOUT)
     # In place of this process, so that a signal reaches who has servers to take down.
     os.execv(sys.executable, [*command, *(["--json"] if as_json else [])])  # noqa: S606 - no shell is wanted

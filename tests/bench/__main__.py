@@ -1,4 +1,4 @@
-"""Run one bench: `python -m tests.bench NAME [--rounds N] [--json]`; `./penguin bench` is the way to it.
+"""Run one bench: `python -m tests.bench NAME [--rounds N] [--messages N] [--json]`; `./penguin bench` is the way to it.
 
 A bench measures a thing, its limit and its peers in turn, round after round, and prints ratios. What is slower by the
 day or the machine is slower on both sides of each.
@@ -9,10 +9,11 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from control_plane.errors import PenguinError
 from control_plane.processes.interruptible import run_interruptible
-from tests.bench import accept, backlog, inject, latency, postfix, provisioning, queue, relay
+from tests.bench import accept, api, backlog, inject, latency, postfix, provisioning, queue, relay
 from tests.bench.machine import machine, versions
 from tests.bench.report import Rounds, table
 
@@ -30,20 +31,25 @@ BENCHES: dict[str, Callable[[int], Awaitable[Rounds]]] = {
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="penguin bench")
-    arguments.add_argument("name", choices=BENCHES)
+    arguments.add_argument("name", choices=[*BENCHES, "api"])
     arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--messages", type=int, default=5_000_000)
     arguments.add_argument("--json", action="store_true")
     wish = arguments.parse_args()
     # Ctrl-C, or an end from outside, takes servers and daemons down before it ends us.
     try:
-        sys.exit(run_interruptible(_run(wish.name, wish.rounds, as_json=wish.json)))
+        sys.exit(run_interruptible(_run(wish.name, _measured(wish), wish.rounds, as_json=wish.json)))
     except PenguinError as error:
         sys.exit(f"penguin: {error}")
 
 
-async def _run(name: str, rounds: int, *, as_json: bool) -> None:
+def _measured(wish: argparse.Namespace) -> Callable[[int], Awaitable[Rounds]]:
+    return partial(api.measure, messages=wish.messages) if wish.name == "api" else BENCHES[wish.name]
+
+
+async def _run(name: str, measured: Callable[[int], Awaitable[Rounds]], rounds: int, *, as_json: bool) -> None:
     described, started = machine(), time.monotonic()
-    result = await BENCHES[name](rounds)
+    result = await measured(rounds)
     report = {
         "bench": name,
         "rounds": rounds,

@@ -4,28 +4,18 @@ The api process is the product's, with one more route; requests come over keep-a
 which shares the cores with it and with PostgreSQL.
 """
 
-import asyncio
 import json
-import os
-import random
-import socket
-import sys
-import tempfile
 import time
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 
 from control_plane.embedded.postgres import OWNER
-from control_plane.processes.places import CHECKOUT
 from db.ids import uuid7
-from tests.bench.http_load import post_all, until_open
+from tests.bench.api_process import running_api
+from tests.bench.http_load import post_all
 from tests.bench.report import Goal, Rounds
-from tests.bench.stores import Fleet, Stores, running_fleet, running_stores
+from tests.bench.stores import Fleet, running_fleet, running_stores
 from tests.bench.text import SIZE, message, words
 
 _SINGLE = 2000
@@ -43,7 +33,7 @@ _TYPES = ("uuid", "uuid", "uuid", "uuid", "uuid", "int2", "text", "text", "text"
 async def measure(rounds: int) -> Rounds:
     result = Rounds()
     with running_stores() as stores:
-        async with running_fleet(stores) as fleet, _running_api(stores) as port:
+        async with running_fleet(stores) as fleet, running_api(stores) as port:
             for _ in range(rounds):
                 await _one_round(fleet, port, result)
     result.compare("bulk ÷ binary COPY", "bulk, messages/s", "COPY, rows/s", Goal(0.7))
@@ -92,37 +82,3 @@ def _copy(fleet: Fleet) -> float:
                 for row in rows[start : start + _BATCH]:
                     copy.write_row(row)
         return len(rows) / (time.perf_counter() - started)
-
-
-@asynccontextmanager
-async def _running_api(stores: Stores) -> AsyncIterator[int]:
-    """Run the api process on a port below the ephemeral ones and return the port."""
-    with tempfile.TemporaryDirectory(prefix="penguin-bench-api-") as directory, _listener() as listener:
-        environment = os.environ | {
-            "PENGUIN_STATE_DIR": directory,
-            "PENGUIN_API_DATABASE_URL": stores.cluster.url("penguin_api"),
-            "PENGUIN_REST_FDS": str(listener.fileno()),
-        }
-        command = [sys.executable, "-m", "tests.bench.accept_app"]
-        log = Path(directory) / "api.log"
-        with log.open("w") as output:
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd=CHECKOUT, env=environment, pass_fds=[listener.fileno()], stdout=output, stderr=output
-            )
-            try:
-                port: int = listener.getsockname()[1]
-                await until_open(port, str(uuid.uuid4()))
-                yield port
-            finally:
-                process.terminate()
-                await process.wait()
-
-
-def _listener() -> socket.socket:
-    """Listen on a free port below 32768: above it the kernel takes ports for clients."""
-    for _ in range(100):
-        try:
-            return socket.create_server(("127.0.0.1", random.randint(20_000, 32_000)), backlog=128)  # noqa: S311
-        except OSError:
-            continue
-    raise RuntimeError("no port is free")

@@ -1,4 +1,4 @@
-"""The product's api process with one more route, that takes the same body and does nothing with it."""
+"""The product's api process with two more routes: one takes a message and does nothing with it, one takes nothing."""
 
 import datetime as dt
 import os
@@ -13,8 +13,8 @@ from control_plane.rest.new_message import NewMessage
 from control_plane.settings import Settings
 
 
-def with_idle_route(app: FastAPI) -> FastAPI:
-    """Add the route; it goes through all middleware of the others."""
+def with_idle_routes(app: FastAPI) -> FastAPI:
+    """Add the routes; they go through all middleware of the others."""
 
     async def take(inbox_id: uuid.UUID, body: NewMessage) -> dict[str, str]:
         request = body.as_request()
@@ -27,13 +27,17 @@ def with_idle_route(app: FastAPI) -> FastAPI:
             "send_at": now,
         }
 
+    async def nothing() -> dict[str, str]:
+        return {"status": "ok"}
+
     app.post("/bench/inboxes/{inbox_id}/messages", status_code=202)(take)
+    app.get("/bench/nothing")(nothing)
     return app
 
 
 def main() -> None:
     """Serve until told to end, as control_plane/processes/api.py does."""
-    app = with_idle_route(make_app(Settings.model_validate({})))
+    app = with_idle_routes(make_app(Settings.model_validate({})))
     config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", lifespan="on", server_header=False)
     uvicorn.Server(config).run(sockets=inherited_sockets(os.environ["PENGUIN_REST_FDS"]))
 

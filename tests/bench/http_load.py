@@ -5,14 +5,17 @@ status looked at.
 import asyncio
 import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _SECONDS = 60.0
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 async def post_all(port: int, path: str, key: str, body: bytes, *, count: int, connections: int) -> float:
     """Post `body` so many times and return the seconds that took; any answer but a 2xx is an error."""
-    request = _request("POST", port, path, key, body)
+    request = request_of("POST", port, path, key, body)
     started = time.perf_counter()
     async with asyncio.timeout(_SECONDS), asyncio.TaskGroup() as group:
         for _ in range(connections):
@@ -23,13 +26,17 @@ async def post_all(port: int, path: str, key: str, body: bytes, *, count: int, c
 async def until_open(port: int, key: str) -> None:
     """Return once the server answers; one request waits in the listening socket until then."""
     async with asyncio.timeout(_SECONDS):
-        await _ask(port, _request("GET", port, "/healthz", key, b""), 1)
+        await _ask(port, request_of("GET", port, "/healthz", key, b""), 1)
 
 
-def _request(method: str, port: int, path: str, key: str, body: bytes) -> bytes:
+def request_of(
+    method: str, port: int, path: str, key: str, body: bytes, *, headers: Mapping[str, str] = NO_HEADERS
+) -> bytes:
+    """Return a request with a key; `_` in the names of further headers stands for `-`."""
+    more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/json\r\n{more}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

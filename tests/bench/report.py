@@ -47,8 +47,8 @@ class Rounds:
         pairs = zip(self.figures[upper], self.figures[lower], strict=True)
         self._judge(name, [above / below for above, below in pairs], goal)
 
-    def hold(self, name: str, figure: str, goal: Goal) -> None:
-        """Hold a thing that is no ratio, such as a time, to its goal."""
+    def hold(self, name: str, figure: str, goal: Goal | None = None) -> None:
+        """Hold a thing that was not compared here, such as a time, to its goal, if it has one."""
         self._judge(name, self.figures[figure], goal)
 
     def _judge(self, name: str, values: Sequence[float], goal: Goal | None) -> None:

@@ -1,0 +1,64 @@
+"""A platform's rows by the million, for the api's bench (api_rows.sql).
+
+Written by the owner without triggers and foreign keys, and the further indexes of messages made afterwards: nothing of
+this is measured. Payloads past their retention are empty, all but the last twentieth.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psycopg
+
+from control_plane.embedded.postgres import OWNER
+from tests.bench.stores import Stores
+from tests.bench.text import message
+
+TENANTS = 1000
+_WRITERS = 2
+_PAYLOAD_SIZE = 1000
+_STATEMENTS = dict(
+    re.findall(r"-- name: (\w+)\n(.*?)(?=\n-- name:|\Z)", Path(__file__).with_suffix(".sql").read_text(), re.DOTALL)
+)
+_FURTHER = """
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+WHERE indrelid = 'messages'::regclass AND NOT indisprimary
+"""
+
+
+def make_rows(stores: Stores, count: int) -> None:
+    """Fill a migrated database with so many sends and all that is around them."""
+    stores.execute("ALTER SYSTEM SET max_wal_size = '2GB'", "SELECT pg_reload_conf()")
+    _run(stores, "tenants", {"tenants": TENANTS})
+    with _without_further_indexes(stores):
+        part = -(-count // _WRITERS)
+        parts = [(first, min(first + part - 1, count)) for first in range(1, count + 1, part)]
+        values = {"tenants": TENANTS, "count": count, "payload": message(_PAYLOAD_SIZE)}
+        fill = [partial(_run, stores, "messages", values | {"first": first, "last": last}) for first, last in parts]
+        _side_by_side(fill)
+    _run(stores, "events", {})
+    stores.execute("VACUUM (ANALYZE) messages", "ANALYZE", "CHECKPOINT")
+
+
+def _run(stores: Stores, name: str, values: Mapping[str, object]) -> None:
+    with psycopg.connect(stores.cluster.url(OWNER), autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(_STATEMENTS[name].encode(), values or None)
+
+
+@contextmanager
+def _without_further_indexes(stores: Stores) -> Iterator[None]:
+    with psycopg.connect(stores.cluster.url(OWNER), autocommit=True) as connection:
+        further = connection.execute(_FURTHER).fetchall()
+    stores.execute(*(f"DROP INDEX {name}" for name, _ in further))
+    yield
+    _side_by_side([partial(stores.execute, "SET maintenance_work_mem = '512MB'", made) for _, made in further])
+
+
+def _side_by_side(tasks: list[partial[None]]) -> None:
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for done in [pool.submit(task) for task in tasks]:
+            done.result()

@@ -1,0 +1,65 @@
+"""Many clients of an API at once, each on a connection and from an address of its own, and what requests take."""
+
+import asyncio
+import re
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.bench.http_load import request_of
+
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+_SECONDS = 120.0
+_LONGEST_HEAD = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came, and after how many seconds."""
+
+    status: int
+    body: bytes = field(repr=False)
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A connection that is kept, to a port of this machine's, with a key."""
+
+    port: int
+    key: str = field(repr=False)
+    reader: asyncio.StreamReader = field(repr=False)
+    writer: asyncio.StreamWriter = field(repr=False)
+
+    @classmethod
+    async def connect(cls, place: int, port: int, key: str) -> "Client":
+        """Connect from 127.0.1.<place + 1>: requests are limited by address too."""
+        source = (f"127.0.1.{place + 1}", 0)
+        streams = await asyncio.open_connection("127.0.0.1", port, limit=_LONGEST_HEAD, local_addr=source)
+        return cls(port, key, *streams)
+
+    async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        """Send a request and return its answer; `idempotency_key=…` is the header Idempotency-Key."""
+        started = time.perf_counter()
+        self.writer.write(request_of(method, self.port, path, self.key, body, headers=headers))
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        content = await self.reader.readexactly(int(length[1])) if length else b""
+        return Answer(int(head[9:12]), content, time.perf_counter() - started)
+
+
+#: A client's request of that turn: it is sent, and its seconds are returned.
+Asking = Callable[[int], Awaitable[float]]
+
+
+async def p95_of(clients: Sequence[Asking], times: int) -> float:
+    """Have all clients ask at once, so many times each without a pause; return the 95th percentile in milliseconds."""
+    async with asyncio.timeout(_SECONDS), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_asked(client, times)) for client in clients]
+    seconds = [each for task in tasks for each in task.result()]
+    return statistics.quantiles(seconds, n=20)[-1] * 1000
+
+
+async def _asked(client: Asking, times: int) -> list[float]:
+    return [await client(turn) for turn in range(times)]
