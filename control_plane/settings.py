@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     system_database_url: SecretStr = SecretStr("")
     #: Of the role that log-in works with; for the api process, beside its own.
     identity_database_url: SecretStr = SecretStr("postgresql://penguin_identity@/penguin")
+    #: Of the owner, who may copy the whole database; for the backups process alone.
+    owner_database_url: SecretStr = SecretStr("")
+    #: Where backups go, for restic: a path or a URL. No backups process runs without.
+    backup_repository: str = ""
     #: redis://, rediss:// or unix:// URL with the control plane's own user; for the hub, the queuer and the api.
     redis_url: SecretStr = SecretStr("")
     #: host:port where agents reach Redis over TLS.
@@ -75,6 +79,8 @@ class Settings(BaseSettings):
     platform_domain: str = "penguin.example"
     #: Where people reach the REST API, as letters and access tokens (`iss`) name it.
     public_url: str = "http://127.0.0.1:8025"
+    #: Issuers of OpenID Connect that people may log in by (identity/oidc.py), a JSON file; unset for none.
+    oidc_file: Path | None = None
     #: How letters to people leave: smtps:// URL, or smtp:// with STARTTLS, of a submission server, with user and
     #: password; or a platform's own inbox, <tenant id>/<inbox id>. Without either nobody can sign up.
     mail_url: SecretStr = SecretStr("")

@@ -20,7 +20,8 @@ def title_of(kind: str, body: Mapping[str, Any]) -> str:
         case "outage_over":
             return f"[over] outage at {body['provider']} {body['region']}"
         case _:
-            return "PenguinMails: a test of this channel"
+            platform = f"[{body['severity']}] the platform: {body['rule']}" if kind == "platform" else ""
+            return platform or "PenguinMails: a test of this channel"
 
 
 def text_of(kind: str, body: Mapping[str, Any]) -> str:

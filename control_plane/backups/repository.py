@@ -15,8 +15,10 @@ from typing import Any
 
 from control_plane.backups.programs import BackupFailed, run
 
-#: Tags of snapshots: a whole copy of the database, and the log of what was written since.
+#: Tags of snapshots: a whole copy of the database, the log as it was received since the copy before, as of the copy and
+#: as of now.
 BASE = "base"
+WAL_UNTIL_COPY = "wal-until-copy"
 WAL = "wal"
 #: Digits of a snapshot's id, as restic shows them.
 _SHORT = 8
@@ -85,12 +87,14 @@ class Repository:
         return into / snapshot.path.relative_to("/")
 
     def forget(self, retention: Retention) -> None:
-        """Drop what is beyond the retention, and the space it took; of the log only the newest few are needed."""
+        """Drop what is beyond the retention, and the space it took."""
         kept = ("--keep-daily", retention.daily, "--keep-weekly", retention.weekly, "--keep-monthly", retention.monthly)
-        self._restic("forget", "--tag", BASE, "--group-by", "tags", *map(str, kept))
-        self._restic(
-            "forget", "--tag", WAL, "--group-by", "tags", "--keep-last", "10", "--keep-within", "2d", "--prune"
-        )
+        self._restic("forget", "--tag", WAL_UNTIL_COPY, "--group-by", "tags", "--keep-within", "400d")
+        self._restic("forget", "--tag", BASE, "--group-by", "tags", *map(str, kept), "--prune")
+
+    def forget_log(self) -> None:
+        """Drop all but the newest of the log as of now, each of which has all of what the one before had."""
+        self._restic("forget", "--tag", WAL, "--group-by", "tags", "--keep-last", "2")
 
     def verify(self) -> None:
         """Read all of the repository and check every hash. Raises `BackupFailed`."""

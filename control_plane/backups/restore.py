@@ -17,12 +17,14 @@ from control_plane.backups.after_restore import hold_and_ask
 from control_plane.backups.base import SEGMENTS, Manifest
 from control_plane.backups.programs import BackupFailed, postgres_program, run
 from control_plane.backups.recover import Recovered, Target, prepare, recovered
-from control_plane.backups.repository import BASE, WAL, Snapshot
+from control_plane.backups.repository import BASE, WAL, WAL_UNTIL_COPY, Snapshot
+from control_plane.backups.segments import PARTIAL, number_of
 from control_plane.backups.vault import Vault
 from control_plane.embedded.postgres import OWNER
 
 _CHECKPOINT = "Latest checkpoint location:"
 _RECEIVER = "pg_receivewal"
+_SEGMENT_BITS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def _restore(vault: Vault, data_dir: Path, scratch: Path, snapshot_id: str, mome
     snapshot = choose(vault.repository.snapshots(BASE), snapshot_id, moment)
     copy = vault.repository.fetch(snapshot, scratch / "copy")
     manifest = Manifest.read(copy)
-    sources = [copy / SEGMENTS, *_shipped(vault, scratch), vault.segments, data_dir / "pg_wal"]
+    sources = [copy / SEGMENTS, *_shipped(vault, snapshot, scratch), vault.segments, data_dir / "pg_wal"]
     fresh = scratch / "data"
     prepare(copy, fresh, sources, Target(moment=moment))
     with (
@@ -79,10 +81,12 @@ def choose(snapshots: Sequence[Snapshot], snapshot_id: str, moment: dt.datetime 
     return max(fitting, key=lambda each: each.at)
 
 
-def _shipped(vault: Vault, scratch: Path) -> list[Path]:
-    """Return the log that is in the repository, newest first."""
-    shipped = sorted(vault.repository.snapshots(WAL), key=lambda each: each.at, reverse=True)
-    return [vault.repository.fetch(each, scratch / "log" / each.id) for each in shipped]
+def _shipped(vault: Vault, copy: Snapshot, scratch: Path) -> list[Path]:
+    """Return the log since a copy that is in the repository: up to each later copy, and after the last."""
+    repository = vault.repository
+    shipped = [each for each in repository.snapshots(WAL_UNTIL_COPY) if each.at >= copy.at]
+    shipped += repository.snapshots(WAL)[-1:]
+    return [repository.fetch(each, scratch / "log" / each.id) for each in shipped]
 
 
 def _is_whole(vault: Vault, data_dir: Path, came: Recovered) -> bool:
@@ -90,7 +94,8 @@ def _is_whole(vault: Vault, data_dir: Path, came: Recovered) -> bool:
     if (data_dir / "global" / "pg_control").exists():
         return _position(came.position) >= _position(_checkpoint_of(data_dir))
     waited = _RECEIVER in came.standbys or "*" in came.standbys
-    return waited and any(vault.segments.glob("*.partial"))
+    received = [number_of(path.name) for path in vault.segments.glob(f"*{PARTIAL}")]
+    return waited and bool(received) and _position(came.position) >> _SEGMENT_BITS >= max(received)
 
 
 def _checkpoint_of(data_dir: Path) -> str:

@@ -41,13 +41,13 @@ def receive(owner_url: str, folder: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def gather(into: Path, sources: Sequence[Path]) -> None:
-    """Copy the segments of all sources, of each name the first that is whole; else what there is of it."""
+    """Copy the segments of all sources, oldest source first: of each name one that is whole; else the latest of it."""
     into.mkdir(mode=0o700, exist_ok=True)
     found = [path for source in sources for path in _files(source)]
     for path in found:
         if _WHOLE.fullmatch(path.name) and not (into / path.name).exists():
             shutil.copyfile(path, into / path.name)
-    for path in found:
+    for path in reversed(found):
         name = path.name.removesuffix(PARTIAL)
         if path.name.endswith(PARTIAL) and _SEGMENT.fullmatch(name) and not (into / name).exists():
             shutil.copyfile(path, into / name)
@@ -58,6 +58,17 @@ def drop_before(folder: Path, first: str) -> None:
     for path in _files(folder):
         if _SEGMENT.fullmatch(path.name) and path.name[8:] < first[8:]:
             path.unlink()
+
+
+def first_segment(folder: Path) -> str:
+    """Return the name of the oldest segment in a folder, empty when there is none."""
+    names = {path.name.removesuffix(PARTIAL) for path in _files(folder)}
+    return min((name for name in names if _SEGMENT.fullmatch(name)), key=lambda name: name[8:], default="")
+
+
+def number_of(name: str) -> int:
+    """Return which segment of the log this is, at PostgreSQL's 16 MiB a segment."""
+    return int(name[8:16], 16) << 8 | int(name[16:24], 16)
 
 
 def _files(folder: Path) -> list[Path]:

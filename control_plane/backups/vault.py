@@ -3,7 +3,6 @@
 One act at a time, by a lock: a backup that is begun while another runs, or a restore, would take its folders away.
 """
 
-import datetime as dt
 import fcntl
 import shutil
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from control_plane.backups.base import take_copy
-from control_plane.backups.repository import BASE, WAL, Repository, Retention
+from control_plane.backups.base import SEGMENTS, take_copy
+from control_plane.backups.repository import BASE, WAL, WAL_UNTIL_COPY, Repository, Retention
 from control_plane.backups.restore_test import Tested, try_restore
+from control_plane.backups.segments import drop_before, first_segment
 from control_plane.errors import Conflict
 
 
@@ -70,7 +70,7 @@ class Vault:
                 raise Conflict("another backup, restore or test of one is under way") from None
             yield
 
-    def back_up(self, owner_url: str, retention: Retention) -> str:
+    def back_up(self, owner_url: str) -> str:
         """Save a whole copy and return its snapshot's id; drop what is beyond the retention. Raises `BackupFailed`."""
         with self.alone():
             repository = self.repository
@@ -78,23 +78,26 @@ class Vault:
             copy = self.folder / "copy"
             try:
                 take_copy(owner_url, copy)
+                first = first_segment(copy / SEGMENTS)
                 saved = repository.save(copy, BASE)
             finally:
                 shutil.rmtree(copy, ignore_errors=True)
-            repository.forget(retention)
+            # Before what was received earlier goes: whoever restores an older copy needs it.
+            repository.save(self.segments, WAL_UNTIL_COPY)
+            repository.forget(Retention())
+            drop_before(self.segments, first)
             return saved
 
     def ship_log(self) -> str:
         """Save the log that was received since the last whole copies. Raises `BackupFailed`."""
         with self.alone():
-            self.repository.prepare()
-            return self.repository.save(self.segments, WAL)
+            repository = self.repository
+            repository.prepare()
+            saved = repository.save(self.segments, WAL)
+            repository.forget_log()
+            return saved
 
     def test(self) -> Tested:
         """Try to restore the newest whole copy. Raises `BackupFailed`."""
         with self.alone():
             return try_restore(self.repository, self.scratch, self.log)
-
-    def newest_copy_at(self) -> dt.datetime | None:
-        """Return when the newest whole copy was saved."""
-        return max((each.at for each in self.repository.snapshots(BASE)), default=None)

@@ -11,6 +11,7 @@ import typer
 
 from control_plane.cli.alerts import alert_commands
 from control_plane.cli.audit import audit_commands
+from control_plane.cli.backup import backup_commands
 from control_plane.cli.bench import bench
 from control_plane.cli.client import client
 from control_plane.cli.database import database_commands
@@ -40,6 +41,7 @@ from control_plane.cli.tenants import key_commands, tenant_commands, workspace_c
 from control_plane.cli.test import check_and_test
 from control_plane.cli.up import down, up
 from control_plane.cli.vps import vps_commands
+from control_plane.cli.vps_commands import command
 from control_plane.cli.vps_deeds import vps_deed_commands
 from control_plane.embedded.daemon import EmbeddedFailed
 from control_plane.enrolment.wheelhouse import WheelhouseFailed
@@ -61,6 +63,7 @@ app.command()(doctor)
 app.add_typer(queue_commands, name="queue")
 vps_commands.add_typer(vps_deed_commands)
 vps_commands.command()(preflight)
+vps_commands.command()(command)
 app.add_typer(vps_commands, name="vps")
 app.add_typer(provider_commands, name="provider")
 app.add_typer(node_commands, name="node")
@@ -76,6 +79,7 @@ app.add_typer(signing_commands, name="keys")
 app.add_typer(audit_commands, name="audit")
 app.add_typer(suppression_commands, name="suppression")
 app.add_typer(gdpr_commands, name="gdpr")
+app.add_typer(backup_commands, name="backup")
 app.add_typer(database_commands, name="database")
 app.add_typer(deploy_commands, name="deploy")
 app.command("test", context_settings={"ignore_unknown_options": True})(check_and_test)

@@ -97,6 +97,8 @@ class EmbeddedPostgres:
             *("-c", "synchronous_commit=on"),
             # Each process holds a pool; the default of 100 would be close.
             *("-c", "max_connections=200"),
+            # A receiver of the log that stays away must not fill the disk.
+            *("-c", "max_slot_wal_keep_size=8GB"),
         ]
         return place.command("INT", postgres)
 

@@ -163,6 +163,8 @@ class Installation:
             api_database_url=SecretStr(inside.api),
             system_database_url=SecretStr(inside.system),
             identity_database_url=SecretStr(inside.identity),
+            # Whoever brings a database backs it up.
+            owner_database_url=SecretStr("" if "PENGUIN_DATABASE_URL" in os.environ else outside.owner),
             redis_url=SecretStr(""),
             local_cloud_socket=self._places.cloud_socket,
             port25_probe=(_PORT_CHECK,),

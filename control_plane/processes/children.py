@@ -51,7 +51,12 @@ def process_orders(
     Without a socket there is no door for operators.
     """
     system = settings.model_copy(
-        update={"api_database_url": SecretStr(""), "identity_database_url": SecretStr(""), "mail_url": SecretStr("")}
+        update={
+            "api_database_url": SecretStr(""),
+            "identity_database_url": SecretStr(""),
+            "owner_database_url": SecretStr(""),
+            "mail_url": SecretStr(""),
+        }
     )
     orders = [
         ChildOrder(
@@ -64,12 +69,27 @@ def process_orders(
         for name in _PROCESSES
     ]
     # What serves tenants cannot see across them, whatever it is made to do; what serves operators can, and no more.
-    api = _without_tokens(settings).model_copy(update={"system_database_url": SecretStr("")})
+    api = _without_tokens(settings).model_copy(
+        update={"system_database_url": SecretStr(""), "owner_database_url": SecretStr("")}
+    )
+    if settings.backup_repository and settings.owner_database_url.get_secret_value():
+        orders.append(_backups_order(places, _with_one_secret(settings, "owner_database_url")))
     orders.append(_door_order("api", places, enter, api, rest))
     if operators:
         theirs = _with_one_secret(settings, "system_database_url")
         orders.append(_door_order("operators", places, enter, theirs, operators))
     return orders
+
+
+def _backups_order(places: Places, settings: Settings) -> ChildOrder:
+    """Return how backups are started: outside the world, for the repository may be anywhere."""
+    return ChildOrder(
+        name="backups",
+        command=_python((), "control_plane.processes.backups"),
+        environment=_outer_environment() | exported(settings),
+        log=places.logs / "backups.log",
+        notify_socket=places.runtime / "notify" / "backups",
+    )
 
 
 def _door_order(

@@ -7,7 +7,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from control_plane.backups.repository import Retention
 from control_plane.backups.vault import Vault
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 
@@ -40,7 +39,7 @@ def vault(state: Path) -> Vault:
 def test_what_was_backed_up_is_restored_to_the_row_beside_the_running_database(
     vault: Vault, server: EmbeddedPostgres
 ) -> None:
-    saved = vault.back_up(server.url(OWNER), Retention())
+    saved = vault.back_up(server.url(OWNER))
     with psycopg.connect(server.url(OWNER)) as connection:
         connection.execute("UPDATE fish SET name = 'later'")
 

@@ -1,0 +1,124 @@
+"""The backups process: `python -m control_plane.processes.backups`.
+
+Receives PostgreSQL's log as it is written and saves it every minute; saves a whole copy every day; restores the newest
+one every week, beside everything, and compares it with what it recorded. It connects to PostgreSQL as its owner, for
+whoever copies a database sees all of it, and to the repository (PENGUIN_BACKUP_REPOSITORY, any target of restic's, with
+what restic needs to reach it in the environment). It listens nowhere, and one of these runs in an installation.
+
+SIGTERM ends it: what was half saved is saved again by the next one. When it is away PostgreSQL keeps the log for it, up
+to a limit (embedded/postgres.py); what came of its work is looked at by the worker, which tells operators.
+"""
+
+import asyncio
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from control_plane.backups.programs import BackupFailed
+from control_plane.backups.results import Kind, Newest, keep_result, newest_results
+from control_plane.backups.schedule import Outcome, due, outcome_of, saved, tested
+from control_plane.backups.segments import make_slot, receive
+from control_plane.backups.vault import Vault
+from control_plane.clock import utc_now
+from control_plane.errors import Conflict
+from control_plane.processes.readiness import say_ready
+from control_plane.settings import Settings
+from control_plane.telemetry.log_lines import start_logging
+from db.notifications import DATABASE_AWAY
+from db.session import Database
+
+_SHIP_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Backups:
+    """One process's work; one thing at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.owner_database_url.get_secret_value()
+        self._vault = Vault(settings.state_dir, settings.backup_repository)
+        self._receiver: subprocess.Popen[bytes] | None = None
+
+    def run(self, stopping: threading.Event) -> None:
+        """Work until told to stop."""
+        self._vault.make()
+        with self._receiving():
+            say_ready()
+            while not stopping.wait(_SHIP_SECONDS):
+                self.look()
+
+    def look(self) -> None:
+        """Do what is due."""
+        try:
+            self._keep_receiving()
+            self._do_what_is_due()
+            self._vault.ship_log()
+        except (BackupFailed, Conflict, *DATABASE_AWAY) as error:
+            _log.warning("%s", error)
+
+    def _do_what_is_due(self) -> None:
+        began = utc_now()
+        kind = due(asyncio.run(self._newest()), began)
+        if kind is None:
+            return
+        outcome = outcome_of(lambda: saved(self._vault, self._url) if kind is Kind.COPY else tested(self._vault))
+        _log.log(logging.INFO if outcome.ok else logging.ERROR, "%s: %s", kind, outcome.sentence)
+        asyncio.run(self._keep(kind, outcome))
+
+    async def _newest(self) -> dict[Kind, Newest]:
+        database = Database(self._url, pool_size=1)
+        try:
+            async with database.system() as session:
+                return await newest_results(session)
+        finally:
+            await database.close()
+
+    async def _keep(self, kind: Kind, outcome: Outcome) -> None:
+        database = Database(self._url, pool_size=1)
+        try:
+            async with database.system() as session:
+                await keep_result(session, kind, utc_now(), ok=outcome.ok, sentence=outcome.sentence)
+        finally:
+            await database.close()
+
+    @contextmanager
+    def _receiving(self) -> Iterator[None]:
+        self._keep_receiving()
+        try:
+            yield
+        finally:
+            if self._receiver is not None:
+                self._receiver.terminate()
+                self._receiver.wait()
+
+    def _keep_receiving(self) -> None:
+        if self._receiver is None or self._receiver.poll() is not None:
+            make_slot(self._url, self._vault.segments)
+            self._receiver = receive(self._url, self._vault.segments, self._vault.log)
+
+
+def main() -> None:
+    """Run the process."""
+    settings = Settings.model_validate({})
+    start_logging(settings.log)
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        Backups(settings).run(stopping)
+    except BackupFailed as error:
+        sys.exit(error.detail)
+
+
+if __name__ == "__main__":
+    main()

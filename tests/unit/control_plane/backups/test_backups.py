@@ -1,0 +1,80 @@
+"""What is due, what is wrong, which pieces of the log are taken, and keys under a passphrase."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from control_plane.backups.digest import TableDigest, differences
+from control_plane.backups.key_file import put_back, write_keys
+from control_plane.backups.results import Kind, Newest, what_is_wrong
+from control_plane.backups.schedule import due
+from control_plane.backups.segments import drop_before, gather
+from control_plane.errors import InvalidInput
+
+NOW = dt.datetime(2030, 1, 31, 12, tzinfo=dt.UTC)
+FIRST, SECOND = "000000010000000000000001", "000000010000000000000002"
+
+
+def result(hours_ago: float, *, ok: bool = True) -> Newest:
+    at = NOW - dt.timedelta(hours=hours_ago)
+    return Newest(ok, "it is so", at, at if ok else None)
+
+
+def test_a_copy_is_due_each_day_a_test_each_week_and_what_failed_after_an_hour() -> None:
+    assert due({}, NOW) is Kind.COPY
+    assert due({Kind.COPY: result(1)}, NOW) is Kind.RESTORE_TEST
+    assert due({Kind.COPY: result(1), Kind.RESTORE_TEST: result(24 * 6)}, NOW) is None
+    assert due({Kind.COPY: result(0.5, ok=False), Kind.RESTORE_TEST: result(1)}, NOW) is None
+    assert due({Kind.COPY: result(2, ok=False), Kind.RESTORE_TEST: result(1)}, NOW) is Kind.COPY
+
+
+def test_a_failed_or_old_restore_test_is_wrong_and_backups_that_nobody_asked_for_are_not() -> None:
+    assert what_is_wrong({}, NOW) == ""
+    assert what_is_wrong({Kind.COPY: result(1), Kind.RESTORE_TEST: result(1)}, NOW) == ""
+    assert "restore test failed" in what_is_wrong({Kind.COPY: result(1), Kind.RESTORE_TEST: result(1, ok=False)}, NOW)
+    assert "no restore test yet" in what_is_wrong({Kind.COPY: result(1)}, NOW)
+    assert "restore test is of" in what_is_wrong({Kind.COPY: result(1), Kind.RESTORE_TEST: result(24 * 8)}, NOW)
+
+
+def test_a_table_that_lost_a_row_or_has_another_is_named() -> None:
+    was = {"fish": TableDigest(2, "a"), "ice": TableDigest(1, "b"), "krill": TableDigest(1, "c")}
+    found = {"fish": TableDigest(1, "a"), "ice": TableDigest(1, "x")}
+    told = differences(was, found)
+    assert told == ["fish has 1 rows and had 2", "ice has other content in its 1 rows", "krill is missing"]
+
+
+def test_of_a_segment_the_whole_one_is_taken_and_else_the_latest_part(tmp_path: Path) -> None:
+    older, newer = tmp_path / "older", tmp_path / "newer"
+    for folder in (older, newer):
+        folder.mkdir()
+        (folder / f"{SECOND}.partial").write_text(folder.name)
+    (older / f"{FIRST}.partial").write_text("part")
+    (newer / FIRST).write_text("whole")
+
+    gather(tmp_path / "into", [older, newer, tmp_path / "missing"])
+
+    taken = {path.name: path.read_text() for path in (tmp_path / "into").iterdir()}
+    assert taken == {FIRST: "whole", SECOND: "newer"}
+
+
+def test_segments_before_the_first_that_is_needed_go(tmp_path: Path) -> None:
+    for name in (FIRST, SECOND, "00000002.history"):
+        (tmp_path / name).touch()
+    drop_before(tmp_path, SECOND)
+    assert {path.name for path in tmp_path.iterdir()} == {SECOND, "00000002.history"}
+
+
+def test_keys_come_back_with_the_passphrase_alone_and_over_nothing_that_is_there(tmp_path: Path) -> None:
+    master, password, kept = tmp_path / "sealing.key", tmp_path / "backup.password", tmp_path / "keys"
+    master.write_bytes(b"\x00\xff" * 16)
+    password.write_text("here")
+    files = {"sealing.key": master, "backup.password": password}
+    write_keys(kept, files, "a long passphrase")
+    master.unlink()
+
+    with pytest.raises(InvalidInput):
+        put_back(kept, files, "another passphrase")
+    assert put_back(kept, files, "a long passphrase") == ["sealing.key"]
+    assert master.read_bytes() == b"\x00\xff" * 16
+    assert b"here" not in kept.read_bytes()
