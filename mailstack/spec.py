@@ -78,14 +78,18 @@ class MailDomain:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """An address with a mailbox; `password_hash` is Dovecot's `{ARGON2ID}` hash."""
+    """An address with a mailbox; `password_hash` is Dovecot's `{ARGON2ID}` hash, 0 `quota_mb` is no quota."""
 
     address: str
     password_hash: str = field(repr=False)
+    #: Of 1,048,576 octets each.
+    quota_mb: int = 0
 
     def __post_init__(self) -> None:
         require_address(self.address)
         require_password_hash(self.password_hash)
+        if self.quota_mb < 0:
+            raise InvalidSpec(f"the quota of {self.address} is negative")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
         ipv4_address=server.ipv4_address,
         nameservers=tuple(server.nameservers),
         domains=tuple(_domain(domain) for domain in server.domains),
-        mailboxes=tuple(Mailbox(mailbox.address, mailbox.password_hash) for mailbox in server.mailboxes),
+        mailboxes=tuple(Mailbox(box.address, box.password_hash, box.quota_mb) for box in server.mailboxes),
         aliases=tuple(Alias(alias.address, tuple(alias.targets)) for alias in server.aliases),
         probe=ProbeMailbox(server.probe.address, server.probe.password),
         sending_addresses=tuple(

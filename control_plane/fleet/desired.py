@@ -50,7 +50,8 @@ _SERVER = text(
 # A mail server that does not have its mailboxes turns away for good what comes for them.
 _IS_HELD = text("SELECT EXISTS (SELECT FROM server_rebuilds WHERE vps_id = :vps AND holds_configuration)")
 _MAILBOXES = text(
-    "SELECT email_address, password_hash FROM inboxes i WHERE status <> 'deleting' AND (vps_id = :vps"
+    "SELECT email_address, password_hash, coalesce(quota_mb, 0) FROM inboxes i"
+    " WHERE status <> 'deleting' AND (vps_id = :vps"
     " OR EXISTS (SELECT FROM inbox_moves m WHERE m.inbox_id = i.id AND m.target_id = :vps"
     "            AND m.state IN ('copying', 'holding')))"
     " AND NOT EXISTS (SELECT FROM inbox_moves m WHERE m.inbox_id = i.id AND m.source_id = :vps AND m.state = 'holding')"
@@ -132,10 +133,10 @@ async def load_desired_state(
         raise NotFound("there is no such server")
     if server["ipv4_address"] is None:
         raise Conflict("the server has no address yet")
-    aliases = (await session.execute(_ALIASES, {"vps": vps_id})).all()
     if await session.scalar(_IS_HELD, {"vps": vps_id}):
         raise Conflict("the server is being rebuilt, and its mail is not back yet")
     mailboxes = (await session.execute(_MAILBOXES, {"vps": vps_id})).all()
+    aliases = (await session.execute(_ALIASES, {"vps": vps_id})).all()
     addresses = (await session.execute(_ADDRESSES, {"vps": vps_id})).all()
     keys = (await session.execute(_DKIM_KEYS, {"vps": vps_id})).mappings().all()
     moves = (await session.execute(_MOVES, {"vps": vps_id})).mappings().all()
@@ -152,10 +153,12 @@ async def load_desired_state(
             hostname=server["hostname"],
             ipv4_address=server["ipv4_address"],
             nameservers=nameservers,
-            aliases=[Alias(address=address, targets=[target]) for address, target in aliases],
             authority=_authority(authority, waits=server["provider"] in acme_port_providers),
             domains=domains,
-            mailboxes=[Mailbox(address=address, password_hash=hashed) for address, hashed in mailboxes],
+            mailboxes=[
+                Mailbox(address=address, password_hash=hashed, quota_mb=quota) for address, hashed, quota in mailboxes
+            ],
+            aliases=[Alias(address=address, targets=[target]) for address, target in aliases],
             probe=_probe(vps_id, server, opening),
             sending_addresses=[
                 SendingAddress(ipv4_address=address, hostname=hostname, senders=senders)

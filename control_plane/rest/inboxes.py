@@ -20,6 +20,7 @@ from control_plane.inboxes.placement import ServerWish, newest_server, require_s
 from control_plane.messages.cancel import cancel_waiting_sends
 from control_plane.pools.pools import assign_pool
 from control_plane.pools.senders import load_sending, start_bindings
+from control_plane.provisioning.mailbox_quota import MAX_QUOTA_MB, set_quota
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
@@ -61,6 +62,9 @@ class InboxChanges(BaseModel):
     display_name: _DisplayName | None = None
     daily_send_limit: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
     warmup_enabled: StrictBool = False
+    quota_mb: Annotated[StrictInt, Field(ge=1, le=MAX_QUOTA_MB)] | None = Field(
+        None, description="How much mail the mailbox holds, in MiB; with null, as much as its server does."
+    )
     #: With null the workspace's default pool, if it has one.
     ip_pool_id: uuid.UUID | None = None
 
@@ -80,6 +84,7 @@ class InboxView(BaseModel):
     warmup_enabled: bool
     warmup_status: str
     daily_send_limit: int
+    quota_mb: int | None
     reputation_score: decimal.Decimal
     status: str
     status_reason: str | None
@@ -161,11 +166,13 @@ async def show(inbox_id: uuid.UUID, access: _Reading) -> InboxDetail:
 
 @router.patch("/inboxes/{inbox_id}")
 async def change(inbox_id: uuid.UUID, body: InboxChanges, access: _Managing) -> InboxView:
-    """Change an inbox's name, limits or IP pool."""
-    changes = body.model_dump(exclude_unset=True, exclude={"ip_pool_id"})
+    """Change an inbox's name, limits, quota or IP pool. Mail beyond the quota waits at the server, for two days."""
+    changes = body.model_dump(exclude_unset=True, exclude={"ip_pool_id", "quota_mb"})
     if body.display_name:
         changes["display_name"] = check_header_text(body.display_name, "/display_name")
     inbox = await change_inbox(access.session, access.scope, inbox_id, changes)
+    if "quota_mb" in body.model_fields_set:
+        await set_quota(access.session, inbox, body.quota_mb)
     if "ip_pool_id" in body.model_fields_set:
         await assign_pool(access.session, access.scope, inbox.workspace_id, inbox_id, body.ip_pool_id)
     return InboxView.model_validate(inbox)

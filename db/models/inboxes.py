@@ -99,6 +99,8 @@ class Inbox(Base):
     warmup_enabled: Mapped[bool] = mapped_column(server_default=text("false"))
     warmup_status: Mapped[str] = mapped_column(String(50), server_default=text("'not_started'"))
     daily_send_limit: Mapped[int] = mapped_column(server_default=text("50"))
+    #: Of 1,048,576 octets each; None for as much as its server holds.
+    quota_mb: Mapped[int | None]
     reputation_score: Mapped[decimal.Decimal] = mapped_column(Numeric(3, 2), server_default=text("0.00"))
     status: Mapped[str] = mapped_column(String(50), server_default=text("'pending_setup'"))
     status_reason: Mapped[str | None] = mapped_column(Text)

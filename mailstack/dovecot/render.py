@@ -41,7 +41,14 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
     )
     return (
         RenderedFile(CONFIGURATION, configuration, (Service.DOVECOT,)),
-        RenderedFile(USERS, _users(spec), (Service.DOVECOT,), OnChange.NOTHING, group="dovecot", mode=0o640),
+        RenderedFile(
+            USERS,
+            _users(spec, _quota_field(platform)),
+            (Service.DOVECOT,),
+            OnChange.NOTHING,
+            group="dovecot",
+            mode=0o640,
+        ),
         *(_copy(copy, template) for copy in spec.copies),
     )
 
@@ -57,8 +64,17 @@ def _copy(copy: MailboxCopy, template: str) -> RenderedFile:
     return RenderedFile(path, content, (Service.DOVECOT,), OnChange.NOTHING, mode=0o600)
 
 
-def _users(spec: MailServerSpec) -> bytes:
-    hashes = {mailbox.address: mailbox.password_hash for mailbox in spec.mailboxes}
+def _quota_field(platform: Platform) -> str:
+    """Return the extra field of passwd-file that sets a mailbox's quota, as a pattern for its megabytes."""
+    return "userdb_quota_storage_size={}M" if platform.dovecot >= _NEW_LANGUAGE else "userdb_quota_rule=*:storage={}M"
+
+
+def _users(spec: MailServerSpec, quota_field: str) -> bytes:
+    hashes = {
+        mailbox.address: mailbox.password_hash
+        + (f"::::::{quota_field.format(mailbox.quota_mb)}" if mailbox.quota_mb else "")
+        for mailbox in spec.mailboxes
+    }
     hashes[spec.probe.address] = _probe_password_hash(spec.probe)
     hashes |= {door.login: _door_fields(door) for door in spec.copy_doors}
     return "".join(f"{address}:{fields}\n" for address, fields in sorted(hashes.items())).encode()

@@ -41,7 +41,7 @@ SPEC = MailServerSpec(
     ),
     mailboxes=(
         Mailbox("jane.doe@shop.example", _HASH),
-        Mailbox("info@xn--bcher-kva.example", _HASH),
+        Mailbox("info@xn--bcher-kva.example", _HASH, quota_mb=500),
         Mailbox("postmaster@no-key.example", _HASH),
     ),
     aliases=(

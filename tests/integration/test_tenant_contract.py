@@ -40,7 +40,7 @@ DOCUMENTED = [
         shows=_INBOX + " password",
     ),
     promise("GET /inboxes/{inbox_id}", shows=_INBOX),
-    promise("PATCH /inboxes/{inbox_id}", takes="daily_send_limit warmup_enabled", shows=_INBOX),
+    promise("PATCH /inboxes/{inbox_id}", takes="daily_send_limit warmup_enabled quota_mb", shows=_INBOX + " quota_mb"),
     promise("DELETE /inboxes/{inbox_id}"),
     promise("GET /inboxes/{inbox_id}/dns-records", shows="records all_verified"),
     promise("POST /inboxes/{inbox_id}/dns-records/verify", shows="records all_verified"),

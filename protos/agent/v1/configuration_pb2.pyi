@@ -379,18 +379,22 @@ class Mailbox(_message.Message):
 
     ADDRESS_FIELD_NUMBER: _builtins.int
     PASSWORD_HASH_FIELD_NUMBER: _builtins.int
+    QUOTA_MB_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     password_hash: _builtins.str
     """Dovecot scheme and hash, such as "{ARGON2ID}$argon2id$..."."""
+    quota_mb: _builtins.int
+    """Of 1,048,576 octets each; 0 for no quota."""
     def __init__(
         self,
         *,
         address: _builtins.str = ...,
         password_hash: _builtins.str = ...,
+        quota_mb: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "password_hash", b"password_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "password_hash", b"password_hash", "quota_mb", b"quota_mb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

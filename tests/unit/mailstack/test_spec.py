@@ -48,6 +48,11 @@ def test_an_address_in_a_foreign_domain_is_refused() -> None:
         replace(SPEC, mailboxes=(Mailbox("jane@elsewhere.example", _HASH),))
 
 
+def test_a_negative_quota_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="quota"):
+        Mailbox("jane@shop.example", _HASH, quota_mb=-1)
+
+
 def test_an_alias_to_nowhere_is_refused() -> None:
     with pytest.raises(InvalidSpec, match="no target"):
         Alias("sales@shop.example", ())

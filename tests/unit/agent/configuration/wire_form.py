@@ -10,7 +10,10 @@ def wire_form(spec: MailServerSpec) -> wire.MailServer:
         ipv4_address=spec.ipv4_address,
         nameservers=spec.nameservers,
         domains=[_domain(domain) for domain in spec.domains],
-        mailboxes=[wire.Mailbox(address=box.address, password_hash=box.password_hash) for box in spec.mailboxes],
+        mailboxes=[
+            wire.Mailbox(address=box.address, password_hash=box.password_hash, quota_mb=box.quota_mb)
+            for box in spec.mailboxes
+        ],
         aliases=[wire.Alias(address=alias.address, targets=alias.targets) for alias in spec.aliases],
         probe=wire.ProbeMailbox(address=spec.probe.address, password=spec.probe.password),
         sending_addresses=[
