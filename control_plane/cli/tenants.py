@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
@@ -15,6 +16,8 @@ from control_plane.clock import utc_now
 from control_plane.errors import InvalidInput
 from control_plane.identity.api_keys import KeyBounds, NewApiKey, insert_api_key
 from control_plane.identity.networks import parse_network
+from control_plane.operators.acts import Act, record
+from control_plane.privacy.end_of_tenant import begin_erasure
 from control_plane.tenancy import tenants
 from control_plane.tenancy.keys import list_keys, revoke_key
 from control_plane.tenancy.permissions import EVERYTHING, ROLES, Permission, Role
@@ -40,6 +43,24 @@ Tenant = Annotated[uuid.UUID, typer.Argument(help="The tenant's id.")]
 def create_tenant(name: Name, as_json: Json = False, instance: Instance = "main") -> None:
     """Make a tenant and print its id."""
     _show("tenant_id", str(asyncio.run(_create_tenant(instance, checked_name(name)))), name, as_json=as_json)
+
+
+@tenant_commands.command("erase")
+def erase_tenant(
+    tenant: Tenant,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    instance: Instance = "main",
+) -> None:
+    """Destroy a tenant's keys and have all that it has deleted, within minutes; there is no way back."""
+    if not yes:
+        typer.confirm(f"Erase tenant {tenant} and all that it has, for good?", abort=True)
+    asyncio.run(_erase_tenant(instance, tenant))
+    if as_json:
+        print_json({"erasing": tenant})
+    else:
+        say(f"tenant {tenant} is being erased")
 
 
 @workspace_commands.command("create")
@@ -102,6 +123,12 @@ def revoke_tenants_key(
 async def _create_tenant(instance: str, name: str) -> uuid.UUID:
     async with system_session(instance) as session:
         return await tenants.create_tenant(session, name)
+
+
+async def _erase_tenant(instance: str, tenant: uuid.UUID) -> None:
+    async with system_session(instance) as session:
+        await begin_erasure(session, tenant)
+        await record(session, this_user(), Act.ERASE_TENANT, {"tenant_id": tenant})
 
 
 async def _create_workspace(instance: str, tenant: uuid.UUID, name: str) -> uuid.UUID:

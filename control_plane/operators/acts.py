@@ -62,6 +62,7 @@ class Act(enum.StrEnum):
     RELEASE_RESTORED = "backup.release"
     EXPORT_SUBJECT = "gdpr.export"
     ERASE_SUBJECT = "gdpr.erase"
+    ERASE_TENANT = "tenant.erase"
 
 
 @dataclass(frozen=True, slots=True)

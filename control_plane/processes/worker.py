@@ -38,7 +38,9 @@ from control_plane.pipelines.jobs import (
     make_app,
 )
 from control_plane.pipelines.worker import Worker
+from control_plane.privacy.end_of_tenant import add_tenant_jobs
 from control_plane.privacy.erase import add_privacy_jobs
+from control_plane.privacy.retention import add_retention_jobs
 from control_plane.processes.readiness import say_ready
 from control_plane.providers.registry import build_providers
 from control_plane.provisioning.environment import Environment
@@ -92,6 +94,8 @@ async def _work(settings: Settings) -> None:
     add_periodic_jobs(app, environment)
     add_webhook_jobs(app, database)
     add_privacy_jobs(app, database)
+    add_retention_jobs(app, database)
+    add_tenant_jobs(app, database)
     add_upgrade_jobs(app, database, environment.clock)
     add_healing_jobs(app, database, read_healing_rules(), environment.clock)
     add_key_jobs(app, database, environment.sealer)

@@ -57,6 +57,11 @@ class Message(Base):
             unique=True,
             postgresql_where=text("resend_of IS NOT NULL"),
         ),
+        Index(
+            "idx_messages_payloads",
+            "final_at",
+            postgresql_where=text("final_at IS NOT NULL AND octet_length(payload) > 0"),
+        ),
         Index("idx_messages_dead", "vps_id", "id", postgresql_where=text("state = 'dead'")),
         Index("idx_messages_relayed", "vps_id", "relayed_at", postgresql_where=text("state = 'relayed'")),
         Index(

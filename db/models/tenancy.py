@@ -4,7 +4,7 @@ import datetime as dt
 import ipaddress
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -22,6 +22,9 @@ class Tenant(Base):
     created_at: Mapped[CreatedAt]
     plan: Mapped[str] = mapped_column(ForeignKey("plans.name"), server_default=text("'unlimited'"))
     plan_overrides: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    erased_at: Mapped[dt.datetime | None]
+    audit_position: Mapped[int | None] = mapped_column(BigInteger)
+    audit_hash: Mapped[bytes | None]
 
 
 class Plan(Base):
