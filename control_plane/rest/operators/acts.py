@@ -13,8 +13,9 @@ from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
 from control_plane.rest.operators.examples import ACT, KEY, MOMENT, REASON, TENANT, VPS
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["acts"])
+router = APIRouter(tags=["acts"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_ACTS)]
 

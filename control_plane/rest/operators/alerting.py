@@ -17,9 +17,10 @@ from control_plane.operators import alerting
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
 from control_plane.rest.operators.examples import ACT, MOMENT, REASON, TENANT, VPS
+from control_plane.rest.strict_route import StrictRoute
 from control_plane.sealing import Sealer
 
-router = APIRouter(prefix="/alerts", tags=["alerts"])
+router = APIRouter(prefix="/alerts", tags=["alerts"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_ALERTS)]
 _Managing = Annotated[OperatorAccess, operator_transaction(OperatorScope.MANAGE_ALERTS)]

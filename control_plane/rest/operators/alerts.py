@@ -14,8 +14,9 @@ from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
 from control_plane.rest.operators.examples import ACT, MOMENT, TENANT, VPS
 from control_plane.rest.pages import DEFAULT_PAGE, Limit
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["alerts"])
+router = APIRouter(tags=["alerts"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_ALERTS)]
 _ALERT: JsonDict = {

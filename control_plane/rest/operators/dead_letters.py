@@ -22,8 +22,9 @@ from control_plane.rest.operators.access import OperatorAccess, operator_transac
 from control_plane.rest.operators.examples import INBOX, MESSAGE, MOMENT, TENANT, VPS
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
 from control_plane.rest.reasons import Because
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["dead letters"])
+router = APIRouter(tags=["dead letters"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_QUEUE)]
 _Managing = Annotated[OperatorAccess, operator_transaction(OperatorScope.MANAGE_QUEUE)]

@@ -15,8 +15,9 @@ from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
 from control_plane.rest.operators.examples import MOMENT, TENANT, VPS
 from control_plane.rest.pages import DEFAULT_PAGE, Limit
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["fleet"])
+router = APIRouter(tags=["fleet"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_FLEET)]
 _Name = Annotated[str | None, Query(max_length=100)]

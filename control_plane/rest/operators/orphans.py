@@ -12,8 +12,9 @@ from control_plane.operators.scopes import OperatorScope
 from control_plane.provisioning.strays import looks, strays
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
 from control_plane.rest.operators.examples import MOMENT, VPS
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["fleet"])
+router = APIRouter(tags=["fleet"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_FLEET)]
 

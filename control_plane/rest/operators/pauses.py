@@ -14,8 +14,9 @@ from control_plane.rest.operators.access import OperatorAccess, operator_transac
 from control_plane.rest.operators.examples import MOMENT, PAUSE, REASON, TENANT, VPS
 from control_plane.rest.queue import PauseView
 from control_plane.rest.reasons import Reason
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["queue"])
+router = APIRouter(tags=["queue"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_QUEUE)]
 _Managing = Annotated[OperatorAccess, operator_transaction(OperatorScope.MANAGE_QUEUE)]

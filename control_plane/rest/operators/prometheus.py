@@ -11,8 +11,9 @@ from pydantic.config import JsonDict
 from control_plane.monitoring.fleet_metrics import CONTENT_TYPE, newest_values, render
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["prometheus"])
+router = APIRouter(tags=["prometheus"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_FLEET)]
 _GROUP: JsonDict = {"targets": ["127.0.0.1:18025", "127.0.0.1:18027"], "labels": {"process": "api"}}

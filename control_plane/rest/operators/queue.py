@@ -13,8 +13,9 @@ from control_plane.rest.operators.access import OperatorAccess, operator_parts, 
 from control_plane.rest.operators.examples import INBOX, MOMENT, TENANT, VPS
 from control_plane.rest.operators.pauses import PAUSE_EXAMPLE, OperatorPauseView
 from control_plane.rest.queue import STANDS_SECONDS, DepthView, StandingView
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["queue"])
+router = APIRouter(tags=["queue"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_QUEUE)]
 

@@ -14,11 +14,12 @@ from control_plane.rest.operators.access import OperatorAccess, operator_transac
 from control_plane.rest.operators.examples import MOMENT, PAUSE, REASON, VPS
 from control_plane.rest.pages import DEFAULT_PAGE, Limit
 from control_plane.rest.reasons import Because, Reason
+from control_plane.rest.strict_route import StrictRoute
 from control_plane.upgrades.plans import PACE, Pace, Wish, list_plans, show_plan
 from control_plane.upgrades.releases import list_releases
 from control_plane.upgrades.states import PlanState, ServerState
 
-router = APIRouter(tags=["upgrades"])
+router = APIRouter(tags=["upgrades"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_FLEET)]
 _Managing = Annotated[OperatorAccess, operator_transaction(OperatorScope.MANAGE_FLEET)]

@@ -125,6 +125,13 @@ def listener() -> Iterator[socket.socket]:
         yield opened
 
 
+@pytest.mark.parametrize("body", ['{"reason": "one", "reason": "two"}', '{"reason": NaN}'])
+async def test_json_is_strict(operator: httpx.AsyncClient, body: str) -> None:
+    answer = await operator.post("queue/pauses", content=body, headers={"Content-Type": "application/json"})
+    problem(answer, 422, "invalid-input")
+    assert "comes twice" in answer.text or "NaN is no JSON" in answer.text
+
+
 @pytest.fixture
 def process(rest_settings: Settings, listener: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
