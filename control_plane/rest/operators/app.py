@@ -22,6 +22,7 @@ from control_plane.rest.operators import (
     pauses,
     prometheus,
     queue,
+    server_commands,
     upgrades,
 )
 from control_plane.rest.operators.access import OperatorParts, scopes_named
@@ -44,7 +45,20 @@ def make_operators_app(settings: Settings) -> FastAPI:
     resources = [
         resource.router
         for resource in (
-            *(queue, pauses, dead_letters, fleet, fleet_health, alerts, alerting, orphans, acts, prometheus, upgrades),
+            *(
+                queue,
+                pauses,
+                dead_letters,
+                fleet,
+                fleet_health,
+                alerts,
+                alerting,
+                orphans,
+                acts,
+                prometheus,
+                upgrades,
+                server_commands,
+            ),
         )
     ]
     for route, scope in scopes_named(resources):

@@ -1,0 +1,54 @@
+"""What operators say about self-healing: what it may not do, and what it did."""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.errors import InvalidInput, NotFound
+from control_plane.healing.rules import read_rules
+from control_plane.operators.acts import Act, Actor, record
+from db.models import HealingActRow, HealingForbidden, VpsServer
+
+_SHOWN = 50
+
+
+async def acts_about(session: AsyncSession, vps_id: uuid.UUID) -> Sequence[HealingActRow]:
+    """Return what was done about a server without a person, newest first."""
+    query = select(HealingActRow).where(HealingActRow.vps_id == vps_id).order_by(HealingActRow.began_at.desc())
+    return (await session.scalars(query.limit(_SHOWN))).all()
+
+
+async def forbid(session: AsyncSession, actor: Actor, rule: str | None, vps_id: uuid.UUID | None, reason: str) -> None:
+    """Let a rule, or none, act on a server, or on all, from now on; what stands by it is taken back at the next look.
+
+    Raises `InvalidInput` for a rule and `NotFound` for a server that there is not.
+    """
+    if rule is not None and rule not in {each.name for each in read_rules()}:
+        raise InvalidInput("There is no such rule.", "/rule")
+    if vps_id is not None and await session.scalar(select(VpsServer.id).where(VpsServer.id == vps_id)) is None:
+        raise NotFound("There is no such server.")
+    row = {"rule": rule, "of_vps_id": vps_id, "reason": reason, "created_by": actor.name}
+    await session.execute(insert(HealingForbidden).values(row).on_conflict_do_nothing())
+    await record(session, actor, Act.FORBID_HEALING, {"rule": rule, "vps_id": vps_id}, reason)
+
+
+async def allow(session: AsyncSession, actor: Actor, rule: str | None, vps_id: uuid.UUID | None) -> None:
+    """Take back what was forbidden in the same words. Raises `NotFound`."""
+    gone = await session.execute(
+        delete(HealingForbidden)
+        .where(
+            HealingForbidden.rule.is_not_distinct_from(rule), HealingForbidden.of_vps_id.is_not_distinct_from(vps_id)
+        )
+        .returning(HealingForbidden.id)
+    )
+    if gone.first() is None:
+        raise NotFound("That is not forbidden.")
+    await record(session, actor, Act.ALLOW_HEALING, {"rule": rule, "vps_id": vps_id})
+
+
+async def forbidden(session: AsyncSession) -> Sequence[HealingForbidden]:
+    """Return what is forbidden, oldest first."""
+    return (await session.scalars(select(HealingForbidden).order_by(HealingForbidden.created_at))).all()

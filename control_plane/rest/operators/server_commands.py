@@ -1,0 +1,171 @@
+"""What a server is asked to do now, and what was done about it without a person.
+
+An answer does not wait for the server: what came of a command is asked for by its id. Output is what the agent may
+send, 256 KiB at most, masked, and forgotten after an hour.
+"""
+
+import datetime as dt
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response, status
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from control_plane.fleet.commands import CommandState
+from control_plane.fleet.log_lines import masked
+from control_plane.operators import healing, server_commands
+from control_plane.operators.scopes import OperatorScope
+from control_plane.operators.server_commands import CommandKind, Wanted
+from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
+from control_plane.rest.operators.examples import MOMENT, PAUSE, REASON, VPS
+from control_plane.rest.reasons import Reason
+
+router = APIRouter(tags=["fleet"])
+
+_Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_FLEET)]
+_Managing = Annotated[OperatorAccess, operator_transaction(OperatorScope.MANAGE_FLEET)]
+
+_ASKED: JsonDict = {"command_id": PAUSE, "run_id": None}
+_OUTCOME: JsonDict = {
+    "id": PAUSE,
+    "kind": "flush_queue",
+    "state": "done",
+    "detail": "told Postfix to try everything that is deferred",
+    "output": None,
+    "truncated": False,
+}
+_ACT: JsonDict = {
+    "id": PAUSE,
+    "rule": "mail_server_down",
+    "act": "restart_mail_server",
+    "reason": "Postfix does not run.",
+    "state": "done",
+    "detail": "restarted opendkim, opendmarc, dovecot, postfix",
+    "command_id": PAUSE,
+    "began_at": MOMENT,
+    "ended_at": MOMENT,
+    "ended_by": None,
+}
+
+
+class NewCommand(BaseModel):
+    """What to ask; `queue_id` for hold, release and delete, `lines` for tail, `domain` for rotate-key."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"kind": "flush", "reason": REASON}})
+
+    kind: CommandKind
+    queue_id: str | None = Field(None, pattern=r"^[0-9A-Za-z]{6,32}$")
+    lines: int | None = Field(None, ge=1, le=1000)
+    domain: str | None = Field(None, max_length=253, pattern=r"^[0-9A-Za-z.-]+$")
+    reason: Reason = None
+
+
+class AskedView(BaseModel):
+    """The command, or for rotate-key the run that does it."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _ASKED})
+
+    command_id: uuid.UUID | None
+    run_id: uuid.UUID | None
+
+
+class OutcomeView(BaseModel):
+    """How a command stands: waiting, sent, done, failed, refused, expired (never reached) or unknown."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _OUTCOME})
+
+    id: uuid.UUID
+    kind: str
+    state: str
+    detail: str | None
+    output: str | None
+    truncated: bool
+
+    @classmethod
+    def of(cls, state: CommandState) -> "OutcomeView":
+        """Return what is shown of it."""
+        output = None if state.output is None else "\n".join(masked(line) for line in state.output.splitlines())
+        return cls(
+            id=state.id,
+            kind=state.kind,
+            state=state.state,
+            detail=state.detail,
+            output=output,
+            truncated=state.truncated,
+        )
+
+
+class HealingActView(BaseModel):
+    """Something that was done by a rule; standing is what lasts until it is ended."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _ACT})
+
+    id: uuid.UUID
+    rule: str
+    act: str
+    reason: str
+    state: str
+    detail: str | None
+    command_id: uuid.UUID | None
+    began_at: dt.datetime
+    ended_at: dt.datetime | None
+    ended_by: str | None
+
+
+class HealingActList(BaseModel):
+    """The newest acts about a server, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ACT]}})
+
+    items: list[HealingActView]
+
+
+class NewForbidden(BaseModel):
+    """What is forbidden: without a rule all of them, without a server everywhere."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"rule": "mail_server_down", "vps_id": VPS, "reason": REASON}}
+    )
+
+    rule: str | None = Field(None, max_length=50, pattern=r"^[a-z][a-z0-9_]*$")
+    vps_id: uuid.UUID | None = None
+    reason: Reason = None
+
+
+@router.post("/vps/{vps_id}/commands", status_code=status.HTTP_202_ACCEPTED)
+async def ask_server(
+    vps_id: uuid.UUID, new: NewCommand, request: Request, response: Response, access: _Managing
+) -> AskedView:
+    """Ask a server to do something, at most once and within half a minute; 409 when it is not linked."""
+    wanted = Wanted(new.kind, new.queue_id, new.lines, new.domain)
+    now = operator_parts(request).clock()
+    asked = await server_commands.ask(access.session, access.actor, vps_id, wanted, now=now, reason=new.reason)
+    if asked.command_id is not None:
+        response.headers["Location"] = f"/operator/v1/vps/{vps_id}/commands/{asked.command_id}"
+    return AskedView.model_validate(asked)
+
+
+@router.get("/vps/{vps_id}/commands/{command_id}")
+async def show_command(vps_id: uuid.UUID, command_id: uuid.UUID, access: _Reading) -> OutcomeView:
+    """Show what came of a command, and of one that was not done, why."""
+    return OutcomeView.of(await server_commands.outcome(access.session, vps_id, command_id))
+
+
+@router.get("/vps/{vps_id}/healing")
+async def show_healing(vps_id: uuid.UUID, access: _Reading) -> HealingActList:
+    """Show what was done about a server without a person, and why."""
+    acts = await healing.acts_about(access.session, vps_id)
+    return HealingActList(items=[HealingActView.model_validate(act) for act in acts])
+
+
+@router.post("/fleet/healing:forbid", status_code=status.HTTP_204_NO_CONTENT)
+async def forbid_healing(what: NewForbidden, access: _Managing) -> None:
+    """Forbid a rule of self-healing, or all, on a server, or on all; what stands by it is taken back in seconds."""
+    await healing.forbid(access.session, access.actor, what.rule, what.vps_id, what.reason or "")
+
+
+@router.post("/fleet/healing:allow", status_code=status.HTTP_204_NO_CONTENT)
+async def allow_healing(what: NewForbidden, access: _Managing) -> None:
+    """Allow again what was forbidden in the same words; 404 when it was not."""
+    await healing.allow(access.session, access.actor, what.rule, what.vps_id)
