@@ -11,6 +11,7 @@ from control_plane.embedded.installation_record import read_record
 from control_plane.errors import Unavailable
 from control_plane.processes.database_roles import system_url
 from control_plane.processes.places import state_dir
+from control_plane.tenancy.plans import limit_reached
 from db.session import Database
 
 
@@ -20,13 +21,16 @@ class NoInstallation(Unavailable):
 
 @asynccontextmanager
 async def system_session(instance: str) -> AsyncIterator[AsyncSession]:
-    """Open a transaction of the system role. Raises `NoInstallation`, or `Unavailable` when nobody answers."""
+    """Open a transaction of the system role.
+
+    Raises `NoInstallation`, `Unavailable` when nobody answers, and `PlanLimitReached` for what a plan does not allow.
+    """
     database = Database(_system_url(instance), pool_size=1)
     try:
         async with database.system() as session:
             yield session
     except DBAPIError as error:
-        raise Unavailable(f"the database: {str(error.orig).strip()}") from None
+        raise limit_reached(error) or Unavailable(f"the database: {str(error.orig).strip()}") from None
     finally:
         await database.close()
 

@@ -5,12 +5,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from control_plane.errors import InvalidInput, NotFound
+from control_plane.cli import installation
+from control_plane.errors import InvalidInput, NotFound, PlanLimitReached
 from control_plane.queuer.allot import Line
 from control_plane.queuer.statements import claim
 from control_plane.tenancy.plans import set_plan
 from db.session import Database
-from tests.integration.database import SomeTenant
+from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.mail_rows import make_inbox, make_sends, make_server
 from tests.integration.rest import problem
 
@@ -88,3 +89,17 @@ async def test_a_plan_or_a_limit_that_there_is_not_is_refused(system_database: D
     async with system_database.system() as session:
         with pytest.raises(NotFound):
             await set_plan(session, uuid.uuid4(), "starter", {})
+
+
+async def test_the_command_line_tells_of_a_limit_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, database: FreshDatabase, system_database: Database, tenant: SomeTenant
+) -> None:
+    monkeypatch.setattr(installation, "_system_url", lambda _instance: database.url("penguin_system"))
+    await give(system_database, tenant, "starter", domains=0)
+    with pytest.raises(PlanLimitReached) as caught:
+        async with installation.system_session("main") as session:
+            await session.execute(
+                text("INSERT INTO domains (tenant_id, name) VALUES (:tenant, 'shop.example')"), {"tenant": tenant.id}
+            )
+    assert "domains" in str(caught.value)
+    assert "\n" not in str(caught.value)
