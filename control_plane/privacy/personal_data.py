@@ -28,7 +28,6 @@ class Fate(enum.Enum):
 
 COLUMNS: Mapping[tuple[str, str], Fate] = {
     ("messages", "recipient"): Fate.ERASED,
-    ("messages", "recipient_folded"): Fate.ERASED,
     ("messages", "subject"): Fate.ERASED,
     ("messages", "payload"): Fate.ERASED,
     # What the recipient's server answered.
