@@ -23,6 +23,7 @@ class Purpose(enum.StrEnum):
     REGISTER_PASSKEY = "register-passkey"
     PASSKEY_LOG_IN = "passkey-log-in"
     PASSKEY_SECOND_STEP = "passkey-second-step"
+    OIDC = "oidc"
 
 
 async def give(session: AsyncSession, purpose: Purpose, person_id: uuid.UUID | None, now: dt.datetime) -> str:

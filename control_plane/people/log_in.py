@@ -34,13 +34,19 @@ async def log_in(
 ) -> OpenSession | SecondStep:
     """Begin a session, or the second step of it; raise `Unauthenticated`, and `NotFound` for a tenant not theirs."""
     person_id = await verified(people, email, password)
-    now = people.clock()
     async with people.transaction() as session:
-        if await second_factor.is_on(session, person_id):
-            given = await one_time_tokens.give(session, person_id, Purpose.SECOND_STEP, _SECOND_STEP, now)
-            return SecondStep(given, await second_factor.has_passkey(session, person_id))
-        working_in = await working_in_of(session, person_id, tenant_id)
-        return await begin(session, person_id, working_in, origin, now, second_factor=False)
+        return await begin_or_ask(session, person_id, tenant_id, origin, people.clock())
+
+
+async def begin_or_ask(
+    session: AsyncSession, person_id: uuid.UUID, tenant_id: uuid.UUID | None, origin: Origin, now: dt.datetime
+) -> OpenSession | SecondStep:
+    """Begin the session of somebody whose first step was right, or their second step; raise `NotFound`."""
+    if await second_factor.is_on(session, person_id):
+        given = await one_time_tokens.give(session, person_id, Purpose.SECOND_STEP, _SECOND_STEP, now)
+        return SecondStep(given, await second_factor.has_passkey(session, person_id))
+    working_in = await working_in_of(session, person_id, tenant_id)
+    return await begin(session, person_id, working_in, origin, now, second_factor=False)
 
 
 async def who_is_asked(people: People, token: str) -> uuid.UUID:

@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.clock import Clock
 from control_plane.errors import Unauthenticated, Unavailable
 from control_plane.identity.access_tokens import Claims, key_id_of, sign_token, verify_token
+from control_plane.identity.oidc import read_issuers
 from control_plane.identity.person_passwords import PersonPasswords
+from control_plane.people.oidc_issuers import Issuers
 from control_plane.people.post import Post, post_of
 from control_plane.people.session_states import SessionStates
 from control_plane.people.sessions import OpenSession
@@ -35,6 +37,7 @@ class People:
     states: SessionStates
     passwords: PersonPasswords
     public_url: str
+    issuers: Issuers
     _post: Post | None = field(repr=False)
 
     @property
@@ -68,6 +71,7 @@ class People:
 
     async def close(self) -> None:
         """Close what is open."""
+        await self.issuers.close()
         await self.states.close()
         await self.database.close()
 
@@ -75,6 +79,7 @@ class People:
 def make_people(settings: Settings, api_database: Database, sealer: Sealer, clock: Clock) -> People:
     """Return what the settings say; it connects to nothing yet."""
     database = Database(settings.identity_database_url.get_secret_value(), pool_size=_POOL_SIZE)
+    public_url = settings.public_url.rstrip("/")
     return People(
         database=database,
         sealer=sealer,
@@ -82,6 +87,7 @@ def make_people(settings: Settings, api_database: Database, sealer: Sealer, cloc
         keys=KeyRing(database, sealer, clock),
         states=SessionStates(database, settings.redis_url.get_secret_value()),
         passwords=PersonPasswords(),
-        public_url=settings.public_url.rstrip("/"),
+        public_url=public_url,
+        issuers=Issuers(read_issuers(settings.oidc_file), public_url, clock),
         _post=post_of(settings, api_database),
     )

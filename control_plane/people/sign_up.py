@@ -86,7 +86,7 @@ async def verify(session: AsyncSession, token: str, now: dt.datetime) -> Joined:
     if person_id is None:
         raise Conflict("This address has an account already; log in.")
     if found.invitation_id is None:
-        return Joined(person_id, await _own_tenant(session, person_id, found.tenant_name))
+        return Joined(person_id, await own_tenant(session, person_id, found.tenant_name))
     invitation = await session.get(Invitation, found.invitation_id, with_for_update=True)
     if invitation is None or not _in_force(invitation, now):
         raise Conflict("The invitation was taken back meanwhile or has expired; sign up without it.")
@@ -113,7 +113,8 @@ async def open_invitation(session: AsyncSession, token: str, email: str, now: dt
     return invitation
 
 
-async def _own_tenant(session: AsyncSession, person_id: uuid.UUID, name: str) -> uuid.UUID:
+async def own_tenant(session: AsyncSession, person_id: uuid.UUID, name: str) -> uuid.UUID:
+    """Make a tenant that a person owns; return it."""
     tenant_id = uuid.uuid4()
     await session.execute(insert(Tenant).values(id=tenant_id, name=name))
     await session.execute(insert(Workspace).values(id=uuid.uuid4(), tenant_id=tenant_id, name=FIRST_WORKSPACE))

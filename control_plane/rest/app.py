@@ -47,6 +47,7 @@ from control_plane.rest.access import permissions_of
 from control_plane.rest.auth import (
     joining,
     log_in,
+    oidc,
     passkey_log_in,
     passkeys,
     passwords,
@@ -92,8 +93,8 @@ def make_app(settings: Settings) -> FastAPI:
         for resource in (
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
-            *(log_in, passkey_log_in, sign_up, passwords, sessions, second_factor, passkeys, joining, published_keys),
-            *(members, invitations),
+            *(log_in, passkey_log_in, oidc, sign_up, passwords, sessions, second_factor, passkeys, joining),
+            *(published_keys, members, invitations),
             *(webhooks, events, notices, usage, audit),
             *(tenant, workspaces, mail_clients, aliases, suppressions, data_subjects),
         )

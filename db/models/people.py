@@ -26,7 +26,7 @@ class Person(Base):
     id: Mapped[RowId]
     email: Mapped[str] = mapped_column(String(254))
     name: Mapped[str] = mapped_column(String(255))
-    password_hash: Mapped[str] = mapped_column(Text, deferred=True)
+    password_hash: Mapped[str | None] = mapped_column(Text, deferred=True)
     password_changed_at: Mapped[CreatedAt]
     created_at: Mapped[CreatedAt]
 
@@ -128,6 +128,18 @@ class Passkey(Base):
     name: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[CreatedAt]
     last_used_at: Mapped[dt.datetime | None]
+
+
+class OidcIdentity(Base):
+    """Who a person is at an issuer of OpenID Connect."""
+
+    __tablename__ = "oidc_identities"
+    __table_args__ = (Index("idx_oidc_identities_person", "person_id"),)
+
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    person_id: Mapped[_PersonId]
+    created_at: Mapped[CreatedAt]
 
 
 class LogInChallenge(Base):

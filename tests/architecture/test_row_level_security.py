@@ -23,6 +23,7 @@ WITHOUT_TENANT = {
     "hubs",
     "key_rotations",
     "log_in_challenges",
+    "oidc_identities",
     "one_time_tokens",
     "operator_acts",
     "passkeys",
@@ -119,7 +120,7 @@ def test_the_role_of_log_in_reaches_people_and_who_is_a_member_and_nothing_else(
         " OR has_table_privilege('penguin_identity', oid, 'DELETE, TRUNCATE, TRIGGER'))"
     )
     people = {"people", "sign_ups", "sessions", "refresh_tokens", "one_time_tokens", "totp_secrets", "recovery_codes"}
-    people |= {"passkeys", "log_in_challenges"}
+    people |= {"passkeys", "log_in_challenges", "oidc_identities"}
     assert {name for (name,) in reachable} == OF_PEOPLE | people | {"signing_keys", "platform_data_keys"}
 
 

@@ -41,7 +41,7 @@ class Attack:
     @property
     def theirs(self) -> set[object]:
         """The victim's ids, of each kind that the door knows."""
-        return ids_named(self.door.operations, self.door.ground.victim)
+        return ids_named(self.tenants, self.door.ground.victim)
 
     @property
     def tenants(self) -> Iterator[Operation]:

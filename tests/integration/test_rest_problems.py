@@ -152,6 +152,8 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/auth/login/passkey:finish": ["post"],
         "/api/v1/auth/login/second-step/passkey:begin": ["post"],
         "/api/v1/auth/login/second-step/passkey:finish": ["post"],
+        "/api/v1/auth/oidc/{issuer}": ["get"],
+        "/api/v1/auth/oidc/{issuer}/callback": ["get"],
         "/api/v1/auth/passkeys": ["get"],
         "/api/v1/auth/passkeys:begin": ["post"],
         "/api/v1/auth/passkeys:finish": ["post"],
