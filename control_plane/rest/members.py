@@ -68,7 +68,7 @@ async def change(member_id: uuid.UUID, body: RoleBody, request: Request, access:
 
 @router.delete("/{member_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def remove(member_id: uuid.UUID, access: _Managing) -> None:
-    """Have somebody be a member no longer, from their next request on. API keys that they made stay in force."""
+    """Have somebody be a member no longer, from their next request on. API keys that they made are revoked with it."""
     await end_membership(access.session, access.scope, member_id)
 
 

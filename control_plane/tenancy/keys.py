@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, cast, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Forbidden, InvalidInput, NotFound
@@ -80,5 +80,18 @@ async def revoke_key(session: AsyncSession, scope: TenantScope, key_id: uuid.UUI
     await session.execute(
         update(ApiKeyRow)
         .where(ApiKeyRow.tenant_id == scope.tenant_id, ApiKeyRow.id == key_id, ApiKeyRow.revoked_at.is_(None))
+        .values(revoked_at=func.now())
+    )
+
+
+async def revoke_keys_of(session: AsyncSession, scope: TenantScope, person_id: uuid.UUID) -> None:
+    """Put out of force what somebody made who is a member no longer, and what was made by means of that."""
+    own = ApiKeyRow.tenant_id == scope.tenant_id
+    made = select(ApiKeyRow.id).where(own, ApiKeyRow.created_by == f"person {person_id}").cte(recursive=True)
+    maker = literal("api-key ").concat(cast(made.c.id, Text))
+    made = made.union(select(ApiKeyRow.id).join(made, ApiKeyRow.created_by == maker).where(own))
+    await session.execute(
+        update(ApiKeyRow)
+        .where(own, ApiKeyRow.id.in_(select(made.c.id)), ApiKeyRow.revoked_at.is_(None))
         .values(revoked_at=func.now())
     )

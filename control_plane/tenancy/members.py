@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, Forbidden, NotFound
 from control_plane.identity.secret_keys import base32, sha256_of
+from control_plane.tenancy.keys import revoke_keys_of
 from control_plane.tenancy.permissions import ROLES, Role
 from control_plane.tenancy.scope import TenantScope
 from db.models import Invitation, Membership, Tenant
@@ -67,7 +68,7 @@ async def end_membership(session: AsyncSession, scope: TenantScope, member_id: u
     """Have somebody be a member no longer, at once; raise `NotFound`, `Forbidden`, `Conflict` for the last owner."""
     member = await _locked(session, scope, member_id)
     await _require_may_lose(session, scope, member)
-    await session.execute(_of(scope, member_id).values(ended_at=func.now()))
+    await _end(session, scope, member)
 
 
 async def leave(session: AsyncSession, scope: TenantScope, person_id: uuid.UUID) -> None:
@@ -78,8 +79,9 @@ async def leave(session: AsyncSession, scope: TenantScope, person_id: uuid.UUID)
     member_id = await session.scalar(query)
     if member_id is None:
         raise NotFound("There is no such tenant.")
-    await _require_another_owner(session, scope, await _locked(session, scope, member_id))
-    await session.execute(_of(scope, member_id).values(ended_at=func.now()))
+    member = await _locked(session, scope, member_id)
+    await _require_another_owner(session, scope, member)
+    await _end(session, scope, member)
 
 
 async def invite(session: AsyncSession, scope: TenantScope, email: str, role: Role, now: dt.datetime) -> NewInvitation:
@@ -147,6 +149,12 @@ async def _locked(session: AsyncSession, scope: TenantScope, member_id: uuid.UUI
     if found is None:
         raise NotFound("There is no such member.")
     return found
+
+
+async def _end(session: AsyncSession, scope: TenantScope, member: Membership) -> None:
+    """End a membership, and the keys by which its person would be in the tenant still."""
+    await session.execute(_of(scope, member.id).values(ended_at=func.now()))
+    await revoke_keys_of(session, scope, member.person_id)
 
 
 async def _require_may_lose(session: AsyncSession, scope: TenantScope, member: Membership) -> None:

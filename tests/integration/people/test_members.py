@@ -1,6 +1,8 @@
 import asyncio
 import uuid
 
+import pytest
+
 from tests.integration.people.visitor import PASSWORD, Visitor, invited, make_person
 from tests.integration.rest import problem
 
@@ -79,6 +81,24 @@ async def test_who_is_removed_or_has_less_of_a_role_has_it_at_once(anna: Visitor
     problem(await bob.get("members"), 403, "forbidden")
     # The next token is for a tenant that they are still in.
     assert (await bob.refresh()).json()["tenant_id"] not in {None, anna.tokens["tenant_id"]}
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["who leaves", "who is removed"])
+async def test_keys_end_with_the_membership_of_whoever_made_them(anna: Visitor, bob: Visitor, *, leaves: bool) -> None:
+    member = await joined(anna, bob, "admin")
+    token = bob.client.headers["Authorization"]
+    first = (await bob.post("api-keys", name="by bob", role="admin")).json()
+    bob.client.headers["Authorization"] = f"Bearer {first['key']}"
+    second = (await bob.post("api-keys", name="by his key", role="admin")).json()
+    others = (await anna.post("api-keys", name="by anna", role="admin")).json()
+    if leaves:
+        bob.client.headers["Authorization"] = token
+        assert (await bob.post("auth/leave", tenant_id=anna.tokens["tenant_id"])).status_code == 204
+    else:
+        assert (await anna.client.delete(f"members/{member}")).status_code == 204
+    for key, status in ((first, 401), (second, 401), (others, 200)):
+        bob.client.headers["Authorization"] = f"Bearer {key['key']}"
+        assert (await bob.get("members")).status_code == status
 
 
 async def test_only_an_owner_makes_and_unmakes_owners(anna: Visitor, bob: Visitor) -> None:
