@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock
@@ -26,6 +26,9 @@ from db.session import Database
 
 #: How long a key is known before it signs.
 LEAD = dt.timedelta(seconds=60)
+
+#: How long a key signs before the next takes its place.
+ROTATED_AFTER = dt.timedelta(days=30)
 
 _READ_AGAIN = dt.timedelta(seconds=20)
 _READ_AGAIN_FOR_UNKNOWN = dt.timedelta(seconds=1)
@@ -67,6 +70,15 @@ async def rotate(session: AsyncSession, sealer: Sealer, now: dt.datetime, lead: 
     await session.execute(delete(SigningKey).where(SigningKey.id.in_(forgotten)))
     await session.flush()
     return made
+
+
+async def rotate_when_due(session: AsyncSession, sealer: Sealer, now: dt.datetime) -> SigningKey | None:
+    """Insert the next key when the last has signed for `ROTATED_AFTER`; where there is none yet, none is needed."""
+    await session.execute(_LOCK)
+    last = await session.scalar(select(func.max(SigningKey.signs_from)))
+    if last is None or last > now - ROTATED_AFTER:
+        return None
+    return await rotate(session, sealer, now)
 
 
 class KeyRing:

@@ -11,6 +11,7 @@ from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.monitoring.alert_rules import read_rules
 from control_plane.monitoring.alerts import advance_alerts
 from control_plane.monitoring.health_check import check_health
+from control_plane.people.signing_keys import rotate_when_due
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
 from control_plane.pools.reputation import count_reputation
 from control_plane.provisioning.acme_challenges import look_after_challenges
@@ -34,13 +35,14 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     """Add what DNS, DKIM keys, health and the upkeep need.
 
     `monitoring.health`, `dns.generate`, `dns.verify` and `dns.look_at_policies` run every five minutes, `dkim.rotate`
-    every hour. Upkeep looks after records for certificates, every five seconds, and after strays at the providers,
-    every quarter of a minute, opens and shuts ports for certificates and ends overdue commands, every minute, and
-    forgets old idempotency keys and counts reputation, every five.
+    and `people.rotate_signing_key` every hour. Upkeep looks after records for certificates, every five seconds, and
+    after strays at the providers, every quarter of a minute, opens and shuts ports for certificates and ends overdue
+    commands, every minute, and forgets old idempotency keys and counts reputation, every five.
     """
     rules = read_rules()
 
     _add_jobs_at_providers(app, environment)
+    _add_jobs_of_people(app, environment)
 
     @app.periodic(cron="* * * * *")
     @app.task(name="fleet.settle_commands", queue=UPKEEP_QUEUE, queueing_lock="fleet.settle_commands")
@@ -106,3 +108,11 @@ def _add_jobs_at_providers(app: App, environment: Environment) -> None:
     @app.task(name="vps.look_after_challenges", queue=CHALLENGES_QUEUE, queueing_lock="vps.look_after_challenges")
     async def challenges_looked_after(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await look_after_challenges(environment)
+
+
+def _add_jobs_of_people(app: App, environment: Environment) -> None:
+    @app.periodic(cron="47 * * * *")
+    @app.task(name="people.rotate_signing_key", queue=UPKEEP_QUEUE, queueing_lock="people.rotate_signing_key")
+    async def signing_key_rotated(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        async with environment.database.system() as session:
+            await rotate_when_due(session, environment.sealer, environment.clock())
