@@ -8,10 +8,12 @@ import asyncio
 import logging
 import uuid
 
+import psycopg
 from procrastinate import App, PsycopgConnector
-from procrastinate.exceptions import UniqueViolation
+from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 from procrastinate.middleware import AsyncCallNext
 from procrastinate.worker import Worker as JobRunner
 
@@ -31,12 +33,37 @@ CONCURRENCY = 20
 #: Of its own, so that stalled jobs are found even when all places for pipelines are taken.
 UPKEEP_QUEUE = "upkeep"
 
+#: Seconds between tries to note that a job has ended; a database that is away for longer ends the process's part in it.
+_NOTE_AGAIN_AFTER = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+
 _log = logging.getLogger(__name__)
+
+
+class PersistentJobs(JobManager):
+    """Notes ends of jobs again when the database did not take them.
+
+    Procrastinate tries once. A job whose end was lost stays its worker's for as long as that lives, and its lock holds
+    up all that follows.
+    """
+
+    async def finish_job_by_id_async(self, job_id: int, status: Status, delete_job: bool) -> None:
+        """Note the end. Raises `ConnectorException` when the database is away for about a minute."""
+        for number, seconds in enumerate(_NOTE_AGAIN_AFTER):
+            try:
+                return await super().finish_job_by_id_async(job_id, status, delete_job)
+            except ConnectorException as error:
+                # The job is not being done any more: a try before was heard, or another worker has taken it over.
+                if number > 0 and isinstance(error.__cause__, psycopg.errors.RaiseException):
+                    return None
+                _log.warning("the end of job %d was not noted: %s", job_id, type(error.__cause__).__name__)
+            await asyncio.sleep(seconds)
+        return await super().finish_job_by_id_async(job_id, status, delete_job)
 
 
 def make_app(system_url: str) -> App:
     """Return an app on the system role's database, with the periodic jobs of its own upkeep."""
     app = App(connector=PsycopgConnector(conninfo=system_url, min_size=1, max_size=4))
+    app.job_manager = PersistentJobs(app.connector)
 
     # No `lock`: if the worker that runs it died, nobody could take it over (procrastinate issue 1408).
     @app.periodic(cron="* * * * * */15")

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.embedded.postgres import OWNER
 from control_plane.pipelines import claims
 from control_plane.pipelines.dispatch import dispatch
 from control_plane.pipelines.jobs import POLL_SECONDS, add_pipelines, make_app
@@ -507,6 +509,34 @@ async def test_two_runs_for_one_subject_never_run_side_by_side(
 
         async def both_done() -> bool:
             return all([(await run_state(system_database, run))[0] == "done" for run in (first, second)])
+
+        await eventually(both_done)
+
+
+_REFUSES_ONE_END = """
+CREATE SEQUENCE ends;
+CREATE FUNCTION refuse_one() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF nextval('ends') = 1 THEN RAISE EXCEPTION 'not now'; END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER refuse_one BEFORE DELETE ON procrastinate_jobs FOR EACH ROW WHEN (OLD.queue_name = 'pipelines')
+    EXECUTE FUNCTION refuse_one();
+"""
+
+
+async def test_a_job_whose_end_the_database_did_not_take_at_once_holds_nothing_up(
+    database: FreshDatabase, system_database: Database, tenant: SomeTenant
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database.url(OWNER), autocommit=True) as owner:
+        await owner.execute(_REFUSES_ONE_END)
+    subject = uuid.uuid4()
+    runs = [await new_run(system_database, tenant, subject) for _ in range(2)]
+
+    async with job_runner(database, system_database, worker_for(system_database, Scripted("step", [Done()] * 2))):
+
+        async def both_done() -> bool:
+            return all([(await run_state(system_database, run))[0] == "done" for run in runs])
 
         await eventually(both_done)
 
