@@ -48,7 +48,7 @@ WITH ended AS (
 SELECT count(*) FROM ended
 """
 _END_OF_INBOX = text(_END.format(chosen="m.inbox_id = :inbox_id"))
-_END_TO_RECIPIENT = text(_END.format(chosen="lower(m.recipient) = :address"))
+_END_TO_RECIPIENT = text(_END.format(chosen="m.recipient_folded = :address"))
 
 
 async def cancel_send(session: AsyncSession, scope: TenantScope, message_id: uuid.UUID) -> None:

@@ -29,13 +29,13 @@ MOST_PAGES = 100
 _KEY_BLOCK = 64
 _OPEN = text("SELECT id, tenant_id, address FROM data_subject_erasures WHERE finished_at IS NULL ORDER BY requested_at")
 _DEAD = text(
-    "SELECT id FROM messages WHERE tenant_id = :tenant_id AND lower(recipient) = :address AND state = 'dead' LIMIT 1000"
+    "SELECT id FROM messages WHERE tenant_id = :tenant_id AND recipient_folded = :address AND state = 'dead' LIMIT 1000"
 )
 # What is counted stays: states, times, and codes of answers.
 _ERASE = text("""
 WITH page AS (
     SELECT m.tenant_id, m.id FROM messages m
-    WHERE m.tenant_id = :tenant_id AND lower(m.recipient) = :address AND m.state = ANY (:final)
+    WHERE m.tenant_id = :tenant_id AND m.recipient_folded = :address AND m.state = ANY (:final)
     ORDER BY m.id LIMIT :page
     FOR NO KEY UPDATE
 ), told AS (
@@ -58,7 +58,7 @@ WITH page AS (
 )
 SELECT count(*) FROM erased
 """)
-_LEFT = text("SELECT EXISTS (SELECT FROM messages WHERE tenant_id = :tenant_id AND lower(recipient) = :address)")
+_LEFT = text("SELECT EXISTS (SELECT FROM messages WHERE tenant_id = :tenant_id AND recipient_folded = :address)")
 _ERASE_TOLD = text("""
 UPDATE tenant_events
 SET data = data || jsonb_build_object('recipient', CAST(:erased AS text), 'detail', '{}'::jsonb)

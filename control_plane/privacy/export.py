@@ -89,7 +89,7 @@ async def export_data_subject(session: AsyncSession, scope: TenantScope, address
 
 async def _sends(session: AsyncSession, scope: TenantScope, address: str, after: uuid.UUID | None) -> Sequence[Message]:
     query = select(Message).options(undefer(Message.payload))
-    query = query.where(Message.tenant_id == scope.tenant_id, func.lower(Message.recipient) == address)
+    query = query.where(Message.tenant_id == scope.tenant_id, Message.recipient_folded == address)
     if after is not None:
         query = query.where(Message.id > after)
     return (await session.scalars(query.order_by(Message.id).limit(PAGE))).all()

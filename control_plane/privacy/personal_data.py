@@ -28,6 +28,8 @@ class Fate(enum.Enum):
 
 COLUMNS: Mapping[tuple[str, str], Fate] = {
     ("messages", "recipient"): Fate.ERASED,
+    # Made from the one above.
+    ("messages", "recipient_folded"): Fate.ERASED,
     ("messages", "subject"): Fate.ERASED,
     ("messages", "payload"): Fate.ERASED,
     # What the recipient's server answered.

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    Computed,
     Date,
     ForeignKeyConstraint,
     Index,
@@ -46,7 +47,16 @@ class Message(Base):
         ),
         Index("idx_messages_leased", "vps_id", "lease_deadline", postgresql_where=text("state = 'queued'")),
         Index("idx_messages_inbox", "tenant_id", "inbox_id", "id"),
-        Index("idx_messages_recipient", "tenant_id", text("lower(recipient)"), "id"),
+        Index("idx_messages_recipient", "tenant_id", "recipient_folded", "id"),
+        Index(
+            "idx_messages_not_delivered",
+            "tenant_id",
+            "state",
+            "id",
+            postgresql_where=text(
+                "state IN ('bounced', 'expired', 'failed', 'cancelled', 'suppressed', 'uncertain', 'dead')"
+            ),
+        ),
         ForeignKeyConstraint(
             ["tenant_id", "resend_of"], ["messages.tenant_id", "messages.id"], ondelete="SET NULL (resend_of)"
         ),
@@ -102,6 +112,8 @@ class Message(Base):
     relayed_at: Mapped[dt.datetime | None]
     final_at: Mapped[dt.datetime | None]
     resend_of: Mapped[uuid.UUID | None]
+    #: By what recipients are searched: in lower case.
+    recipient_folded: Mapped[str] = mapped_column(Text, Computed("lower(recipient)", persisted=True), deferred=True)
 
 
 class MessageEvent(Base):

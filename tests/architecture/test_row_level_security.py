@@ -18,6 +18,7 @@ WITHOUT_TENANT = {
     "alert_groups",
     "alert_notices",
     "alert_silences",
+    "backup_results",
     "certificate_authorities",
     "healing_forbidden",
     "hubs",

@@ -78,6 +78,7 @@ TAKEN_AMONG_ALL = {
     # The DNS has each name once, so one tenant sends for it; who proves that it is theirs is told so (inboxes/domains).
     ("domains", "name"),
     ("inboxes", "email_address"),
+    ("inbox_aliases", "email_address"),
     # Made by us, with a random part.
     ("vps_servers", "hostname"),
     ("server_addresses", "hostname"),
