@@ -61,7 +61,7 @@ async def test_a_key_opens_what_was_asked_for_until_it_is_revoked(
 
 async def test_a_role_stands_for_its_scopes(command: Command, tenant: SomeTenant) -> None:
     result = await command("create", tenant.id, "billing", "--role", "billing")
-    assert "opens servers:read;" in result.stderr
+    assert "opens servers:read, tenant:read;" in result.stderr
     [key] = result.stdout.split()
     table = (await command("list", tenant.id)).stdout
     assert key.split("_")[3] not in table

@@ -20,8 +20,9 @@ from control_plane.operators.server_commands import CommandKind, Wanted
 from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
 from control_plane.rest.operators.examples import MOMENT, PAUSE, REASON, VPS
 from control_plane.rest.reasons import Reason
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(tags=["fleet"])
+router = APIRouter(tags=["fleet"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_FLEET)]
 _Managing = Annotated[OperatorAccess, operator_transaction(OperatorScope.MANAGE_FLEET)]
@@ -32,7 +33,7 @@ _OUTCOME: JsonDict = {
     "kind": "flush_queue",
     "state": "done",
     "detail": "told Postfix to try everything that is deferred",
-    "output": None,
+    "output": "-Queue ID-  --Size-- ----Arrival Time----",
     "truncated": False,
 }
 _ACT: JsonDict = {
@@ -66,8 +67,8 @@ class AskedView(BaseModel):
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _ASKED})
 
-    command_id: uuid.UUID | None
-    run_id: uuid.UUID | None
+    command_id: uuid.UUID | None = None
+    run_id: uuid.UUID | None = None
 
 
 class OutcomeView(BaseModel):

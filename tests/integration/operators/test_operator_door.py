@@ -51,11 +51,19 @@ SCOPES = {
     "GET /operator/v1/fleet/upgrades/{upgrade_id}": "fleet:read",
     "POST /operator/v1/fleet/upgrades/{upgrade_id}:apply": "fleet:write",
     "POST /operator/v1/fleet/upgrades/{upgrade_id}:abort": "fleet:write",
+    "POST /operator/v1/vps/{vps_id}/commands": "fleet:write",
+    "GET /operator/v1/vps/{vps_id}/commands/{command_id}": "fleet:read",
+    "GET /operator/v1/vps/{vps_id}/healing": "fleet:read",
+    "POST /operator/v1/fleet/healing:forbid": "fleet:write",
+    "POST /operator/v1/fleet/healing:allow": "fleet:write",
 }
 #: What a route must be sent to be asked at all.
 BODIES = {
     "POST /operator/v1/queue/pauses": {"subject": "priority", "of": "low"},
     "POST /operator/v1/fleet/upgrades": {"release": "1"},
+    "POST /operator/v1/vps/{vps_id}/commands": {"kind": "flush"},
+    "POST /operator/v1/fleet/healing:forbid": {"reason": "why"},
+    "POST /operator/v1/fleet/healing:allow": {"reason": "why"},
     "POST /operator/v1/alerts/silences": {"rule": "disk", "until": "2100-01-01T00:00:00Z", "reason": "why"},
     "POST /operator/v1/alerts/channels": {"name": "pager", "kind": "webhook", "url": "https://pager.example/"},
 }

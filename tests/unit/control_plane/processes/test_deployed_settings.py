@@ -28,7 +28,8 @@ def test_each_service_has_its_credentials_and_each_credential_is_a_setting() -> 
         assert {name for name in names if name != SEALING_KEY} <= set(Settings.model_fields)
 
 
-def test_only_the_tenants_door_is_without_the_system_role_and_nobody_else_has_its_roles() -> None:
-    assert [service for service, names in GIVEN.items() if "system_database_url" not in names] == ["penguinmails-api"]
-    for role in ("api_database_url", "identity_database_url"):
-        assert [service for service, names in GIVEN.items() if role in names] == ["penguinmails-api"]
+def test_only_the_tenants_doors_are_without_the_system_role_and_nobody_else_has_its_roles() -> None:
+    doors = ["penguinmails-api", "penguinmails-submission"]
+    assert [service for service, names in GIVEN.items() if "system_database_url" not in names] == doors
+    assert [service for service, names in GIVEN.items() if "api_database_url" in names] == doors
+    assert [service for service, names in GIVEN.items() if "identity_database_url" in names] == ["penguinmails-api"]
