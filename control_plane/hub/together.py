@@ -44,12 +44,19 @@ class Together(Generic[T, R]):
 
     async def _serve_all(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            begun = loop.time()
-            now, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            await self._serve_these(now)
-            await asyncio.sleep(begun + self._spacing - loop.time())
-        self._server = None
+        now: Sequence[tuple[T, asyncio.Future[R]]] = ()
+        try:
+            while self._waiting:
+                begun = loop.time()
+                now, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._serve_these(now)
+                await asyncio.sleep(begun + self._spacing - loop.time())
+        finally:
+            # Nothing is left waiting for a server that ended otherwise, and who comes next gets another.
+            self._server = None
+            left, self._waiting = [*now, *self._waiting], []
+            for _, served in left:
+                served.cancel()
 
     async def _serve_these(self, these: Sequence[tuple[T, "asyncio.Future[R]"]]) -> None:
         acting = self._acting = asyncio.ensure_future(self._act([item for item, _ in these]))

@@ -84,3 +84,21 @@ def test_in_each_turn_a_server_is_there_once_and_the_last_of_it_comes_last() -> 
     assert turns([]) == []
     assert turns([two, one]) == [[1, 0]]
     assert turns([two, one, two, three, two]) == [[1, 0, 3], [2], [4]]
+
+
+async def test_a_server_that_is_cut_off_leaves_nobody_waiting() -> None:
+    begun, calls = asyncio.Event(), 0
+
+    async def act(items: Sequence[int]) -> Sequence[int]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            begun.set()
+            raise asyncio.CancelledError
+        return items
+
+    together = Together(act, spacing=0.0)
+    with pytest.raises(asyncio.CancelledError):
+        await together.serve(1)
+    assert begun.is_set()
+    assert await together.serve(2) == 2
