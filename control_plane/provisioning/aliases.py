@@ -62,10 +62,13 @@ async def add_alias(
 
 async def remove_alias(session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, alias_id: uuid.UUID) -> None:
     """Take an alias away: its server refuses mail for it. Raises `NotFound`, and `Conflict` as `add_alias` does."""
-    inbox = await _changeable(session, scope, inbox_id)
-    statement = update(InboxAlias).where(*_of_inbox(scope, inbox_id), InboxAlias.id == alias_id)
-    if await session.scalar(statement.values(removed_at=func.now()).returning(InboxAlias.id)) is None:
+    await load_inbox(session, scope, inbox_id)
+    this = (*_of_inbox(scope, inbox_id), InboxAlias.id == alias_id)
+    # Asked first: whatever the inbox is doing, an alias that is not its own is not there.
+    if await session.scalar(select(InboxAlias.id).where(*this)) is None:
         raise NotFound("There is no such alias.")
+    inbox = await _changeable(session, scope, inbox_id)
+    await session.execute(update(InboxAlias).where(*this).values(removed_at=func.now()))
     await _apply(session, inbox)
 
 

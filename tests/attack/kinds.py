@@ -10,6 +10,8 @@ Place = tuple[str, str]
 _NAMED: Mapping[str, Place] = {
     "address_id": ("server_addresses", "id"),
     "address_ids": ("server_addresses", "id"),
+    # Where a page of a data subject's messages goes on.
+    "after": ("messages", "id"),
     "alias_id": ("inbox_aliases", "id"),
     "command_id": ("server_commands", "id"),
     "delivery_id": ("webhook_deliveries", "id"),
