@@ -101,8 +101,9 @@ class ResourceRoute(APIRoute):
 
     def show_with(self, shown_by: "ResourceRoute | None") -> None:
         """Say what shows the thing that this route changes; with it comes If-Match, where there is an ETag to send."""
+        told_already = self.shown_by is not None
         self.shown_by = shown_by
-        if shown_by is not None and self._methods & _CHANGING:
+        if shown_by is not None and not told_already and self._methods & _CHANGING:
             told = _header("If-Match", "An ETag: 412 when it was changed since.")
             self.openapi_extra = _with(self.openapi_extra, [told], shows=False)
 

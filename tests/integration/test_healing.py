@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 
 from control_plane.alerts.notices import write_notices
 from control_plane.healing.heal import heal
@@ -34,7 +34,9 @@ async def vps_id(system_database: Database, tenant: SomeTenant) -> uuid.UUID:
 async def rows(database: Database, statement: str, **values: object) -> list[dict[str, Any]]:
     async with database.system() as session:
         result = await session.execute(text(statement), values)
-        return [dict(row) for row in result.mappings()] if result.returns_rows else []
+        return (
+            [dict(row) for row in result.mappings()] if isinstance(result, CursorResult) and result.returns_rows else []
+        )
 
 
 async def found(database: Database, check: str, state: str) -> None:

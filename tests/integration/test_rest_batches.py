@@ -128,7 +128,7 @@ async def test_batches_after_each_other_share_nothing(
 @pytest.mark.parametrize(
     ("content", "where"),
     [
-        (b"", []), (b"{", []), (b"\xff", []), (b"[" * 100_000, []),
+        (b"", [""]), (b"{", [""]), (b"\xff", [""]), (b"[" * 100_000, [""]),
         (b"[]", [""]), (b"null", [""]), (b"{}", ["/messages"]), (b'{"messages": {}}', ["/messages"]),
         (b'{"messages": []}', ["/messages"]), (json.dumps(batch(*[1] * (MAX_BATCH + 1))).encode(), ["/messages"]),
         (json.dumps({**batch(HELLO), "more": 1}).encode(), ["/more"]),
@@ -138,7 +138,7 @@ async def test_what_is_no_batch_is_refused_whole(
     rest_client: httpx.AsyncClient, system_database: Database, path: str, content: bytes, where: list[str]
 ) -> None:
     body = problem(await rest_client.post(path, content=content), 422, "invalid-input")
-    assert pointers(body) == where if where else "errors" not in body
+    assert pointers(body) == where
     assert await rows(system_database) == []
 
 

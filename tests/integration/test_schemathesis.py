@@ -23,6 +23,7 @@ from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest import limited_requests
 from control_plane.rest.app import make_app
+from control_plane.rest.auth import bodies
 from control_plane.rest.operators.app import make_operators_app
 from control_plane.rest.rates import RATES, Rates
 from control_plane.sealing import Sealer
@@ -108,6 +109,8 @@ def settings(
     Sealer.of_file(rest_settings.sealing_key_file)
     many = RateLimitItemPerMinute(10**9)
     monkeypatch.setattr(limited_requests, "RATES", dict.fromkeys(RATES, Rates(many, many, many)))
+    for attempts in ("LOGINS_OF_ACCOUNT", "LOGINS_OF_ADDRESS"):
+        monkeypatch.setattr(bodies, attempts, many)
     here = {"redis_url": SecretStr(redis_server.url), "mail_inbox": f"{inbox.tenant.id}/{inbox.id}"}
     return rest_settings.model_copy(update=here)
 

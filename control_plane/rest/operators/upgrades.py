@@ -76,7 +76,11 @@ class NewUpgrade(BaseModel):
         extra="forbid", json_schema_extra={"example": {"release": "0.2.0", "canaries": [VPS], "reason": REASON}}
     )
 
-    release: str = Field(max_length=100, description="A release's name, or a version, whose newest release it is.")
+    release: str = Field(
+        max_length=100,
+        pattern=r"^[0-9A-Za-z.+_-]+$",
+        description="A release's name, or a version, whose newest release it is.",
+    )
     canaries: list[uuid.UUID] = Field(default=[], max_length=100, description="The first ring; one is chosen for none.")
     minimum_sends: int = Field(
         PACE.minimum_sends,
