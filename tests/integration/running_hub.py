@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -44,9 +45,11 @@ def csr(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def free_endpoint() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    """Return one below the ports that connections get by themselves, so that nobody else has it before the hub does."""
+    while True:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", 15_000 + secrets.randbelow(17_000)))
+            return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 @dataclass(frozen=True, slots=True)
