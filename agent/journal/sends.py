@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.journal.many import pieces, row_marks
+from agent.journal.many import run_for_all
 from agent.journal.records import Refusal, Taken, TakenAt
 from agent.journal.spool import Subject, add_event, add_events, make_event, parse_event, told_again
 from agent.journal.states import IN_HAND, TRANSITIONS, Arrival, Known, Lease, SendState, on_arrival, sources
@@ -143,10 +143,7 @@ def relay(connection: sqlite3.Connection, send_id: bytes, queue_id: str, at_ms: 
 
 def relay_all(connection: sqlite3.Connection, told: Sequence[tuple[bytes, str]], at_ms: int) -> list[bool]:
     """Note the same of many, no two of them the same send: each one's id and queue id."""
-    moved: list[tuple[int, bytes, bytes, str]] = []
-    for piece in pieces(told):
-        values = [value for each in piece for value in each]
-        moved += connection.execute(_RELAY % row_marks(len(piece), 2), (*values, at_ms, at_ms)).fetchall()
+    moved = run_for_all(connection, _RELAY, told, at_ms, at_ms)
     _drop_envelopes(connection, [row_id for row_id, _, _, _ in moved])
     of_send = {send_id: Subject(send_id, token, queue_id) for _, send_id, token, queue_id in moved}
     subjects = [of_send[send_id] for send_id, _ in told if send_id in of_send]
@@ -214,9 +211,8 @@ def unlink(connection: sqlite3.Connection, row: SendRow) -> None:
 
 
 def _read(connection: sqlite3.Connection, statement: str, keys: Sequence[bytes] | Sequence[str]) -> Iterator[SendRow]:
-    for piece in pieces(keys):
-        for row_id, send_id, state, *rest in connection.execute(statement % row_marks(len(piece), 1), piece):
-            yield SendRow(row_id, send_id, SendState(state), *rest)
+    for row_id, send_id, state, *rest in run_for_all(connection, statement, [(key,) for key in keys]):
+        yield SendRow(row_id, send_id, SendState(state), *rest)
 
 
 def _subject(row: SendRow) -> Subject:
@@ -226,13 +222,8 @@ def _subject(row: SendRow) -> Subject:
 
 def _insert(connection: sqlite3.Connection, taken: Sequence[Taken], at: TakenAt) -> None:
     """Journal sends that are not known."""
-    row_ids: dict[bytes, int] = {}
-    for piece in pieces(taken):
-        values: list[object] = []
-        for each in piece:
-            values += ("intent", each.envelope.send_id, each.priority, *_lease(each, at), at.wall_ms)
-        inserted = connection.execute(_INSERT % row_marks(len(piece), 9), values).fetchall()
-        row_ids |= {send_id: row_id for row_id, send_id in inserted}
+    rows = [("intent", each.envelope.send_id, each.priority, *_lease(each, at), at.wall_ms) for each in taken]
+    row_ids = {send_id: row_id for row_id, send_id in run_for_all(connection, _INSERT, rows)}
     _keep_envelopes(connection, [(row_ids[each.envelope.send_id], each.envelope) for each in taken])
 
 
@@ -255,15 +246,12 @@ def _lease(taken: Taken, at: TakenAt) -> tuple[bytes, int, int, str, int]:
 
 
 def _keep_envelopes(connection: sqlite3.Connection, envelopes: Sequence[tuple[int, Envelope]]) -> None:
-    for piece in pieces(envelopes):
-        values = [value for row_id, envelope in piece for value in (row_id, envelope.SerializeToString())]
-        statement = f"INSERT OR REPLACE INTO envelopes (id, envelope) VALUES {row_marks(len(piece), 2)}"  # noqa: S608 - "?"s
-        connection.execute(statement, values)
+    rows = [(row_id, envelope.SerializeToString()) for row_id, envelope in envelopes]
+    run_for_all(connection, "INSERT OR REPLACE INTO envelopes (id, envelope) VALUES %s", rows)
 
 
 def _drop_envelopes(connection: sqlite3.Connection, row_ids: Sequence[int]) -> None:
-    for piece in pieces(row_ids):
-        connection.execute(f"DELETE FROM envelopes WHERE id IN {row_marks(len(piece), 1)}", piece)  # noqa: S608 - "?"s
+    run_for_all(connection, "DELETE FROM envelopes WHERE id IN %s", [(row_id,) for row_id in row_ids])
 
 
 def _tell_again(connection: sqlite3.Connection, row: SendRow, lease_token: bytes) -> None:

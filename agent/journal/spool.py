@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from agent.journal.errors import JournalCorrupt
-from agent.journal.many import pieces, row_marks
+from agent.journal.many import run_for_all
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
 
 
@@ -58,10 +58,8 @@ def add_event(connection: sqlite3.Connection, event: DeliveryEvent) -> None:
 
 def add_events(connection: sqlite3.Connection, events: Sequence[tuple[DeliveryEvent, bytes]]) -> None:
     """Spool events in their order, each given with its bytes."""
-    for piece in pieces(events):
-        values = [value for event, content in piece for value in (event.event_id, event.send_id, content)]
-        statement = f"INSERT INTO events (event_id, send_id, event) VALUES {row_marks(len(piece), 3)}"  # noqa: S608 - "?"s
-        connection.execute(statement, values)
+    rows = [(event.event_id, event.send_id, content) for event, content in events]
+    run_for_all(connection, "INSERT INTO events (event_id, send_id, event) VALUES %s", rows)
 
 
 def oldest_events(connection: sqlite3.Connection, limit: int) -> list[DeliveryEvent]:
@@ -72,8 +70,7 @@ def oldest_events(connection: sqlite3.Connection, limit: int) -> list[DeliveryEv
 
 def remove_events(connection: sqlite3.Connection, event_ids: Iterable[bytes]) -> None:
     """Forget these events; ids that are not there are ignored."""
-    for piece in pieces(list(event_ids)):
-        connection.execute(f"DELETE FROM events WHERE event_id IN {row_marks(len(piece), 1)}", piece)  # noqa: S608 - "?"s
+    run_for_all(connection, "DELETE FROM events WHERE event_id IN %s", [(event_id,) for event_id in event_ids])
 
 
 def parse_event(content: bytes) -> DeliveryEvent:
