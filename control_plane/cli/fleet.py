@@ -1,4 +1,4 @@
-"""`fleet`: how all servers are, on one page; by their checks, see fleet_health.py."""
+"""`fleet`: how all servers are, on one page; by their checks, see fleet_health.py, and one alone, fleet_server.py."""
 
 import asyncio
 import sys
@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from control_plane.cli.fleet_health import Where, print_fleet, show, top
+from control_plane.cli.fleet_health import Where, print_fleet, top
+from control_plane.cli.fleet_server import show
+from control_plane.cli.healing import healing_commands
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json
 from control_plane.cli.upgrades import upgrade
@@ -41,6 +43,7 @@ fleet_commands = typer.Typer(
 fleet_commands.command("show")(show)
 fleet_commands.command("top")(top)
 fleet_commands.command("upgrade")(upgrade)
+fleet_commands.add_typer(healing_commands, name="healing")
 
 
 @fleet_commands.callback()

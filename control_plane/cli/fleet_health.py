@@ -1,11 +1,10 @@
-"""`fleet show`, `fleet top` and `fleet --where`: how servers are, by their checks."""
+"""`fleet top` and `fleet --where`: how servers are, by their checks."""
 
 import asyncio
 import sys
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console, Group
@@ -14,11 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from control_plane.cli.installation import system_session
-from control_plane.cli.output import Instance, Json, print_json
-from control_plane.errors import NotFound
-from control_plane.fleet.servers import server_health
-from control_plane.monitoring.fleet import CheckResult, Fleet, Server, Wanted, checks_of, fleet_health
-from control_plane.monitoring.history import Change, changes_before
+from control_plane.cli.output import Instance, print_json
+from control_plane.monitoring.fleet import Fleet, Server, Wanted, fleet_health
 
 Where = Annotated[
     str | None,
@@ -27,32 +23,6 @@ Where = Annotated[
 _COLUMNS = ("server", "state", "load", "disk", "queue", "deferred", "agent", "what is wrong")
 _LONG_LINE = 1000
 _COLOURS = {"fail": "red", "warn": "yellow", "unknown": "cyan", "ok": "green"}
-
-
-def show(
-    vps: Annotated[uuid.UUID, typer.Argument(help="The server's id.")],
-    *,
-    as_json: Json = False,
-    instance: Instance = "main",
-) -> None:
-    """Show one server's checks, gravest first, and what changed before it got worse."""
-    checks, changes, report = asyncio.run(_load_one(instance, vps))
-    if as_json:
-        print_json(
-            {
-                "vps_id": vps,
-                "checks": [asdict(each) for each in checks],
-                "changes": [asdict(each) for each in changes],
-                "last_report": report,
-            }
-        )
-        return
-    for each in checks:
-        print(f"{each.state:8} {each.kind:12} {each.sentence} (since {each.changed_at:%Y-%m-%d %H:%M})")
-    for change in changes:
-        print(f"before it got worse: {change.at:%Y-%m-%d %H:%M} {change.detail}")
-    if not checks:
-        print("It was not checked yet.")
 
 
 def top(
@@ -122,16 +92,3 @@ async def _watch(instance: str, where: str | None, seconds: float, rounds: int) 
             if looks == rounds:
                 return
             await asyncio.sleep(seconds)
-
-
-async def _load_one(
-    instance: str, vps_id: uuid.UUID
-) -> tuple[Sequence[CheckResult], Sequence[Change], dict[str, Any] | None]:
-    async with system_session(instance) as session:
-        health = await server_health(session, vps_id)
-        if health is None:
-            raise NotFound("there is no such server")
-        checks = (await checks_of(session, [vps_id])).get(vps_id, [])
-        worse = min((each.changed_at for each in checks if each.state in {"warn", "fail"}), default=None)
-        changes = await changes_before(session, vps_id, worse) if worse else []
-        return checks, changes, health.report_fields()

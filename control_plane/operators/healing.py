@@ -1,28 +1,20 @@
-"""What operators say about self-healing: what it may not do, and what it did."""
+"""What operators say about self-healing: what it may not do."""
 
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput, NotFound
 from control_plane.healing.rules import read_rules
 from control_plane.operators.acts import Act, Actor, record
-from db.models import HealingActRow, HealingForbidden, VpsServer
-
-_SHOWN = 50
-
-
-async def acts_about(session: AsyncSession, vps_id: uuid.UUID) -> Sequence[HealingActRow]:
-    """Return what was done about a server without a person, newest first."""
-    query = select(HealingActRow).where(HealingActRow.vps_id == vps_id).order_by(HealingActRow.began_at.desc())
-    return (await session.scalars(query.limit(_SHOWN))).all()
+from db.models import HealingForbidden, VpsServer
 
 
 async def forbid(session: AsyncSession, actor: Actor, rule: str | None, vps_id: uuid.UUID | None, reason: str) -> None:
-    """Let a rule, or none, act on a server, or on all, from now on; what stands by it is taken back at the next look.
+    """Forbid a rule, or all, on a server, or on all, from now on; what stands by it is taken back at the next look.
 
     Raises `InvalidInput` for a rule and `NotFound` for a server that there is not.
     """
@@ -49,6 +41,9 @@ async def allow(session: AsyncSession, actor: Actor, rule: str | None, vps_id: u
     await record(session, actor, Act.ALLOW_HEALING, {"rule": rule, "vps_id": vps_id})
 
 
-async def forbidden(session: AsyncSession) -> Sequence[HealingForbidden]:
-    """Return what is forbidden, oldest first."""
-    return (await session.scalars(select(HealingForbidden).order_by(HealingForbidden.created_at))).all()
+async def forbidden(session: AsyncSession, vps_id: uuid.UUID | None = None) -> Sequence[HealingForbidden]:
+    """Return what is forbidden, oldest first; of a server, what is so there, everywhere included."""
+    query = select(HealingForbidden).order_by(HealingForbidden.created_at)
+    if vps_id is not None:
+        query = query.where(or_(HealingForbidden.of_vps_id == vps_id, HealingForbidden.of_vps_id.is_(None)))
+    return (await session.scalars(query)).all()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from control_plane.fleet.servers import server_health
+from control_plane.healing.acts import acts_about
 from control_plane.monitoring.expressions import LONGEST
 from control_plane.monitoring.fleet import Wanted, checks_of, fleet_health
 from control_plane.monitoring.history import changes_before, last_hour, series
@@ -62,6 +63,20 @@ class ChangeView(BaseModel):
     detail: str
 
 
+class HealingView(BaseModel):
+    """Something that was done about the server without a person, by a rule; standing is what lasts until it ends."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    rule: str
+    act: str
+    reason: str
+    state: str
+    detail: str | None
+    began_at: dt.datetime
+    ended_at: dt.datetime | None
+
+
 class HealthView(BaseModel):
     """A server's health; `series` when a metric was asked for, `changes` when something is not well."""
 
@@ -73,6 +88,7 @@ class HealthView(BaseModel):
     reported_at: dt.datetime | None
     series: list[PointView] | None
     changes: list[ChangeView]
+    healing: list[HealingView]
 
 
 class ReportValuesView(BaseModel):
@@ -119,7 +135,7 @@ async def get_health(
     end: Annotated[dt.datetime | None, Query(alias="to")] = None,
     step: Annotated[int, Query(ge=300, le=86_400 * 31, description="Seconds.")] = 300,
 ) -> HealthView:
-    """Show how a server is: its checks, its last report, a metric over time, and what changed before it got worse."""
+    """Show how a server is: checks, last report, a metric over time, what changed before it got worse, and healing."""
     server = await load_server(access.session, access.scope, vps_id)
     now = parts_of(request).clock()
     checks = (await checks_of(access.session, [vps_id])).get(vps_id, [])
@@ -142,6 +158,7 @@ async def get_health(
             ChangeView.model_validate(change)
             for change in (await changes_before(access.session, vps_id, worse) if worse else [])
         ],
+        healing=[HealingView.model_validate(act) for act in await acts_about(access.session, vps_id)],
     )
 
 

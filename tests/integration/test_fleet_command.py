@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner
 
-from control_plane.cli import fleet_health
+from control_plane.cli import fleet_health, fleet_server, healing
 from control_plane.cli.main import app
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant
@@ -36,7 +37,8 @@ def command(monkeypatch: pytest.MonkeyPatch, database: FreshDatabase) -> Command
             yield transaction
         await opened.close()
 
-    monkeypatch.setattr(fleet_health, "system_session", session)
+    for module in (fleet_health, fleet_server, healing):
+        monkeypatch.setattr(module, "system_session", session)
 
     def run(*words: object) -> str:
         result = CliRunner().invoke(app, ["fleet", *map(str, words)])
@@ -57,12 +59,49 @@ def test_the_fleet_can_be_asked(command: Command, vps_id: uuid.UUID) -> None:
     assert json.loads(command("--where", "deferred_ratio > 0.95", "--json"))["servers"] == []
 
 
-def test_one_server_is_shown_with_its_checks_and_what_changed(command: Command, vps_id: uuid.UUID) -> None:
-    queue, disk, changed = command("show", vps_id).splitlines()
+@pytest.fixture
+async def healed(system_database: Database, vps_id: uuid.UUID) -> uuid.UUID:
+    """A server about which self-healing did something."""
+    async with system_database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO healing_acts (id, tenant_id, vps_id, rule, act, reason, state, detail, began_at)"
+                " SELECT gen_random_uuid(), tenant_id, id, 'wedged_queue', 'flush_queue', 'It stands still.', 'done',"
+                " 'told Postfix to try all', '2026-11-22 12:00+00' FROM vps_servers"
+            )
+        )
+    return vps_id
+
+
+def test_one_server_is_shown_with_its_checks_what_changed_and_what_was_healed(
+    command: Command, healed: uuid.UUID
+) -> None:
+    head, configuration, release, queue, disk, changed, act = command("show", healed).splitlines()
+    assert head.endswith(": ready, not reachable, mail server not_configured")
+    assert (configuration, release) == ("configuration 0 of 1", "release not known")
     assert queue.split()[:3] == ["fail", "queue", "Because."]
     assert disk.split()[:2] == ["ok", "disk"]
     assert changed.startswith("before it got worse: ")
-    assert [check["kind"] for check in json.loads(command("show", vps_id, "--json"))["checks"]] == ["queue", "disk"]
+    assert act.endswith("flush_queue by wedged_queue, done: It stands still. (told Postfix to try all)")
+    shown = json.loads(command("show", healed, "--json"))
+    assert [check["kind"] for check in shown["checks"]] == ["queue", "disk"]
+    assert [(act["rule"], act["reason"]) for act in shown["healing"]] == [("wedged_queue", "It stands still.")]
+
+
+def test_healing_is_forbidden_by_rule_and_server_and_allowed_again(command: Command, vps_id: uuid.UUID) -> None:
+    command("healing", "forbid", "listed", "--server", vps_id, "--reason", "it is not ours")
+    command("healing", "forbid", "--reason", "a migration")
+    listed = json.loads(command("healing", "list", "--json"))
+    assert [(each["rule"], each["of_vps_id"]) for each in listed["forbidden"]] == [
+        ("listed", str(vps_id)),
+        (None, None),
+    ]
+    assert "mail_server_down" in {each["rule"] for each in listed["rules"]}
+    assert "healing forbidden: all rules: a migration" in command("show", vps_id)
+    command("healing", "allow")
+    command("healing", "allow", "listed", "--server", vps_id)
+    assert "Forbidden" not in command("healing", "list")
+    assert "forbidden" not in command("show", vps_id)
 
 
 def test_the_worst_can_be_watched(command: Command, vps_id: uuid.UUID) -> None:

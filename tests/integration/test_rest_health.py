@@ -74,6 +74,28 @@ async def test_a_server_shows_its_checks_gravest_first(
     problem(await other_client.get(f"vps/{vps_id}/health"), 404, "not-found")
 
 
+async def test_what_was_done_about_a_server_without_a_person_is_shown_to_its_tenant(
+    rest_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID
+) -> None:
+    async with system_database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO healing_acts (id, tenant_id, vps_id, rule, act, reason, state, began_at)"
+                " SELECT gen_random_uuid(), tenant_id, id, 'listed', 'slow_sending', 'On a list.', 'standing', :now"
+                " FROM vps_servers"
+            ),
+            {"now": NOW},
+        )
+    [act] = (await rest_client.get(f"vps/{vps_id}/health")).json()["healing"]
+    assert (act["act"], act["rule"], act["reason"], act["state"]) == (
+        "slow_sending",
+        "listed",
+        "On a list.",
+        "standing",
+    )
+    assert (act["detail"], act["ended_at"]) == (None, None)
+
+
 async def test_what_changed_before_it_got_worse_is_told(
     rest_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID
 ) -> None:

@@ -14,6 +14,7 @@ from pydantic.config import JsonDict
 
 from control_plane.fleet.commands import CommandState
 from control_plane.fleet.log_lines import masked
+from control_plane.healing.acts import acts_about
 from control_plane.operators import healing, server_commands
 from control_plane.operators.scopes import OperatorScope
 from control_plane.operators.server_commands import CommandKind, Wanted
@@ -156,7 +157,7 @@ async def show_command(vps_id: uuid.UUID, command_id: uuid.UUID, access: _Readin
 @router.get("/vps/{vps_id}/healing")
 async def show_healing(vps_id: uuid.UUID, access: _Reading) -> HealingActList:
     """Show what was done about a server without a person, and why."""
-    acts = await healing.acts_about(access.session, vps_id)
+    acts = await acts_about(access.session, vps_id)
     return HealingActList(items=[HealingActView.model_validate(act) for act in acts])
 
 

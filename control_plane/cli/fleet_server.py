@@ -1,0 +1,115 @@
+"""`fleet show`: one server on one page."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+
+from control_plane.cli.installation import system_session
+from control_plane.cli.output import Instance, Json, print_json
+from control_plane.errors import NotFound
+from control_plane.fleet.servers import ServerHealth, server_health
+from control_plane.healing.acts import acts_about
+from control_plane.monitoring.fleet import CheckResult, checks_of
+from control_plane.monitoring.history import Change, changes_before
+from control_plane.operators.healing import forbidden
+from db.models import HealingActRow, HealingForbidden
+
+_ACT = ("rule", "act", "reason", "state", "detail", "began_at", "ended_at", "ended_by")
+_FORBIDDEN = ("rule", "of_vps_id", "reason", "created_by", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is known of one server."""
+
+    health: ServerHealth
+    checks: Sequence[CheckResult]
+    changes: Sequence[Change]
+    acts: Sequence[HealingActRow]
+    forbidden: Sequence[HealingForbidden]
+
+    @property
+    def drifted(self) -> list[str]:
+        """The files that are not as they were applied."""
+        return list(self.health.report.configuration_drift.paths) if self.health.report else []
+
+
+def show(
+    vps: Annotated[uuid.UUID, typer.Argument(help="The server's id.")],
+    *,
+    as_json: Json = False,
+    instance: Instance = "main",
+) -> None:
+    """Show one server: state, configuration, release, checks, what changed before it got worse, what was healed."""
+    page = asyncio.run(_load(instance, vps))
+    if as_json:
+        print_json(_fields(page))
+        return
+    for line in (*_head(page), *_checks(page), *_healing(page)):
+        print(line)
+
+
+async def _load(instance: str, vps_id: uuid.UUID) -> _Page:
+    async with system_session(instance) as session:
+        health = await server_health(session, vps_id)
+        if health is None:
+            raise NotFound("there is no such server")
+        checks = (await checks_of(session, [vps_id])).get(vps_id, [])
+        worse = min((each.changed_at for each in checks if each.state in {"warn", "fail"}), default=None)
+        changes = await changes_before(session, vps_id, worse) if worse else []
+        return _Page(health, checks, changes, await acts_about(session, vps_id), await forbidden(session, vps_id))
+
+
+def _fields(page: _Page) -> dict[str, Any]:
+    health = page.health
+    return {
+        "vps_id": health.vps_id,
+        "hostname": health.hostname,
+        "status": health.status,
+        "mail_server_status": health.mail_server_status,
+        "reachable": health.reachable,
+        "release": health.agent_version,
+        "configuration": {
+            "desired_version": health.desired_version,
+            "applied_version": health.applied_version,
+            "drifted": page.drifted,
+        },
+        "checks": [asdict(each) for each in page.checks],
+        "changes": [asdict(each) for each in page.changes],
+        "healing": [{name: getattr(act, name) for name in _ACT} for act in page.acts],
+        "healing_forbidden": [{name: getattr(each, name) for name in _FORBIDDEN} for each in page.forbidden],
+        "last_report": health.report_fields(),
+    }
+
+
+def _head(page: _Page) -> list[str]:
+    health = page.health
+    heard = "reachable" if health.reachable else "not reachable"
+    drift = f"; changed by hand: {', '.join(page.drifted)}" if page.drifted else ""
+    return [
+        f"{health.hostname}: {health.status}, {heard}, mail server {health.mail_server_status}",
+        f"configuration {health.applied_version} of {health.desired_version}{drift}",
+        f"release {health.agent_version or 'not known'}",
+    ]
+
+
+def _checks(page: _Page) -> list[str]:
+    lines = [
+        f"{each.state:8} {each.kind:12} {each.sentence} (since {each.changed_at:%Y-%m-%d %H:%M})"
+        for each in page.checks
+    ]
+    changes = [f"before it got worse: {change.at:%Y-%m-%d %H:%M} {change.detail}" for change in page.changes]
+    return [*(lines or ["It was not checked yet."]), *changes]
+
+
+def _healing(page: _Page) -> list[str]:
+    acts = [
+        f"healing: {act.began_at:%Y-%m-%d %H:%M} {act.act} by {act.rule}, {act.state}: {act.reason}"
+        + (f" ({act.detail})" if act.detail else "")
+        for act in page.acts
+    ]
+    return [*acts, *(f"healing forbidden: {each.rule or 'all rules'}: {each.reason}" for each in page.forbidden)]
