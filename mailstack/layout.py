@@ -30,6 +30,8 @@ MAIL_LOG_GROUP = "penguin-agent"
 
 #: Where the agent hands over finished messages, on 127.0.0.1 only.
 INJECTION_PORT = 10025
+#: Where nginx hands what Outlook asks to itself, on 127.0.0.1 only.
+AUTODISCOVER_PORT = 10026
 
 #: All mail, sealed, while the server is rebuilt; for root alone.
 MAIL_ARCHIVE = "/var/lib/penguin-rebuild/mail.sealed"

@@ -18,6 +18,7 @@ from mailstack.syntax import (
     require_directory_url,
     require_domain,
     require_ipv4,
+    require_ipv6,
     require_mta_sts_policy,
     require_outside_address,
     require_password_hash,
@@ -55,12 +56,19 @@ class MailDomain:
     mta_sts_policy: str = ""
     #: Whether `mta_sts_name` leads here, so that the server's certificate is to be for it as well.
     mta_sts_certified: bool = False
+    #: Whether mail programs are told here that this server has the domain's mailboxes, all of them.
+    client_settings: bool = False
+    #: Whether `client_names` lead here.
+    client_settings_certified: bool = False
 
     def __post_init__(self) -> None:
         require_domain(self.name)
         if self.mta_sts_policy:
             require_domain(self.mta_sts_name)
             require_mta_sts_policy(self.mta_sts_policy)
+        if self.client_settings:
+            for name in self.client_names:
+                require_domain(name)
         _require_unique(f"DKIM selector of {self.name}", (key.selector for key in self.dkim_keys))
         if sum(key.active for key in self.dkim_keys) > 1:
             raise InvalidSpec(f"{self.name} has more than one active DKIM key")
@@ -74,6 +82,11 @@ class MailDomain:
     def mta_sts_name(self) -> str:
         """The host that shows the domain's policy (RFC 8461, section 3.3)."""
         return f"mta-sts.{self.name}"
+
+    @property
+    def client_names(self) -> tuple[str, str]:
+        """The hosts that Thunderbird and those that do as it does ask, and that Outlook asks."""
+        return f"autoconfig.{self.name}", f"autodiscover.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +159,15 @@ class CopyDoor:
     password_hash: str = field(repr=False)
     address: str
     client_ipv4_address: str
+    client_ipv6_address: str | None = None
 
     def __post_init__(self) -> None:
         require_address(self.login)
         require_password_hash(self.password_hash)
         require_address(self.address)
         require_ipv4(self.client_ipv4_address)
+        if self.client_ipv6_address is not None:
+            require_ipv6(self.client_ipv6_address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +227,8 @@ class CertificateAuthority:
 class MailServerSpec:
     """One server. `hostname` is fully qualified and equals the PTR of `ipv4_address`; nameservers are addresses.
 
-    Without an authority the server shows a certificate that it has signed itself.
+    Without an authority the server shows a certificate that it has signed itself. With an `ipv6_address` it is there
+    over IPv6 as well; mail goes out over it only where `sends_over_ipv6` says that its PTR, too, is the host's name.
     """
 
     hostname: str
@@ -226,10 +243,13 @@ class MailServerSpec:
     forwards: tuple[MailForward, ...] = ()
     copy_doors: tuple[CopyDoor, ...] = ()
     copies: tuple[MailboxCopy, ...] = ()
+    ipv6_address: str | None = None
+    sends_over_ipv6: bool = False
 
     def __post_init__(self) -> None:
         require_domain(self.hostname)
         require_ipv4(self.ipv4_address)
+        self._check_ipv6()
         if not self.nameservers:
             raise InvalidSpec("there is no nameserver")
         for nameserver in self.nameservers:
@@ -250,6 +270,12 @@ class MailServerSpec:
         if taken := {*forwarded} & {self.probe.address, *(alias.address for alias in self.aliases)}:
             raise InvalidSpec(f"{min(taken)} is forwarded, and no mailbox")
         _require_unique("mailbox that is copied", (copy.address for copy in self.copies))
+
+    def _check_ipv6(self) -> None:
+        if self.ipv6_address is not None:
+            require_ipv6(self.ipv6_address)
+        elif self.sends_over_ipv6:
+            raise InvalidSpec("mail cannot go out over IPv6 without an address")
 
     def _check_sending_addresses(self) -> None:
         if len(self.sending_addresses) > MAX_SENDING_ADDRESSES:
@@ -272,9 +298,16 @@ class MailServerSpec:
         return tuple(sorted((d for d in self.domains if d.mta_sts_policy), key=lambda domain: domain.name))
 
     @property
+    def client_domains(self) -> tuple[MailDomain, ...]:
+        """The domains that mail programs find their settings for here, sorted by name."""
+        return tuple(sorted((d for d in self.domains if d.client_settings), key=lambda domain: domain.name))
+
+    @property
     def certified_names(self) -> tuple[str, ...]:
         """The names that the certificate is to be for beside the host's own, sorted."""
-        return tuple(domain.mta_sts_name for domain in self.policy_domains if domain.mta_sts_certified)
+        policies = [domain.mta_sts_name for domain in self.policy_domains if domain.mta_sts_certified]
+        certified = [domain.client_names for domain in self.client_domains if domain.client_settings_certified]
+        return tuple(sorted((*policies, *(name for names in certified for name in names))))
 
 
 @dataclass(frozen=True, slots=True)

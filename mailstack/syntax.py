@@ -116,6 +116,16 @@ def require_ipv4(address: str) -> None:
         raise InvalidSpec(f"{address!r} is not an IPv4 address") from error
 
 
+def require_ipv6(address: str) -> None:
+    """Accept an IPv6 address in its one usual form (RFC 5952), without a zone."""
+    try:
+        is_usual = str(ipaddress.IPv6Address(address)) == address and "%" not in address
+    except ValueError:
+        is_usual = False
+    if not is_usual:
+        raise InvalidSpec(f"{address!r} is not an IPv6 address in its usual form")
+
+
 def _require_address(address: str, local_part_form: re.Pattern[str], description: str) -> None:
     local_part, _, domain = address.rpartition("@")
     if len(local_part) > _LOCAL_PART_OCTETS or not local_part_form.fullmatch(local_part):

@@ -57,4 +57,11 @@ def _authority(authority: configuration_pb2.CertificateAuthority) -> Certificate
 
 def _domain(domain: configuration_pb2.MailDomain) -> MailDomain:
     keys = (DkimKey(key.selector, key.private_key_pem, key.active) for key in domain.dkim_keys)
-    return MailDomain(domain.name, tuple(keys), domain.mta_sts_policy, domain.mta_sts_certified)
+    return MailDomain(
+        domain.name,
+        tuple(keys),
+        domain.mta_sts_policy,
+        domain.mta_sts_certified,
+        domain.client_settings,
+        domain.client_settings_certified,
+    )

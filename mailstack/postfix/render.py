@@ -39,6 +39,8 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         mail_log=layout.MAIL_LOG,
         shares=parts,
         forwards=spec.forwards,
+        ipv6_address=spec.ipv6_address,
+        sends_over_ipv6=spec.sends_over_ipv6,
     )
     master_cf = fill(
         __package__,
@@ -47,6 +49,8 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         injection_port=layout.INJECTION_PORT,
         platform=platform,
         shares=parts,
+        keeps_to_ipv4=spec.ipv6_address is not None and not spec.sends_over_ipv6,
+        has_ipv6=spec.ipv6_address is not None,
     )
     return (
         RenderedFile(f"{DIRECTORY}/main.cf", main_cf, (Service.POSTFIX,)),

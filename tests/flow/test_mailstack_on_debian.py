@@ -5,6 +5,7 @@ Needs root and the baked images (`./penguin test` bakes them). Each test works o
 
 import datetime as dt
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from mailstack.dovecot import check as dovecot
 from mailstack.dovecot.render import copy_configuration
 from mailstack.dovecot.render import render as render_dovecot
 from mailstack.nginx import check as nginx
+from mailstack.nginx.client_settings import outlook_settings, thunderbird_settings
 from mailstack.nginx.render import render as render_nginx
 from mailstack.opendkim import check as opendkim
 from mailstack.opendmarc import check as opendmarc
@@ -32,9 +34,18 @@ from mailstack.postfix import check as postfix
 from mailstack.postfix.render import render as render_postfix
 from mailstack.rendered_file import RenderedFile
 from tests.golden.render import rendered
-from tests.golden.spec import MOVING, PLATFORMS, POLICIES, POOLED, SPEC
+from tests.golden.spec import CLIENTS, MOVING, PLATFORMS, POLICIES, POOLED, SPEC
 
 _IMAGES = {"debian-12": BOOKWORM, "debian-13": TRIXIE}
+#: As Outlook asks.
+_QUESTION = """<?xml version="1.0" encoding="utf-8"?>
+<Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/requestschema/2006">
+  <Request>
+    <EMailAddress>{}</EMailAddress>
+    <AcceptableResponseSchema>http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a</AcceptableResponseSchema>
+  </Request>
+</Autodiscover>
+"""
 _LONG_AGO = 1_000_000_000
 #: What `apply` and systemd do on a server before any daemon starts.
 _PREPARATION = (
@@ -86,10 +97,12 @@ class Root:
             cwd=CHECKOUT,
         )
 
-    def fetch(self, name: str, path: str) -> subprocess.CompletedProcess[str]:
-        """Ask the root's own nginx, in a network of its own: the answer, its status and its type."""
+    def fetch(self, name: str, path: str, sent: str = "") -> subprocess.CompletedProcess[str]:
+        """Ask the root's own nginx, in a network of its own: the answer, its status and its type. `sent` is posted."""
         serve = f"ip link set lo up && mount -t proc proc {self.path}/proc && chroot {self.path} nginx"
-        ask = f"curl -sk --resolve {name}:443:127.0.0.1 -w '%{{http_code}} %{{content_type}}\\n' https://{name}{path}"
+        ask = f"curl -sk --resolve {name}:443:127.0.0.1 -w '%{{http_code}} %{{content_type}}\\n' 'https://{name}{path}'"
+        if sent:
+            ask += f" -H 'Content-Type: text/xml' --data-binary {shlex.quote(sent)}"
         return subprocess.run(
             ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", f"{serve} && {ask}"],
             check=False,
@@ -188,6 +201,31 @@ def test_real_nginx_takes_the_policies_and_shows_them_under_their_names_alone(ro
     assert root.fetch("elsewhere.example", "/.well-known/mta-sts.txt").returncode == 35
     root.append("/etc/nginx/nginx.conf", "listen 80;")
     assert _complaints(root, nginx)
+
+
+def test_real_nginx_tells_thunderbird_and_outlook_where_the_mailboxes_are(root: Root, platform: str) -> None:
+    for file in render_nginx(CLIENTS, PLATFORMS[platform]):
+        root.install(file)
+
+    assert _complaints(root, nginx) == []
+    for place in ("/mail/config-v1.1.xml", "/.well-known/autoconfig/mail/config-v1.1.xml"):
+        shown = root.fetch("autoconfig.shop.example", f"{place}?emailaddress=jane.doe%40shop.example").stdout
+        assert shown == thunderbird_settings("shop.example", "mx1.fleet.example") + "200 text/xml\n"
+    assert root.fetch("autoconfig.shop.example", "/").stdout.endswith("404 text/html\n")
+
+    for place in ("/autodiscover/autodiscover.xml", "/Autodiscover/Autodiscover.xml"):
+        answer = root.fetch("autodiscover.xn--bcher-kva.example", place, _QUESTION.format("Info@xn--bcher-kva.example"))
+        assert answer.stdout == _autodiscovered("<LoginName>Info@xn--bcher-kva.example</LoginName>")
+    place = "/autodiscover/autodiscover.xml"
+    for asked in ("", "<b>jane@shop.example", "$host@shop.example", "jane@shop.example'", "x" * 7000):
+        answer = root.fetch("autodiscover.shop.example", place, _QUESTION.format(asked))
+        assert answer.stdout == _autodiscovered("")
+    assert root.fetch("autodiscover.shop.example", place).stdout == _autodiscovered("")
+    assert "413 text/html" in root.fetch("autodiscover.shop.example", place, "x" * 10_000).stdout
+
+
+def _autodiscovered(login_name: str) -> str:
+    return outlook_settings("mx1.fleet.example").replace("$http_x_login_name", login_name) + "200 text/xml\n"
 
 
 def test_real_daemons_take_the_files_of_mailboxes_that_move(root: Root, platform: str) -> None:

@@ -67,6 +67,16 @@ POLICIES = replace(
     ),
 )
 
+#: The same server with settings for mail programs of two domains, whose names lead to it but for those of one.
+CLIENTS = replace(
+    SPEC,
+    domains=(
+        replace(SPEC.domains[0], client_settings=True, client_settings_certified=True),
+        replace(SPEC.domains[1], client_settings=True),
+        SPEC.domains[2],
+    ),
+)
+
 #: The same server with further addresses, one of them bound to by nobody yet.
 POOLED = replace(
     SPEC,

@@ -323,11 +323,17 @@ class MailDomain(_message.Message):
     DKIM_KEYS_FIELD_NUMBER: _builtins.int
     MTA_STS_POLICY_FIELD_NUMBER: _builtins.int
     MTA_STS_CERTIFIED_FIELD_NUMBER: _builtins.int
+    CLIENT_SETTINGS_FIELD_NUMBER: _builtins.int
+    CLIENT_SETTINGS_CERTIFIED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     mta_sts_policy: _builtins.str
     """The MTA-STS policy (RFC 8461, section 3.2) that this server shows for the domain; empty for none."""
     mta_sts_certified: _builtins.bool
     """The zone's own servers say that mta-sts.<name> leads here, so that the certificate may be asked for with it."""
+    client_settings: _builtins.bool
+    """Mail programs are told here that this server has the domain's mailboxes, all of them."""
+    client_settings_certified: _builtins.bool
+    """The zone's own servers say that autoconfig.<name> and autodiscover.<name> lead here."""
     @_builtins.property
     def dkim_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___DkimKey]: ...
     def __init__(
@@ -337,10 +343,12 @@ class MailDomain(_message.Message):
         dkim_keys: _abc.Iterable[Global___DkimKey] | None = ...,
         mta_sts_policy: _builtins.str = ...,
         mta_sts_certified: _builtins.bool = ...,
+        client_settings: _builtins.bool = ...,
+        client_settings_certified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dkim_keys", b"dkim_keys", "mta_sts_certified", b"mta_sts_certified", "mta_sts_policy", b"mta_sts_policy", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_settings", b"client_settings", "client_settings_certified", b"client_settings_certified", "dkim_keys", b"dkim_keys", "mta_sts_certified", b"mta_sts_certified", "mta_sts_policy", b"mta_sts_policy", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

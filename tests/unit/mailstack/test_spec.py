@@ -86,3 +86,18 @@ def test_a_sender_has_one_address_and_an_address_one_name(addresses: tuple[Sendi
 def test_an_address_is_nothing_but_an_address(address: str) -> None:
     with pytest.raises(InvalidSpec):
         SendingAddress(address, "mx1-a1.fleet.example")
+
+
+def test_a_certificate_is_for_the_names_that_lead_here() -> None:
+    domain = MailDomain("shop.example", client_settings=True)
+    assert replace(SPEC, domains=(domain,), mailboxes=(), aliases=()).certified_names == ()
+    certified = replace(domain, client_settings_certified=True)
+    names = replace(SPEC, domains=(certified,), mailboxes=(), aliases=()).certified_names
+    assert names == ("autoconfig.shop.example", "autodiscover.shop.example")
+
+
+def test_a_domain_whose_names_would_be_too_long_tells_mail_programs_nothing() -> None:
+    long = ".".join(["a" * 60] * 4)
+    assert MailDomain(long)
+    with pytest.raises(InvalidSpec, match="autoconfig"):
+        MailDomain(long, client_settings=True)

@@ -53,4 +53,6 @@ def _domain(domain: MailDomain) -> wire.MailDomain:
         dkim_keys=keys,
         mta_sts_policy=domain.mta_sts_policy,
         mta_sts_certified=domain.mta_sts_certified,
+        client_settings=domain.client_settings,
+        client_settings_certified=domain.client_settings_certified,
     )
