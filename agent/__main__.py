@@ -8,7 +8,7 @@ SECURITY: opens no port. Holds the server's private key, the queue's password an
 configuration, in /var/lib/penguin-agent (0700). Whoever takes it over can send mail as this server's domains and read
 its mail log, and has no way to root but the desired states that the root half checks and renders itself.
 
-DIAGNOSTICS: key=value lines on standard error (journalctl -u penguin-agent); what is wrong now stands in
+DIAGNOSTICS: a JSON object a line on standard error (journalctl -o cat -u penguin-agent); what is wrong now stands in
 `systemctl status penguin-agent`. Exit status 77: the control plane refuses this server; 78: it is not enrolled and has
 no join token (systemd restarts neither); 1: a task failed, and systemd starts the agent again.
 """
@@ -32,6 +32,7 @@ from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
 from agent.configuration.configurator import Configurator
 from agent.configuration.drift import DriftWatch
 from agent.health import problems
+from agent.identity.own_log import start_own_log
 from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog
 from agent.metrics.agent_upgrade import AgentUpgradeFile
@@ -61,9 +62,10 @@ def main() -> int:
     command = _parse_command()
     if command == "selfcheck":
         os.execv(sys.executable, [sys.executable, "-m", "agent.units.selfcheck"])  # noqa: S606 - needs no shell
-    logging.basicConfig(level=logging.INFO, format="level=%(levelname)s logger=%(name)s %(message)s")
+    settings = Settings()
+    start_own_log(settings.identity_dir)
     try:
-        asyncio.run(run(Settings(), agent_version()))
+        asyncio.run(run(settings, agent_version()))
     except StopForGood as stop:
         return stop.exit_status
     except TaskFailed:

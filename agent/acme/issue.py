@@ -37,6 +37,7 @@ from agent.acme.order import Order, read_order
 from agent.acme.states import State
 from agent.acme.status import Status
 from agent.acme.verdict import Failure
+from agent.identity.own_log import start_own_log
 from agent.settings import Settings
 from mailstack import layout
 from mailstack.certificates.pair import InvalidPair, Pair, require_servable, unpack
@@ -78,8 +79,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="penguin-certificates", description="Gets the mail server's certificate.")
     parser.add_argument("--now", action="store_true", help="ask the authority at once, whatever is served")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     settings = Settings()
+    start_own_log(settings.identity_dir)
     issuer = Issuer(
         folder=settings.certificate_status.parent,
         order_file=Path(layout.CERTIFICATE_ORDER),

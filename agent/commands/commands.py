@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from agent.uplink.command_queue import CommandQueue
+from log_lines.lines import about
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 from protos.agent.v1.link_pb2 import AgentMessage
 
@@ -37,17 +38,20 @@ class Commands:
     async def _work(self) -> None:
         while True:
             command, in_time = await self._queue.take()
-            kind = command.WhichOneof("deed")
-            deed = self._deeds.get(kind) if kind else None
-            if deed is None:
-                result = _refused(command, "this version of the agent does not know that command")
-            elif not in_time:
-                result = _refused(command, "its time had run out before it was begun")
-            else:
-                result = await deed(command)
-            outcome = CommandResult.Outcome.Name(result.outcome).lower()
-            _log.info("command %s request=%s: %s %s", kind, command.request_id or "-", outcome, result.detail)
-            self._send(AgentMessage(command_result=result))
+            with about(request_id=command.request_id or None):
+                await self._perform(command, in_time=in_time)
+
+    async def _perform(self, command: Command, *, in_time: bool) -> None:
+        kind = command.WhichOneof("deed")
+        deed = self._deeds.get(kind) if kind else None
+        if deed is None:
+            result = _refused(command, "this version of the agent does not know that command")
+        elif not in_time:
+            result = _refused(command, "its time had run out before it was begun")
+        else:
+            result = await deed(command)
+        _log.info("command %s: %s %s", kind, CommandResult.Outcome.Name(result.outcome).lower(), result.detail)
+        self._send(AgentMessage(command_result=result))
 
 
 def _refused(command: Command, why: str) -> CommandResult:

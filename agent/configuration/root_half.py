@@ -27,12 +27,16 @@ from google.protobuf.message import DecodeError
 from agent.configuration import wire
 from agent.configuration.deeds import perform
 from agent.configuration.translate import to_spec
+from agent.identity.own_log import start_own_log
+from agent.settings import Settings
+from log_lines.lines import about
 from mailstack.apply.certificate import install
 from mailstack.apply.converge import ConvergeOutcome, Outcome, converge, recover
 from mailstack.apply.desired import drifted_paths
 from mailstack.apply.host import Host, LinuxHost
 from mailstack.certificates.pair import Pair
 from mailstack.syntax import InvalidSpec
+from protos.agent.v1.commands_pb2 import Command, CommandResult
 from protos.agent.v1.configuration_pb2 import CertificatePair, ConfigurationResult, DesiredState
 from protos.agent.v1.root_half_pb2 import Drift, RootAnswer, RootRequest
 
@@ -56,7 +60,7 @@ Answer = Callable[[RootRequest], RootAnswer]
 
 def main() -> None:
     """Serve on the inherited socket until idle."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    start_own_log(Settings().identity_dir)
     host = LinuxHost()
     if recover(host):
         _log.warning("a change was cut off; what was there before is back")
@@ -78,7 +82,7 @@ def answer(request: RootRequest, host: Host) -> RootAnswer:
             result = apply(request.desired_state, lambda spec: converge(spec, host))
             return RootAnswer(configuration_result=result)
         case "command":
-            return RootAnswer(command_result=perform(request.command, host))
+            return RootAnswer(command_result=_perform(request.command, host))
         case "certificate_pair":
             return RootAnswer(configuration_result=serve_certificate(request.certificate_pair, host))
         case "look_for_drift":
@@ -134,6 +138,14 @@ def serve_certificate(pair: CertificatePair, host: Host) -> ConfigurationResult:
         touched=[service.value for service in outcome.touched],
         seconds=seconds,
     )
+
+
+def _perform(command: Command, host: Host) -> CommandResult:
+    with about(request_id=command.request_id or None):
+        result = perform(command, host)
+        outcome = CommandResult.Outcome.Name(result.outcome).lower()
+        _log.info("command %s: %s %s", command.WhichOneof("deed"), outcome, result.detail)
+    return result
 
 
 def _answer(connection: socket.socket, answer: Answer) -> None:

@@ -29,6 +29,7 @@ BUGS: a log writer that is killed alone loses the line that it had read and not 
 import asyncio
 import logging
 import secrets
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
@@ -38,6 +39,7 @@ from agent.relay.delays import delay_after
 from agent.relay.hand import Hand, Send
 from agent.relay.patience import persist
 from agent.relay.submit import SmtpSession
+from log_lines.lines import about
 
 #: What agent/maillog looks for; the two must agree.
 MARKER = "penguin-marker"
@@ -167,7 +169,8 @@ class Settler:
 
     async def _give_up(self, sends: Sequence[Send], why: str) -> None:
         for send in sends:
-            _log.error("send %s is uncertain: %s", send.envelope.send_id.hex(), why)
+            with about(send_id=uuid.UUID(bytes=send.envelope.send_id)):
+                _log.error("a send is uncertain: %s", why)
             uncertain = Refusal(SendState.UNCERTAIN, why)
             await persist(partial(self._journal.end, send.envelope.send_id, uncertain))
             self._hand.release(send)

@@ -10,12 +10,14 @@ uncertain. A line that is found later still settles it.
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from agent.journal import InPostfix, Journal, Refusal, SendState
 from agent.relay.patience import persist
 from agent.relay.settle import QueuedAmong
+from log_lines.lines import about
 
 #: How long a send is with Postfix before it is looked up, in milliseconds, and the seconds between rounds.
 SILENT_MS = 10 * 60 * 1000
@@ -79,7 +81,8 @@ class VanishedWatch:
             return
         await asyncio.sleep(BETWEEN)
         for send_id in await self._missing(missing):
-            _log.error("send %s is uncertain: %s", send_id.hex(), VANISHED.detail)
+            with about(send_id=uuid.UUID(bytes=send_id)):
+                _log.error("a send is uncertain: %s", VANISHED.detail)
             await persist(partial(self._journal.end, send_id, VANISHED))
 
     async def _missing(self, queue_ids: Mapping[bytes, str]) -> dict[bytes, str]:

@@ -18,6 +18,7 @@ import logging
 import os
 import sys
 
+from agent.identity.own_log import start_own_log
 from agent.settings import Settings
 from agent.units.bootstrap import INSTALL_DIR
 from agent.upgrade.carry_out import CarryingOut
@@ -30,8 +31,9 @@ logger = logging.getLogger("upgrade")
 
 def main() -> int:
     """Carry out what is ordered; return the exit status."""
-    logging.basicConfig(level=logging.INFO, format="level=%(levelname)s logger=%(name)s %(message)s")
-    files, server = Files(Settings().upgrade_dir), Server()
+    settings = Settings()
+    start_own_log(settings.identity_dir)
+    files, server = Files(settings.upgrade_dir), Server()
     order = files.order()
     if order is None:
         return 0

@@ -33,6 +33,7 @@ from agent.uplink.outbound import Outbound
 from agent.uplink.reasons import EXIT_BANNED, EXIT_NOT_ENROLLED, Reaction, on_enrolment, on_link
 from agent.uplink.renewal import renew_when_due
 from agent.uplink.session import LinkEnded, Session
+from log_lines.lines import be_server
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 from protos.agent.v1.configuration_pb2 import DesiredState
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, Pong, QueueAccess, QueueAccessRequest, Welcome
@@ -134,6 +135,7 @@ class Uplink:
 
     async def _connect(self, applied_version: Callable[[], int]) -> float:
         enrolment = self._store.load()
+        be_server(enrolment.vps_id)
         private_key = key_pem(load_key(self._store.key_file))
         channel = open_channel(enrolment.link_endpoint, enrolment.ca_pem, private_key, enrolment.certificate_pem)
         loop = asyncio.get_running_loop()

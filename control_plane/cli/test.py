@@ -30,7 +30,7 @@ _CACHE = HOME / f"cache-{os.geteuid()}"
 _CHECKS = (
     ("ruff", "check", ".", _SCRIPT),
     ("ruff", "format", "--check", ".", _SCRIPT),
-    ("mypy", "agent", "control_plane", "db", "mailstack", "tests"),
+    ("mypy", "agent", "control_plane", "db", "log_lines", "mailstack", "tests"),
     ("mypy", "--scripts-are-modules", _SCRIPT),
     ("lint-imports", "--cache-dir", str(_CACHE / "import-linter")),
 )

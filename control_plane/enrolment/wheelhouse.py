@@ -23,7 +23,7 @@ from pathlib import Path
 SERVER_PYTHONS = ("3.11", "3.12", "3.13")
 SERVER_PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in range(36, 16, -1)), "manylinux2014_x86_64")
 
-_PACKAGES = ("agent", "control_plane", "db", "mailstack", "protos")
+_PACKAGES = ("agent", "control_plane", "db", "log_lines", "mailstack", "protos")
 _BOOTSTRAP = Path("agent/units/bootstrap.py")
 _AGENT_LOCK = Path("requirements/agent.lock")
 _MANIFEST = "manifest.json"

@@ -19,8 +19,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput, NotFound
-from control_plane.telemetry.log_lines import request_in_hand
 from db.session import Database
+from log_lines.lines import request_in_hand
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 
 #: Notified with a server's id when there is a command for it.

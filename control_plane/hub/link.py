@@ -16,7 +16,7 @@ from control_plane.hub.caller import CALLER
 from control_plane.hub.conversation import Conversation, Resources
 from control_plane.hub.session import Session
 from control_plane.hub.sessions import Sessions
-from control_plane.telemetry.log_lines import about
+from log_lines.lines import about
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, RenewRequest, RenewResponse
 from protos.agent.v1.link_pb2_grpc import LinkServicer
 

@@ -28,9 +28,9 @@ from control_plane.clock import utc_now
 from control_plane.errors import Conflict
 from control_plane.processes.readiness import say_ready
 from control_plane.settings import Settings
-from control_plane.telemetry.log_lines import start_logging
 from db.notifications import DATABASE_AWAY
 from db.session import Database
+from log_lines.lines import start_logging
 
 _SHIP_SECONDS = 60.0
 

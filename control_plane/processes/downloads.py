@@ -29,8 +29,8 @@ from control_plane.processes.readiness import say_ready
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
-from control_plane.telemetry.log_lines import start_logging
 from db.session import Database
+from log_lines.lines import start_logging
 
 #: Seconds that downloads in hand get when it ends.
 _GRACE_SECONDS = 5

@@ -39,10 +39,10 @@ from control_plane.queuer.streams import connect
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
-from control_plane.telemetry.log_lines import start_logging
 from control_plane.telemetry.traces import tracing
 from db.notifications import listen
 from db.session import Database
+from log_lines.lines import start_logging
 from protos.agent.v1.configuration_pb2 import CertificateAuthority
 from protos.agent.v1.enrolment_pb2_grpc import add_EnrolmentServicer_to_server
 from protos.agent.v1.link_pb2_grpc import add_LinkServicer_to_server

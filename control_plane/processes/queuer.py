@@ -13,9 +13,9 @@ from control_plane.queuer.queuer import Limits, Queuer
 from control_plane.queuer.streams import connect
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
-from control_plane.telemetry.log_lines import start_logging
 from control_plane.telemetry.traces import tracing
 from db.session import Database
+from log_lines.lines import start_logging
 
 
 async def serve(settings: Settings) -> None:

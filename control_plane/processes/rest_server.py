@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from control_plane.processes.readiness import say_ready
 from control_plane.settings import Settings
-from control_plane.telemetry.log_lines import start_logging
+from log_lines.lines import start_logging
 
 #: Seconds that requests in hand get when it ends.
 _GRACE_SECONDS = 10

@@ -49,13 +49,13 @@ from control_plane.provisioning.periodic import add_periodic_jobs
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.telemetry.exposition import metrics_door
-from control_plane.telemetry.log_lines import start_logging
 from control_plane.upgrades.advance import add_upgrade_jobs
 from control_plane.webhooks.attempt import Poster
 from control_plane.webhooks.deliverer import Deliverer
 from control_plane.webhooks.forget import add_webhook_jobs
 from control_plane.webhooks.own_servers import knows_servers
 from db.session import Database, with_idle_limit
+from log_lines.lines import start_logging
 
 #: Loggers of libraries that tell each thing they do; what became of it, our own lines say.
 _TALKATIVE = ("procrastinate", "PowerDnsProvider[powerdns]", "CloudflareProvider[cloudflare]", "Record")

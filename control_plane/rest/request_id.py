@@ -5,7 +5,7 @@ import uuid
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from control_plane.telemetry.log_lines import about
+from log_lines.lines import about
 
 REQUEST_ID = "X-Request-Id"
 _STATE_KEY = "penguin.request_id"

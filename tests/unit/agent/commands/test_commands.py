@@ -1,12 +1,17 @@
 import asyncio
 import contextlib
+import json
+import logging
 import uuid
 from collections.abc import AsyncIterator
+
+import pytest
 
 from agent.commands.commands import Commands, Deed
 from agent.commands.root_deeds import ROOT_DEEDS
 from agent.configuration import deeds
 from agent.uplink.command_queue import MOST_WAITING, CommandQueue
+from log_lines.lines import JsonLines
 from protos.agent.v1.commands_pb2 import Command, CommandResult, FlushQueue, RestartMailServer
 from protos.agent.v1.link_pb2 import AgentMessage
 
@@ -88,3 +93,18 @@ async def test_the_queue_is_bounded() -> None:
 
 def test_the_two_halves_know_the_same_deeds() -> None:
     assert set(ROOT_DEEDS) == set(deeds.DEEDS)
+
+
+async def test_each_line_that_is_written_for_a_command_names_the_request_that_asked_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.handler.setFormatter(JsonLines())
+    caplog.set_level(logging.INFO, "agent.commands")
+    command, deed, queue = flush(), Performed(), CommandQueue()
+    command.request_id = "req-herring"
+    deed.go_on.set()
+    async with performing(queue, {"flush_queue": deed}) as results:
+        assert queue.put(command)
+        await results.get()
+    (line,) = map(json.loads, caplog.text.splitlines())
+    assert (line["message"], line["request_id"]) == ("command flush_queue: outcome_done ", "req-herring")

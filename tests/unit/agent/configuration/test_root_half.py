@@ -1,3 +1,5 @@
+import json
+import logging
 import os
 import socket
 import threading
@@ -8,6 +10,7 @@ import pytest
 
 from agent.configuration import wire
 from agent.configuration.root_half import answer, apply, inherited_socket, serve
+from log_lines.lines import JsonLines
 from mailstack.apply.converge import ConvergeOutcome, Outcome
 from mailstack.rendered_file import Service
 from mailstack.spec import MailServerSpec
@@ -116,3 +119,13 @@ def test_without_a_socket_from_systemd_it_says_how_it_is_started(monkeypatch: py
 
     with pytest.raises(SystemExit, match=r"penguin-configure\.socket"):
         inherited_socket()
+
+
+def test_a_commands_line_names_the_request_that_asked_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.setFormatter(JsonLines())
+    caplog.set_level(logging.INFO, "agent.configuration.root_half")
+    command = Command(id=bytes(16), request_id="req-herring", restart_mail_server=RestartMailServer())
+    answer(RootRequest(command=command), FakeHost())
+    line = json.loads(caplog.text)
+    assert line["request_id"] == "req-herring"
+    assert line["message"].startswith("command restart_mail_server: outcome_done restarted")

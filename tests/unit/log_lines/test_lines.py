@@ -1,8 +1,12 @@
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,7 +18,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from control_plane.rest.request_id import REQUEST_ID, NamesRequests
-from control_plane.telemetry.log_lines import JsonLines, TextLines, about
+from log_lines import lines
+from log_lines.lines import JournalLines, JsonLines, TextLines, about, be_server
 
 _LOCAL = st.text(alphabet="abcXYZ019.!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=20)
 _HOSTS = st.sampled_from(["example.net", "mx.example.org", "xn--bcher-kva.example", "a.b.c.example"])
@@ -30,6 +35,11 @@ class Kept(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(json.loads(self.format(record)))
+
+
+@pytest.fixture(autouse=True)
+def _on_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_HERE", {})
 
 
 @pytest.fixture
@@ -116,3 +126,34 @@ async def test_lines_name_the_request_that_the_answer_names(kept: Kept) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://penguin.test") as client:
         named = (await client.get("/")).headers[REQUEST_ID]
     assert [line["request_id"] for line in kept.lines] == [named]
+
+
+def test_a_program_of_a_server_names_it_in_each_line_and_another_where_that_is_meant(kept: Kept) -> None:
+    own, other = uuid.uuid4(), uuid.uuid4()
+    log = logging.getLogger("penguin.test")
+    be_server(str(own))
+    log.info("here")
+    with about(server_id=other):
+        log.info("there")
+    assert [line["server_id"] for line in kept.lines] == [str(own), str(other)]
+
+
+@pytest.mark.parametrize(("level", "priority"), [(logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6)])
+def test_the_journal_is_told_how_grave_a_line_is_and_keeps_an_object(level: int, priority: int) -> None:
+    told = record("the disk is full")
+    told.levelno = level
+    begin, _, line = JournalLines(JsonLines()).format(told).partition(">")
+    assert begin == f"<{priority}"
+    assert json.loads(line)["message"] == "the disk is full"
+
+
+@pytest.mark.parametrize(("is_journal", "begins"), [(True, "<4>{"), (False, "{")])
+def test_only_what_goes_to_the_journal_begins_with_a_priority(tmp_path: Path, *, is_journal: bool, begins: str) -> None:
+    program = "import logging; from log_lines.lines import start_logging; start_logging('json'); logging.warning('!')"
+    with (tmp_path / "log").open("w+") as log:
+        status = os.fstat(log.fileno())
+        stream = f"{status.st_dev}:{status.st_ino}" if is_journal else "0:0"
+        environment = {**os.environ, "JOURNAL_STREAM": stream}
+        subprocess.run([sys.executable, "-c", program], stderr=log, env=environment, check=True)
+        log.seek(0)
+        assert log.read().startswith(begins)

@@ -1,4 +1,4 @@
-"""Lines of the log: JSON for machines or text for people (PENGUIN_LOG), with what they are about where that is known.
+"""Lines of the log, of the control plane and of agents: JSON for machines or text for people, and what they are about.
 
 Whoever begins to work on a request, a send or a server says so once (`about`), and each line that is written
 meanwhile, by whatever module or library, names it. Addresses of people, keys, and passwords in URLs are taken out of
@@ -7,6 +7,7 @@ every line, also out of what exceptions quote: nobody who writes a line has to t
 
 import json
 import logging
+import os
 import re
 import sys
 import uuid
@@ -20,6 +21,8 @@ _REQUEST: ContextVar[str | None] = ContextVar("request_id", default=None)
 _SEND: ContextVar[str | None] = ContextVar("send_id", default=None)
 _SERVER: ContextVar[str | None] = ContextVar("server_id", default=None)
 _KNOWN = {"request_id": _REQUEST, "send_id": _SEND, "server_id": _SERVER}
+#: What all lines of this process are about.
+_HERE: dict[str, str] = {}
 
 _TAKEN_OUT = (
     (re.compile(r"(?<=://)[^\s/@]+@"), "[secret]@"),
@@ -27,7 +30,15 @@ _TAKEN_OUT = (
     (re.compile(r"\b(Bearer|Basic) [A-Za-z0-9._~+/=-]{8,}"), r"\1 [secret]"),
     (re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+"), "[address]"),
 )
+#: What syslog calls the levels (syslog(3)).
+_PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
+_DEBUG_PRIORITY = 7
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def be_server(server_id: str) -> None:
+    """Name in each line of this process the server that it runs on."""
+    _HERE["server_id"] = server_id
 
 
 @contextmanager
@@ -78,6 +89,18 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class JournalLines(logging.Formatter):
+    """For systemd's journal: the line with its priority before it, which the journal takes off (sd-daemon(3))."""
+
+    def __init__(self, lines: logging.Formatter) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return f"<{_PRIORITIES.get(record.levelno, _DEBUG_PRIORITY)}>{self._lines.format(record)}"
+
+
 def clean(words: str) -> str:
     """Return the words without people's addresses and without what opens a door."""
     for pattern, instead in _TAKEN_OUT:
@@ -88,7 +111,8 @@ def clean(words: str) -> str:
 def start_logging(form: Literal["json", "text"]) -> None:
     """Write every line of this process to standard error in this form."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    lines = JsonLines() if form == "json" else TextLines()
+    handler.setFormatter(JournalLines(lines) if _is_journal(sys.stderr.fileno()) else lines)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # httpx tells of each request with its whole URL.
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -96,5 +120,11 @@ def start_logging(form: Literal["json", "text"]) -> None:
 
 def _known() -> Iterator[tuple[str, str]]:
     for name, variable in _KNOWN.items():
-        if (value := variable.get()) is not None:
+        if (value := variable.get() or _HERE.get(name)) is not None:
             yield name, value
+
+
+def _is_journal(descriptor: int) -> bool:
+    """Whether what is written there goes to systemd's journal (systemd.exec(5), $JOURNAL_STREAM)."""
+    status = os.fstat(descriptor)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
