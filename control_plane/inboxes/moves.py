@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.errors import Conflict
 from control_plane.inboxes.domains import server_of_domain
 from control_plane.inboxes.load import load_inbox
-from control_plane.pipelines.runs import start_run
+from control_plane.inboxes.server_deeds import lock_for_move
+from control_plane.pipelines.runs import open_run_kind, start_run
 from control_plane.tenancy.scope import TenantScope
 from db.models import Inbox, InboxMove
 
@@ -34,15 +35,10 @@ _DOMAIN_MOVES = text(
     " JOIN domains d ON d.tenant_id = i.tenant_id AND d.id = i.domain_id"
     " WHERE m.tenant_id = :tenant AND d.name = :domain AND m.finished_at IS NULL)"
 )
-_OPEN_RUN = text(
-    "SELECT kind FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :inbox"
-    " AND state IN ('waiting', 'running', 'needs_person', 'undoing') LIMIT 1"
-)
 _TOGETHER = text("SELECT id FROM inboxes WHERE tenant_id = :tenant AND domain_id = :domain ORDER BY id")
-# The lock keeps the server from being removed before the move is there.
 _TARGET = text(
     "SELECT status, banned_at, draining_since, removal_requested_at FROM vps_servers"
-    " WHERE tenant_id = :tenant AND workspace_id = :workspace AND id = :vps FOR KEY SHARE"
+    " WHERE tenant_id = :tenant AND workspace_id = :workspace AND id = :vps"
 )
 
 
@@ -60,6 +56,8 @@ async def request_move(
     together = [
         await _check_inbox(session, scope, each, target_id) for each in (await session.scalars(_TOGETHER, key)).all()
     ]
+    sources = {inbox.vps_id for inbox in together if inbox.vps_id is not None}
+    await lock_for_move(session, scope.tenant_id, {target_id, *sources})
     await _check_target(session, scope, asked_for.workspace_id, target_id)
     request_id = uuid.uuid4()
     for inbox in together:
@@ -97,7 +95,7 @@ async def _check_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid
         raise Conflict(f"{named} is on that server already.")
     if await is_moving(session, scope, inbox_id):
         raise Conflict(f"{named} is being moved already.")
-    if kind := await session.scalar(_OPEN_RUN, {"tenant": scope.tenant_id, "inbox": inbox_id}):
+    if kind := await open_run_kind(session, scope.tenant_id, inbox_id):
         raise Conflict(f"Something else is being done to {inbox.email_address} ({kind}); move it when that is over.")
     return inbox
 
@@ -105,6 +103,7 @@ async def _check_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid
 async def _check_target(
     session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID, target_id: uuid.UUID
 ) -> None:
+    """Look at the target, which is locked."""
     key = {"tenant": scope.tenant_id, "workspace": workspace_id, "vps": target_id}
     server = (await session.execute(_TARGET, key)).one_or_none()
     if server is None:

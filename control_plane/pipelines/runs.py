@@ -23,6 +23,11 @@ _LOOK_AGAIN = text(
     " AND r.state IN ('waiting', 'running', 'needs_person', 'undoing') AND s.fencing_token IS NULL"
     " AND s.state IN ('waiting', 'undoing')"
 )
+_OPEN = text(
+    "SELECT kind FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :subject"
+    " AND state IN ('waiting', 'running', 'needs_person', 'undoing') AND kind = coalesce(:kind, kind)"
+    " ORDER BY created_at LIMIT 1"
+)
 _HINT = text("SELECT pg_notify(:channel, '')")
 
 
@@ -33,6 +38,15 @@ async def start_run(session: AsyncSession, tenant_id: uuid.UUID, kind: str, subj
     await session.execute(_INSERT_RUN, run)
     await session.execute(_HINT, {"channel": RUNS_CHANNEL})
     return run_id
+
+
+async def open_run_kind(
+    session: AsyncSession, tenant_id: uuid.UUID, subject_id: uuid.UUID, kind: str | None = None
+) -> str | None:
+    """Return the kind of a run about the subject that is not over, the oldest; of `kind` alone where one is given."""
+    key = {"tenant": tenant_id, "subject": subject_id, "kind": kind}
+    found: str | None = await session.scalar(_OPEN, key)
+    return found
 
 
 async def supersede_runs(session: AsyncSession, run: Run) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.errors import Conflict, NotFound
 from control_plane.fleet.commands import CommandOrder, request_command
 from control_plane.fleet.servers import server_health
+from control_plane.inboxes.server_deeds import is_rebuilt
 from control_plane.pipelines.runs import start_run
 from protos.agent.v1.commands_pb2 import Command, FlushQueue
 
@@ -27,10 +28,6 @@ _LOCK = text(
 )
 _DRAIN = text("UPDATE vps_servers SET draining_since = now() WHERE tenant_id = :tenant AND id = :id")
 _UNDRAIN = text("UPDATE vps_servers SET draining_since = NULL WHERE tenant_id = :tenant AND id = :id")
-_IS_REBUILT = text(
-    "SELECT EXISTS (SELECT FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id"
-    " AND kind = 'vps.rebuild' AND finished_at IS NULL)"
-)
 # The lock makes two of these come one after the other, whichever way the server was switched last.
 _WANTED = text("SELECT tenant_id, draining_since IS NOT NULL AS held FROM vps_servers WHERE id = :id FOR NO KEY UPDATE")
 _HOLD = text(
@@ -84,7 +81,8 @@ class Emptiness:
 async def request_drain(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id: uuid.UUID) -> None:
     """Begin to empty the server; nothing happens when that was asked for before.
 
-    Raises `NotFound`, and `Conflict` for a server that is not ready.
+    Raises `NotFound`, and `Conflict` for a server that is not ready, or is being rebuilt: that empties it, and uses it
+    again.
     """
     key = {"tenant": tenant_id, "id": vps_id}
     server = (await session.execute(_LOCK, key)).one_or_none()
@@ -92,6 +90,8 @@ async def request_drain(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id: 
         raise NotFound("There is no such server.")
     if server.status != "ready":
         raise Conflict(f"A server that is {server.status} cannot be drained.")
+    if await is_rebuilt(session, tenant_id, vps_id):
+        raise Conflict("The server is being rebuilt; drain it after that.")
     if server.draining_since is None:
         await session.execute(_DRAIN, key)
         await start_run(session, tenant_id, HOLD_KIND, vps_id)
@@ -108,7 +108,7 @@ async def request_undrain(session: AsyncSession, *, tenant_id: uuid.UUID, vps_id
         raise NotFound("There is no such server.")
     if server.removal_requested_at is not None:
         raise Conflict("The server is being removed.")
-    if await session.scalar(_IS_REBUILT, key):
+    if await is_rebuilt(session, tenant_id, vps_id):
         raise Conflict("The server is being rebuilt; it is used again after that.")
     if server.draining_since is not None:
         await session.execute(_UNDRAIN, key)

@@ -6,12 +6,12 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.inboxes.moves import LEAVE_RUN, MOVE_RUN
+from control_plane.inboxes.server_deeds import REBUILD_KIND
 from control_plane.pipelines.step import Cause, Pipeline, Resolution, Run, Step
 from control_plane.provisioning.draining import HOLD_KIND
 from control_plane.provisioning.environment import Environment, StepContext
 from control_plane.provisioning.hosts import host_of_server
 from control_plane.provisioning.power import PowerAction
-from control_plane.provisioning.rebuilding import REBUILD_KIND
 from control_plane.provisioning.sending_kinds import sending_pipelines
 from control_plane.provisioning.states import (
     InboxStatus,

@@ -8,15 +8,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, NotFound
-from control_plane.pipelines.runs import start_run
+from control_plane.pipelines.runs import open_run_kind, start_run
 from control_plane.providers.base import Capability
 
 _LOCK = text(
     "SELECT provider, status, provider_server_id FROM vps_servers WHERE tenant_id = :tenant AND id = :id FOR UPDATE"
-)
-_OPEN_RUN = text(
-    "SELECT kind FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id"
-    " AND state IN ('waiting', 'running', 'needs_person', 'undoing') ORDER BY created_at LIMIT 1"
 )
 
 
@@ -67,6 +63,6 @@ async def request_power(
         raise Conflict(f"The power of a server that is {server.status} cannot be switched.")
     if capabilities is not None and action.capability not in capabilities:
         raise Conflict(f"The provider {server.provider} has no {action}.")
-    if kind := await session.scalar(_OPEN_RUN, key):
+    if kind := await open_run_kind(session, tenant_id, vps_id):
         raise Conflict(f"The server has a run that is not over: {kind}.")
     return await start_run(session, tenant_id, action.run_kind, vps_id)

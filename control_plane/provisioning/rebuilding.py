@@ -23,12 +23,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.data_keys.keys import open_sealed, tenant_keys
 from control_plane.errors import Conflict, NotFound
-from control_plane.pipelines.runs import start_run
+from control_plane.inboxes.server_deeds import REBUILD_KIND, moving_domain
+from control_plane.pipelines.runs import open_run_kind, start_run
 from control_plane.providers.base import Capability
 from control_plane.provisioning.draining import hold_as_wanted
 from control_plane.sealing import Sealer
 
-REBUILD_KIND = "vps.rebuild"
 #: Octets of mail that are kept over a rebuild; they lie in the database meanwhile.
 MOST_MAIL = 2 * 1024**3
 #: Octets of one block of the archive (mailstack/apply/mail_archive.py); the last may have fewer.
@@ -40,10 +40,6 @@ _KEY_BYTES = 32
 
 _LOCK = text(
     "SELECT provider, status, removal_requested_at FROM vps_servers WHERE tenant_id = :tenant AND id = :id FOR UPDATE"
-)
-_OPEN_RUN = text(
-    "SELECT kind FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id"
-    " AND state IN ('waiting', 'running', 'needs_person', 'undoing') ORDER BY created_at LIMIT 1"
 )
 _BEGIN = text(
     "INSERT INTO server_rebuilds (id, tenant_id, vps_id, generation, drained_before, key_sealed)"
@@ -111,7 +107,7 @@ async def request_rebuild(
     """Start the run and return its id.
 
     `capabilities` are the provider's, where the caller knows them; the run looks for itself. Raises `NotFound`, and
-    `Conflict` for a server that is not ready, has another run, or whose provider cannot do it.
+    `Conflict` for a server that is not ready, has another run, whose inboxes move, or whose provider cannot do it.
     """
     key = {"tenant": tenant_id, "id": vps_id}
     server = (await session.execute(_LOCK, key)).one_or_none()
@@ -122,8 +118,10 @@ async def request_rebuild(
         raise Conflict(f"A server that is {state} cannot be rebuilt.")
     if capabilities is not None and Capability.REBUILD not in capabilities:
         raise Conflict(cannot_rebuild(server.provider))
-    if kind := await session.scalar(_OPEN_RUN, key):
+    if kind := await open_run_kind(session, tenant_id, vps_id):
         raise Conflict(f"The server has a run that is not over: {kind}.")
+    if domain := await moving_domain(session, tenant_id, vps_id):
+        raise Conflict(f"Mail of {domain} moves to the server or away from it; rebuild it when that is over.")
     return await start_run(session, tenant_id, REBUILD_KIND, vps_id)
 
 

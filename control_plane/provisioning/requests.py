@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.data_keys.keys import tenant_keys
 from control_plane.errors import Conflict, NotFound
+from control_plane.inboxes.server_deeds import is_rebuilt, moving_domain
 from control_plane.pipelines.runs import look_again, start_run
 from control_plane.sealing import Sealer
 
@@ -30,19 +31,11 @@ _FORCE = text("UPDATE vps_servers SET removal_forced = true WHERE tenant_id = :t
 _LOCK = text("SELECT status, removal_requested_at FROM vps_servers WHERE tenant_id = :tenant AND id = :id FOR UPDATE")
 # Asked once the lock is held: an inbox that was being placed meanwhile is there now.
 _INBOXES = text("SELECT email_address FROM inboxes WHERE tenant_id = :tenant AND vps_id = :id ORDER BY email_address")
-_IS_REBUILT = text(
-    "SELECT EXISTS (SELECT FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id"
-    " AND kind = 'vps.rebuild' AND finished_at IS NULL)"
-)
 _REMOVAL = text(
     "SELECT id FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :id AND kind = 'vps.decommission'"
     " AND finished_at IS NULL"
 )
 # They are drained and withdrawn from DNS one by one, which needs the server.
-_MOVES = text(
-    "SELECT EXISTS (SELECT FROM inbox_moves WHERE tenant_id = :tenant AND finished_at IS NULL"
-    " AND :id IN (source_id, target_id))"
-)
 _ADDRESSES = text(
     "SELECT count(*) FROM server_addresses WHERE tenant_id = :tenant AND vps_id = :id"
     " AND state NOT IN ('released', 'failed')"
@@ -108,11 +101,11 @@ async def request_removal(
     if inboxes := (await session.scalars(_INBOXES, key)).all():
         named = ", ".join(inboxes[:_NAMED]) + (", …" if len(inboxes) > _NAMED else "")
         raise Conflict(f"the server still has {len(inboxes)} inboxes; delete them first: {named}")
-    if await session.scalar(_MOVES, key):
-        raise Conflict("an inbox moves to the server or away from it; remove the server when it has arrived")
+    if domain := await moving_domain(session, tenant_id, vps_id):
+        raise Conflict(f"mail of {domain} moves to the server or away from it; remove it when that is over")
     if not force and (addresses := await session.scalar(_ADDRESSES, key)):
         raise Conflict(f"the server still has {addresses} further addresses; give them back first")
-    if not force and await session.scalar(_IS_REBUILT, key):
+    if not force and await is_rebuilt(session, tenant_id, vps_id):
         raise Conflict("the server is being rebuilt; wait for that, or remove it by force")
     if force:
         await session.execute(_FORCE, key)
