@@ -35,13 +35,21 @@ def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
         authority=_authority(server.authority) if server.HasField("authority") else None,
         forwards=tuple(MailForward(forward.address, forward.host or None) for forward in server.forwards),
         copy_doors=tuple(
-            CopyDoor(door.login, door.password_hash, door.address, door.client_ipv4_address)
+            CopyDoor(
+                door.login,
+                door.password_hash,
+                door.address,
+                door.client_ipv4_address,
+                door.client_ipv6_address or None,
+            )
             for door in server.copy_doors
         ),
         copies=tuple(
             MailboxCopy(copy.address, copy.source_host, copy.login, copy.password, copy.verify_certificate)
             for copy in server.copies
         ),
+        ipv6_address=server.ipv6_address or None,
+        sends_over_ipv6=server.sends_over_ipv6,
     )
 
 

@@ -38,6 +38,7 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         mail_user=layout.MAIL_USER,
         mail_user_id=layout.MAIL_USER_ID,
         mail_root=layout.MAIL_ROOT,
+        has_ipv6=spec.ipv6_address is not None,
     )
     return (
         RenderedFile(CONFIGURATION, configuration, (Service.DOVECOT,)),
@@ -82,7 +83,10 @@ def _users(spec: MailServerSpec, quota_field: str) -> bytes:
 
 def _door_fields(door: CopyDoor) -> str:
     """Return the hash and the extra fields of passwd-file: whose mailbox it opens, and from where."""
-    return f"{door.password_hash}::::::user={door.address} allow_nets={door.client_ipv4_address}/32"
+    clients = f"{door.client_ipv4_address}/32"
+    if door.client_ipv6_address is not None:
+        clients += f",{door.client_ipv6_address}/128"
+    return f"{door.password_hash}::::::user={door.address} allow_nets={clients}"
 
 
 def _probe_password_hash(probe: ProbeMailbox) -> str:

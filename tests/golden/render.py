@@ -16,10 +16,17 @@ from mailstack.opendmarc.render import render as render_opendmarc
 from mailstack.postfix.render import render as render_postfix
 from mailstack.rendered_file import RenderedFile
 from mailstack.spec import MailServerSpec
-from tests.golden.spec import CLIENTS, MOVING, PLATFORMS, POLICIES, POOLED, SPEC
+from tests.golden.spec import CLIENTS, MOVING, NAMED, PLATFORMS, POLICIES, POOLED, SPEC, UNNAMED
 
 FOLDER = Path(__file__).parent
-_MORE = {"pools": POOLED, "policies": POLICIES, "clients": CLIENTS, "moves": MOVING}
+_MORE = {
+    "pools": POOLED,
+    "policies": POLICIES,
+    "clients": CLIENTS,
+    "moves": MOVING,
+    "ipv6-unnamed": UNNAMED,
+    "ipv6": NAMED,
+}
 
 
 def rendered(platform: str, spec: MailServerSpec = SPEC) -> tuple[RenderedFile, ...]:

@@ -86,6 +86,10 @@ POOLED = replace(
     ),
 )
 
+#: The same server with an IPv6 address that its PTR does not name yet, and once it does.
+UNNAMED = replace(SPEC, ipv6_address="2001:db8:1::1")
+NAMED = replace(POOLED, ipv6_address="2001:db8:1::1", sends_over_ipv6=True)
+
 #: The same server while one mailbox moves here from another server, and another has moved away.
 MOVING = replace(
     SPEC,
@@ -95,7 +99,12 @@ MOVING = replace(
         MailForward("old@going.example", None),
         MailForward("jane.doe@shop.example", "mx2.fleet.example"),
     ),
-    copy_doors=(CopyDoor("penguin-move-0123456789ab@mx1.fleet.example", _HASH, "old@going.example", "198.51.100.12"),),
+    copy_doors=(
+        CopyDoor("penguin-move-0123456789ab@mx1.fleet.example", _HASH, "old@going.example", "198.51.100.12"),
+        CopyDoor(
+            "penguin-move-0123456789ac@mx1.fleet.example", _HASH, "old@gone.example", "198.51.100.13", "2001:db8:2::1"
+        ),
+    ),
     copies=(
         MailboxCopy(
             "jane.doe@shop.example",

@@ -103,9 +103,15 @@ class MailServer(_message.Message):
     FORWARDS_FIELD_NUMBER: _builtins.int
     COPY_DOORS_FIELD_NUMBER: _builtins.int
     COPIES_FIELD_NUMBER: _builtins.int
+    IPV6_ADDRESS_FIELD_NUMBER: _builtins.int
+    SENDS_OVER_IPV6_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     """Fully qualified host name, equal to the PTR of the address."""
     ipv4_address: _builtins.str
+    ipv6_address: _builtins.str
+    """Where it is to be reached over IPv6; empty for a server that has no such address."""
+    sends_over_ipv6: _builtins.bool
+    """The PTR of that address is the host name, too, so that mail may go out by it."""
     @_builtins.property
     def nameservers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Resolvers of the server, addresses; what OpenDKIM asks."""
@@ -155,10 +161,12 @@ class MailServer(_message.Message):
         forwards: _abc.Iterable[Global___MailForward] | None = ...,
         copy_doors: _abc.Iterable[Global___CopyDoor] | None = ...,
         copies: _abc.Iterable[Global___MailboxCopy] | None = ...,
+        ipv6_address: _builtins.str = ...,
+        sends_over_ipv6: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "copies", b"copies", "copy_doors", b"copy_doors", "domains", b"domains", "forwards", b"forwards", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "copies", b"copies", "copy_doors", b"copy_doors", "domains", b"domains", "forwards", b"forwards", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "ipv6_address", b"ipv6_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses", "sends_over_ipv6", b"sends_over_ipv6"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,12 +203,15 @@ class CopyDoor(_message.Message):
     PASSWORD_HASH_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     CLIENT_IPV4_ADDRESS_FIELD_NUMBER: _builtins.int
+    CLIENT_IPV6_ADDRESS_FIELD_NUMBER: _builtins.int
     login: _builtins.str
     password_hash: _builtins.str
     address: _builtins.str
     """The mailbox that it opens."""
     client_ipv4_address: _builtins.str
     """The only client that may use it."""
+    client_ipv6_address: _builtins.str
+    """It may come from there as well; empty when it has no such address."""
     def __init__(
         self,
         *,
@@ -208,10 +219,11 @@ class CopyDoor(_message.Message):
         password_hash: _builtins.str = ...,
         address: _builtins.str = ...,
         client_ipv4_address: _builtins.str = ...,
+        client_ipv6_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "client_ipv4_address", b"client_ipv4_address", "login", b"login", "password_hash", b"password_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "client_ipv4_address", b"client_ipv4_address", "client_ipv6_address", b"client_ipv6_address", "login", b"login", "password_hash", b"password_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

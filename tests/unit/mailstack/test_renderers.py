@@ -11,9 +11,18 @@ from mailstack.opendkim.render import render as render_opendkim
 from mailstack.postfix.render import render as render_postfix
 from mailstack.postfix.shares import DESTINATION_CONCURRENCY, PROCESSES
 from mailstack.rendered_file import OnChange, RenderedFile
-from mailstack.spec import MAX_SENDING_ADDRESSES, Alias, Mailbox, MailDomain, MailServerSpec, SendingAddress
+from mailstack.spec import (
+    MAX_SENDING_ADDRESSES,
+    Alias,
+    Mailbox,
+    MailDomain,
+    MailServerSpec,
+    Platform,
+    SendingAddress,
+)
 from mailstack.syntax import InvalidSpec
-from tests.golden.spec import PLATFORMS, SPEC
+from mailstack.tunables import SHIPPED
+from tests.golden.spec import NAMED, PLATFORMS, SPEC, UNNAMED
 
 _DEBIAN_12 = PLATFORMS["debian-12"]
 _HASH = SPEC.mailboxes[0].password_hash
@@ -89,6 +98,24 @@ def test_the_probe_can_log_in_with_its_password() -> None:
     hashes = dict(line.split(":", 1) for line in _lines(users))
 
     PasswordHasher().verify(hashes[SPEC.probe.address].removeprefix("{ARGON2ID}"), SPEC.probe.password)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS.values())
+@pytest.mark.parametrize(
+    ("spec", "leave_by_ipv6"),
+    [(SPEC, set()), (UNNAMED, set()), (replace(NAMED, sends_over_ipv6=False), set()), (NAMED, {"smtp", "relay"})],
+)
+def test_only_the_servers_own_transports_leave_by_ipv6_once_its_address_is_named(
+    spec: MailServerSpec, platform: Platform, leave_by_ipv6: set[str]
+) -> None:
+    files = {file.path: file.content.decode() for file in render_postfix(spec, platform)}
+    listens = "inet_protocols = all\n" in files["/etc/postfix/main.cf"]
+    services = re.findall(r"^(\S+) +unix .* smtp\n((?:[ #].*\n)*)", files["/etc/postfix/master.cf"], re.MULTILINE)
+
+    assert listens == (spec.ipv6_address is not None)
+    assert len(services) == 2 + len(spec.sending_addresses)
+    assert {name for name, options in services if listens and "-o inet_protocols=ipv4" not in options} == leave_by_ipv6
+    assert ("smtp_bind_address6 = 2001:db8:1::1\n" in files["/etc/postfix/main.cf"]) == bool(leave_by_ipv6)
 
 
 @pytest.mark.parametrize("count", range(1, MAX_SENDING_ADDRESSES + 1))

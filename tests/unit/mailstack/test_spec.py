@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, SendingAddress
+from mailstack.spec import Alias, CopyDoor, DkimKey, Mailbox, MailDomain, SendingAddress
 from mailstack.syntax import InvalidSpec
 from tests.golden.spec import NO_REAL_KEY, SPEC
 
@@ -80,6 +80,23 @@ _ADDRESS = SendingAddress("192.0.2.21", "mx1-a1.fleet.example", ("jane.doe@shop.
 def test_a_sender_has_one_address_and_an_address_one_name(addresses: tuple[SendingAddress, ...], reason: str) -> None:
     with pytest.raises(InvalidSpec, match=reason):
         replace(SPEC, sending_addresses=addresses)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["192.0.2.21", "2001:db8::1/64", "fe80::1%eth0", "2001:DB8::1", "2001:db8:0:0::1", "[::1]", "", "$myhostname"],
+)
+def test_an_ipv6_address_is_nothing_but_one_in_its_usual_form(address: str) -> None:
+    with pytest.raises(InvalidSpec):
+        replace(SPEC, ipv6_address=address)
+    with pytest.raises(InvalidSpec):
+        CopyDoor(f"door@{SPEC.hostname}", SPEC.mailboxes[0].password_hash, "a@shop.example", "192.0.2.1", address)
+
+
+def test_mail_goes_out_over_ipv6_only_by_an_address() -> None:
+    assert replace(SPEC, ipv6_address="2001:db8::1", sends_over_ipv6=True)
+    with pytest.raises(InvalidSpec, match="without an address"):
+        replace(SPEC, sends_over_ipv6=True)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.21/32 dev eth0", "::1", "$relayhost"])

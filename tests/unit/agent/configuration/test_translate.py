@@ -8,7 +8,7 @@ from agent.configuration.translate import to_spec
 from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec
 from mailstack.syntax import InvalidSpec
 from protos.agent.v1.configuration_pb2 import MailServer
-from tests.golden.spec import MOVING, NO_REAL_KEY, POLICIES, POOLED, SPEC
+from tests.golden.spec import MOVING, NAMED, NO_REAL_KEY, POLICIES, POOLED, SPEC, UNNAMED
 from tests.unit.agent.configuration.wire_form import wire_form
 
 _LABELS = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
@@ -43,6 +43,11 @@ def test_further_addresses_survive_the_way_over_the_wire() -> None:
 
 def test_policies_survive_the_way_over_the_wire() -> None:
     assert to_spec(MailServer.FromString(wire_form(POLICIES).SerializeToString())) == POLICIES
+
+
+@pytest.mark.parametrize("spec", [UNNAMED, NAMED, MOVING])
+def test_addresses_of_version_6_survive_the_wire(spec: MailServerSpec) -> None:
+    assert to_spec(MailServer.FromString(wire_form(spec).SerializeToString())) == spec
 
 
 def test_mailboxes_that_move_survive_the_way_over_the_wire() -> None:

@@ -27,6 +27,7 @@ def wire_form(spec: MailServerSpec) -> wire.MailServer:
                 password_hash=each.password_hash,
                 address=each.address,
                 client_ipv4_address=each.client_ipv4_address,
+                client_ipv6_address=each.client_ipv6_address or "",
             )
             for each in spec.copy_doors
         ],
@@ -40,6 +41,8 @@ def wire_form(spec: MailServerSpec) -> wire.MailServer:
             )
             for each in spec.copies
         ],
+        ipv6_address=spec.ipv6_address or "",
+        sends_over_ipv6=spec.sends_over_ipv6,
     )
 
 
