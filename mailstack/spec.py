@@ -26,6 +26,7 @@ from mailstack.syntax import (
     require_probe_password,
     require_selector,
 )
+from mailstack.tunables import SHIPPED, Tunables
 
 #: With its own address a server then has ten, which share the connections that one destination gets from it.
 MAX_SENDING_ADDRESSES = 9
@@ -243,6 +244,7 @@ class MailServerSpec:
     forwards: tuple[MailForward, ...] = ()
     copy_doors: tuple[CopyDoor, ...] = ()
     copies: tuple[MailboxCopy, ...] = ()
+    tunables: Tunables = SHIPPED
     ipv6_address: str | None = None
     sends_over_ipv6: bool = False
 

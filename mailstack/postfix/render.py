@@ -7,6 +7,7 @@ from mailstack.postfix.shares import Share, shares
 from mailstack.rendered_file import OnChange, RenderedFile, Service
 from mailstack.spec import MailServerSpec, Platform
 from mailstack.templating import fill
+from mailstack.tunables import Tunables
 
 DIRECTORY = "/etc/postfix"
 MAPS = f"{DIRECTORY}/maps"
@@ -18,6 +19,10 @@ _KEPT_WAITING = "smtp:[127.0.0.1]:1"
 _ROLE_NAMES = ("abuse", "postmaster")
 #: Beside them, the host itself gets mail for these: cron's output, and answers to bounces.
 _HOST_ROLE_NAMES = (*_ROLE_NAMES, "mailer-daemon", "root")
+#: Limits of a transport: each address has its own.
+_RATE_DELAY, _CONCURRENCY = "smtp_destination_rate_delay", "smtp_destination_concurrency_limit"
+#: What main.cf leaves to Postfix unless it is set.
+_ELSEWHERE_UNSAID = (_RATE_DELAY, "smtp_connect_timeout")
 
 
 def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]:
@@ -39,6 +44,8 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         mail_log=layout.MAIL_LOG,
         shares=parts,
         forwards=spec.forwards,
+        tunables=spec.tunables,
+        set_for_fleet=_set_for_fleet(spec.tunables, parts),
         ipv6_address=spec.ipv6_address,
         sends_over_ipv6=spec.sends_over_ipv6,
     )
@@ -63,6 +70,17 @@ def render(spec: MailServerSpec, platform: Platform) -> tuple[RenderedFile, ...]
         *_sender_transports(parts),
         *_forwards(spec),
     )
+
+
+def _set_for_fleet(tunables: Tunables, parts: tuple[Share, ...]) -> list[tuple[str, str]]:
+    """Return what is not as it is shipped and stands nowhere else in main.cf."""
+    changed = tunables.changed
+    lines = [(name, changed[name]) for name in _ELSEWHERE_UNSAID if name in changed]
+    if delay := changed.get(_RATE_DELAY):
+        lines += [(_RATE_DELAY.replace("smtp", part.transport, 1), delay) for part in parts]
+    if not parts and _CONCURRENCY in changed:
+        lines.append((_CONCURRENCY, changed[_CONCURRENCY]))
+    return lines
 
 
 def _table(name: str, rows: Iterable[tuple[str, str]], on_change: OnChange) -> RenderedFile:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from mailstack.spec import MailServerSpec
 
-#: Connections at once to one destination, and processes, of a whole server (main.cf says why).
-DESTINATION_CONCURRENCY = 10
+#: Processes of a whole server (main.cf says why).
 PROCESSES = 30
 
 
@@ -35,7 +34,7 @@ def shares(spec: MailServerSpec) -> tuple[Share, ...]:
             ipv4_address=each.ipv4_address,
             hostname=each.hostname,
             senders=each.senders,
-            concurrency=max(1, DESTINATION_CONCURRENCY // parts),
+            concurrency=max(1, spec.tunables.smtp_destination_concurrency_limit // parts),
             processes=-(-PROCESSES // parts),
         )
         for each in sorted(spec.sending_addresses, key=lambda each: each.ipv4_address)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mailstack.dovecot.render import render as render_dovecot
 from mailstack.opendkim.render import render as render_opendkim
 from mailstack.postfix.render import render as render_postfix
-from mailstack.postfix.shares import DESTINATION_CONCURRENCY, PROCESSES
+from mailstack.postfix.shares import PROCESSES
 from mailstack.rendered_file import OnChange, RenderedFile
 from mailstack.spec import (
     MAX_SENDING_ADDRESSES,
@@ -21,6 +21,7 @@ from mailstack.spec import (
     SendingAddress,
 )
 from mailstack.syntax import InvalidSpec
+from mailstack.tunables import SHIPPED
 from mailstack.tunables import SHIPPED
 from tests.golden.spec import NAMED, PLATFORMS, SPEC, UNNAMED
 
@@ -127,6 +128,6 @@ def test_all_addresses_together_open_no_more_connections_than_one_would(count: i
     )
 
     assert len(limits) == count + 1
-    assert sum(map(int, limits)) <= DESTINATION_CONCURRENCY
-    assert f"default_destination_concurrency_limit = {DESTINATION_CONCURRENCY}\n" in files["/etc/postfix/main.cf"]
+    assert sum(map(int, limits)) <= SHIPPED.smtp_destination_concurrency_limit
+    assert "default_destination_concurrency_limit = 10\n" in files["/etc/postfix/main.cf"]
     assert f"default_process_limit = {PROCESSES}\n" in files["/etc/postfix/main.cf"]
