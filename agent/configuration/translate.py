@@ -16,6 +16,7 @@ from mailstack.spec import (
     ProbeMailbox,
     SendingAddress,
 )
+from mailstack.tunables import Tunables
 from protos.agent.v1 import configuration_pb2
 
 
@@ -50,6 +51,7 @@ def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
         ),
         ipv6_address=server.ipv6_address or None,
         sends_over_ipv6=server.sends_over_ipv6,
+        tunables=Tunables.of((setting.name, setting.value) for setting in server.settings),
     )
 
 

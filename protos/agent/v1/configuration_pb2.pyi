@@ -105,6 +105,7 @@ class MailServer(_message.Message):
     COPIES_FIELD_NUMBER: _builtins.int
     IPV6_ADDRESS_FIELD_NUMBER: _builtins.int
     SENDS_OVER_IPV6_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     """Fully qualified host name, equal to the PTR of the address."""
     ipv4_address: _builtins.str
@@ -146,6 +147,12 @@ class MailServer(_message.Message):
     def copies(self) -> _containers.RepeatedCompositeFieldContainer[Global___MailboxCopy]:
         """Mailboxes that move here from other servers."""
 
+    @_builtins.property
+    def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Setting]:
+        """What is set for the whole fleet and not as it is shipped (mailstack/tunables.py). A name that a server does not know
+        is refused, like a value out of bounds.
+        """
+
     def __init__(
         self,
         *,
@@ -163,14 +170,37 @@ class MailServer(_message.Message):
         copies: _abc.Iterable[Global___MailboxCopy] | None = ...,
         ipv6_address: _builtins.str = ...,
         sends_over_ipv6: _builtins.bool = ...,
+        settings: _abc.Iterable[Global___Setting] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "copies", b"copies", "copy_doors", b"copy_doors", "domains", b"domains", "forwards", b"forwards", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "ipv6_address", b"ipv6_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses", "sends_over_ipv6", b"sends_over_ipv6"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "copies", b"copies", "copy_doors", b"copy_doors", "domains", b"domains", "forwards", b"forwards", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "ipv6_address", b"ipv6_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses", "sends_over_ipv6", b"sends_over_ipv6", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MailServer: _TypeAlias = MailServer  # noqa: Y015
+
+@_typing.final
+class Setting(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Setting: _TypeAlias = Setting  # noqa: Y015
 
 @_typing.final
 class MailForward(_message.Message):

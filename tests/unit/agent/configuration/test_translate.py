@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from agent.configuration.translate import to_spec
 from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec
 from mailstack.syntax import InvalidSpec
+from mailstack.tunables import Tunables
 from protos.agent.v1.configuration_pb2 import MailServer
 from tests.golden.spec import MOVING, NAMED, NO_REAL_KEY, POLICIES, POOLED, SPEC, UNNAMED
 from tests.unit.agent.configuration.wire_form import wire_form
@@ -52,6 +53,15 @@ def test_addresses_of_version_6_survive_the_wire(spec: MailServerSpec) -> None:
 
 def test_mailboxes_that_move_survive_the_way_over_the_wire() -> None:
     assert to_spec(MailServer.FromString(wire_form(MOVING).SerializeToString())) == MOVING
+
+
+def test_what_is_set_for_the_fleet_survives_the_wire_and_what_is_not_known_is_refused() -> None:
+    tuned = replace(SPEC, tunables=Tunables(smtp_destination_rate_delay=3, smtp_tls_security_level="encrypt"))
+    message = MailServer.FromString(wire_form(tuned).SerializeToString())
+    assert to_spec(message) == tuned
+    message.settings.add(name="of_a_newer_release", value="1")
+    with pytest.raises(InvalidSpec, match="of_a_newer_release"):
+        to_spec(message)
 
 
 def test_an_empty_message_is_no_server() -> None:

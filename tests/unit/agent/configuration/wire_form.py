@@ -43,6 +43,7 @@ def wire_form(spec: MailServerSpec) -> wire.MailServer:
         ],
         ipv6_address=spec.ipv6_address or "",
         sends_over_ipv6=spec.sends_over_ipv6,
+        settings=[wire.Setting(name=name, value=value) for name, value in spec.tunables.changed.items()],
     )
 
 
