@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from control_plane.dns.client_settings import AUTOCONFIG, AUTODISCOVER
 from control_plane.dns.mta_sts import HOST_LABEL, Policy
 from control_plane.dns.records import DnsRecord
 
@@ -22,6 +23,8 @@ class Extras:
     #: What its servers promise to other mail servers (RFC 8461), and the address of the one that shows it.
     policy: Policy | None = None
     policy_address: str | None = None
+    #: The address of the server that tells mail programs where the domain's mailboxes are; None where none does.
+    settings_address: str | None = None
 
 
 def extra_records(domain: str, hostname: str, extras: Extras) -> tuple[DnsRecord, ...]:
@@ -38,6 +41,9 @@ def extra_records(domain: str, hostname: str, extras: Extras) -> tuple[DnsRecord
         records.append(DnsRecord(domain, "TXT", "_mta-sts", f"v=STSv1; id={extras.policy.id};"))
         if extras.policy_address is not None:
             records.append(DnsRecord(domain, "A", HOST_LABEL, extras.policy_address))
+    if extras.settings_address is not None:
+        records += [DnsRecord(domain, "A", label, extras.settings_address) for label in (AUTOCONFIG, AUTODISCOVER)]
+        records.append(DnsRecord(domain, "SRV", "_autodiscover._tcp", f"0 1 443 {AUTODISCOVER}.{domain}"))
     return tuple(records)
 
 

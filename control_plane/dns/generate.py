@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.dns.client_settings import has_settings
 from control_plane.dns.extras import Extras, extra_records
 from control_plane.dns.mta_sts import policy_of
 from control_plane.dns.plan import Blend, ZonePlan
@@ -20,9 +21,10 @@ from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_inbo
 # Inboxes whose server has an address; the others have no records yet.
 _INBOXES = text(
     "SELECT i.id, i.tenant_id, d.name AS domain, v.hostname, host(v.ip_address) AS ipv4_address, d.tls_reports_to,"
-    " d.client_records, d.mta_sts, CASE WHEN d.mta_sts <> 'none' THEN policy_hosts(d.id) ELSE '{}' END AS policy_hosts,"
+    " d.client_records, d.client_settings, d.mta_sts,"
+    " CASE WHEN d.mta_sts <> 'none' OR d.client_settings THEN policy_hosts(d.id) ELSE '{}' END AS policy_hosts,"
     " (SELECT host(s.ip_address) FROM inboxes p JOIN vps_servers s ON s.id = p.vps_id"
-    "  WHERE d.mta_sts <> 'none' AND p.id = policy_inbox(d.id)) AS policy_address"
+    "  WHERE (d.mta_sts <> 'none' OR d.client_settings) AND p.id = policy_inbox(d.id)) AS policy_address"
     " FROM inboxes i JOIN domains d ON d.id = i.domain_id JOIN vps_servers v ON v.id = i.vps_id"
     " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND v.ip_address IS NOT NULL ORDER BY i.id"
 )
@@ -93,7 +95,14 @@ async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping
 
 def _extras(inbox: Row[Any]) -> Extras:
     policy = policy_of(inbox.mta_sts, inbox.policy_hosts)
-    return Extras(inbox.tls_reports_to, inbox.client_records, policy, inbox.policy_address)
+    told = has_settings(asked_for=inbox.client_settings, hosts=inbox.policy_hosts)
+    return Extras(
+        inbox.tls_reports_to,
+        inbox.client_records,
+        policy,
+        inbox.policy_address,
+        inbox.policy_address if told else None,
+    )
 
 
 async def generate_records(session: AsyncSession, tenant_id: uuid.UUID, domain_id: uuid.UUID) -> None:

@@ -54,12 +54,15 @@ class DomainDetail(DomainView):
     """A domain with its keys and the last run that changed them, and the records that it has because it was asked for.
 
     `tls_reports_to` is where other mail servers report how TLS went (RFC 8460); with `client_records`, mail programs
-    find its servers by themselves (RFC 6186). `mta_sts` is what its servers promise to other mail servers (RFC 8461);
-    `mta_sts_seen` says whether the policy, as it is now, was seen as those see it, and `mta_sts_detail` what was wrong.
+    find its servers by themselves (RFC 6186). With `client_settings` Thunderbird and Outlook are told over HTTPS where
+    its mailboxes are and how to log in, while all of them are on one server. `mta_sts` is what its servers promise to
+    other mail servers (RFC 8461); `mta_sts_seen` says whether the policy, as it is now, was seen as those see it, and
+    `mta_sts_detail` what was wrong.
     """
 
     tls_reports_to: str | None
     client_records: bool
+    client_settings: bool
     mta_sts: MtaSts
     mta_sts_seen: bool
     mta_sts_looked_at: dt.datetime | None
@@ -78,6 +81,7 @@ class DomainPatch(BaseModel):
 
     tls_reports_to: Annotated[str, Field(max_length=MAX_ADDRESS)] | None = None
     client_records: StrictBool = False
+    client_settings: StrictBool = False
     mta_sts: MtaSts = MtaSts.NONE
 
 
@@ -128,6 +132,7 @@ async def _detail(access: Access, domain: Domain) -> DomainDetail:
         **DomainView.model_validate(domain).model_dump(),
         tls_reports_to=domain.tls_reports_to,
         client_records=domain.client_records,
+        client_settings=domain.client_settings,
         mta_sts=MtaSts(domain.mta_sts),
         mta_sts_seen=await seen_policy(access.session, domain),
         mta_sts_looked_at=domain.mta_sts_looked_at,

@@ -24,6 +24,8 @@ class Domain(Base):
     #: See dns/extras.py.
     tls_reports_to: Mapped[str | None] = mapped_column(String(254))
     client_records: Mapped[bool] = mapped_column(server_default=text("false"))
+    #: See dns/client_settings.py.
+    client_settings: Mapped[bool] = mapped_column(server_default=text("false"))
     #: See dns/mta_sts.py, and provisioning/policy_looks.py for what was seen of it.
     mta_sts: Mapped[str] = mapped_column(String(10), server_default=text("'none'"))
     mta_sts_seen: Mapped[str | None] = mapped_column(String(32))

@@ -23,6 +23,14 @@ def test_mail_programs_are_shown_tls_from_the_first_byte_before_starttls() -> No
     )
 
 
+def test_mail_programs_ask_the_server_that_has_the_mailboxes() -> None:
+    assert extra_records("acme.example", HOST, Extras(settings_address="192.0.2.11")) == (
+        DnsRecord("acme.example", "A", "autoconfig", "192.0.2.11"),
+        DnsRecord("acme.example", "A", "autodiscover", "192.0.2.11"),
+        DnsRecord("acme.example", "SRV", "_autodiscover._tcp", "0 1 443 autodiscover.acme.example"),
+    )
+
+
 def test_tls_reports_go_where_they_were_asked_to() -> None:
     (record,) = extra_records("acme.example", HOST, Extras("tls@acme.example"))
 
