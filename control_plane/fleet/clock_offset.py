@@ -6,8 +6,7 @@ delayed least and is nearest to the truth (the clock filter of NTP, RFC 5905 sec
 that jumps ahead is seen at once, and one that jumps back when the reports from before have gone from the window.
 """
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 _WINDOW = 4
@@ -20,10 +19,11 @@ _LARGEST_MS = 2**53
 class ClockOffset:
     """The measurements of one link."""
 
-    _offsets: "deque[int]" = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    _offsets: tuple[int, ...] = ()
 
     def measure(self, written_ms: int, received_at: datetime) -> int | None:
         """Take a report's moment; return the server's clock less ours in milliseconds, once that can be told."""
         received_ms = received_at.timestamp() * 1000
-        self._offsets.append(max(-_LARGEST_MS, min(_LARGEST_MS, round(written_ms - received_ms))))
+        offset = max(-_LARGEST_MS, min(_LARGEST_MS, round(written_ms - received_ms)))
+        self._offsets = (*self._offsets, offset)[-_WINDOW:]
         return max(self._offsets) if len(self._offsets) >= _ENOUGH else None

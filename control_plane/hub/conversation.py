@@ -71,7 +71,6 @@ class Conversation:
         self._session = session
         #: The newest desired state that the agent has, or was sent.
         self._sent_version = 0
-        self._needs_queue_access = asyncio.Event()
         self._clock_offset = ClockOffset()
 
     async def open(self, hello: Hello) -> None:
@@ -79,8 +78,8 @@ class Conversation:
         session = self._session
         await undisturbed(self._record(hello))
         self._sent_version = hello.applied_version
-        session.look_again.set()
-        session.commands_waiting.set()
+        session.look_again.call()
+        session.commands_waiting.call()
         welcome = Welcome(
             hub_time_ms=int(self._resources.clock().timestamp() * 1000),
             report_interval_seconds=self._resources.report_interval_seconds,
@@ -89,7 +88,7 @@ class Conversation:
         try:
             welcome.queue_access.CopyFrom(await self._resources.grant_queue_access(session.vps_id))
         except Unavailable:
-            self._needs_queue_access.set()
+            session.queue_access.call()
         await session.send(HubMessage(welcome=welcome))
 
     async def close(self) -> None:
@@ -104,37 +103,30 @@ class Conversation:
         async for message in messages:
             await self._hear(message)
 
-    async def keep_desired_state_known(self) -> None:
-        """Send the desired state whenever it is newer than what the agent has. Raises `Forbidden`."""
-        while True:
-            await self._session.look_again.wait()
-            self._session.look_again.clear()
-            state = await _through_outages(self._newer_desired_state)
-            if state:
-                await self._session.send(HubMessage(desired_state=state))
-                self._sent_version = state.version
+    async def tell_desired_state(self) -> None:
+        """Send the desired state if it is newer than what the agent has. Raises `Forbidden`."""
+        state = await _through_outages(self._newer_desired_state)
+        if state:
+            await self._session.send(HubMessage(desired_state=state))
+            self._sent_version = state.version
 
-    async def keep_queue_access_granted(self) -> None:
-        """Grant access to the queue whenever the agent needs it, as soon as Redis is there."""
+    async def grant_queue_access(self) -> None:
+        """Give the agent access to its queue, as soon as Redis is there."""
         while True:
-            await self._needs_queue_access.wait()
             try:
                 access = await self._resources.grant_queue_access(self._session.vps_id)
             except Unavailable:
                 await asyncio.sleep(_AWAY_SECONDS)
-                continue
-            self._needs_queue_access.clear()
-            await self._session.send(HubMessage(queue_access=access))
+            else:
+                await self._session.send(HubMessage(queue_access=access))
+                return
 
     async def pass_commands_on(self) -> None:
         """Send the server's commands, each once: it is recorded as sent before. Raises `Forbidden`."""
-        while True:
-            await self._session.commands_waiting.wait()
-            self._session.commands_waiting.clear()
-            while commands := await _through_outages(self._take_commands):
-                for command in commands:
-                    COMMANDS_SENT.labels(command.WhichOneof("deed")).inc()
-                    await self._session.send(HubMessage(command=command))
+        while commands := await _through_outages(self._take_commands):
+            for command in commands:
+                COMMANDS_SENT.labels(command.WhichOneof("deed")).inc()
+                await self._session.send(HubMessage(command=command))
 
     async def _record(self, hello: Hello) -> None:
         vps_id = self._session.vps_id
@@ -164,7 +156,7 @@ class Conversation:
                 if self._session.is_answer(message.pong.nonce):
                     await _through_outages(self._cut_clones)
             case "queue_access_request":
-                self._needs_queue_access.set()
+                self._session.queue_access.call()
             case _:
                 raise InvalidInput("the link is open; there is nothing in this message that the hub knows")
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 
 from grpc.aio import ServicerContext
 
@@ -44,26 +43,14 @@ class LinkService(LinkServicer):
         await conversation.open(await _hello(request_iterator))
         with self._sessions.registered(session):
             _log.info("link of %s is up", session.vps_id)
-            work = (
-                conversation.listen(request_iterator),
-                conversation.keep_desired_state_known(),
-                conversation.keep_queue_access_granted(),
-                conversation.pass_commands_on(),
-            )
             with about(server_id=session.vps_id):
-                tasks = [asyncio.create_task(each) for each in work]
-            for task in tasks:
-                task.add_done_callback(session.watch)
-                # Nobody is listened to on a link that is to end, also when they do not read that it does.
-                task.add_done_callback(lambda _: [each.cancel() for each in tasks])
+                listening = _begin(conversation, session, request_iterator)
             try:
-                async with aclosing(session.outgoing()) as messages:
-                    async for message in messages:
-                        yield message
+                while (message := await session.next_message()) is not None:
+                    yield message
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                listening.cancel()
+                await asyncio.gather(listening, session.end_errands(), return_exceptions=True)
                 await conversation.close()
                 _log.info("link of %s is down", session.vps_id)
 
@@ -77,6 +64,22 @@ class LinkService(LinkServicer):
             await record_certificate(database, identity, issued)
         _log.info("renewed %s with certificate %s", identity.vps_id, issued.serial)
         return RenewResponse(certificate_pem=issued.pem, ca_pem=self._authority.certificate_pem)
+
+
+def _begin(conversation: Conversation, session: Session, messages: AsyncIterator[AgentMessage]) -> "asyncio.Task[None]":
+    """Listen to the agent and serve what the link calls for; return the task that listens."""
+    listening = asyncio.create_task(conversation.listen(messages))
+    listening.add_done_callback(session.watch)
+
+    def broken(error: BaseException) -> None:
+        # Nobody is listened to on a link that is to end, also when they do not read that it does.
+        session.break_off(error)
+        listening.cancel()
+
+    session.look_again.serve(conversation.tell_desired_state, broken)
+    session.queue_access.serve(conversation.grant_queue_access, broken)
+    session.commands_waiting.serve(conversation.pass_commands_on, broken)
+    return listening
 
 
 async def _hello(messages: AsyncIterator[AgentMessage]) -> Hello:

@@ -55,7 +55,7 @@ class Sessions:
     def look_again(self, vps_id: str | None) -> None:
         """Let the session of this server, or every session, see whether its desired state or standing changed."""
         for session in self._meant(vps_id):
-            session.look_again.set()
+            session.look_again.call()
 
     def opened(self, link: str | None) -> None:
         """Ask whoever holds an older link of a server: `link` is its id and when one was opened, here or elsewhere."""
@@ -69,7 +69,7 @@ class Sessions:
     def commands_waiting(self, vps_id: str | None) -> None:
         """Let the session of this server, or every session, see whether there are commands for it."""
         for session in self._meant(vps_id):
-            session.commands_waiting.set()
+            session.commands_waiting.call()
 
     def end_all(self) -> None:
         """End every link: the hub goes away, and the agents are to come again."""

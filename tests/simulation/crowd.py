@@ -71,7 +71,8 @@ class Crowd:
         while not (answers and holds(answers[-1])):
             if asyncio.get_running_loop().time() > deadline:
                 last = answers[-1]
-                raise Fell(f"{what}: after {seconds:.0f} s {last.connected} are connected, {last.ended} gave up")
+                stand = f"{last.connected} are connected, {last.configured} configured, {last.ended} gave up"
+                raise Fell(f"{what}: after {seconds:.0f} s {stand}")
             await asyncio.sleep(_LOOK_SECONDS)
             answers.append(await self.tell())
         return answers
