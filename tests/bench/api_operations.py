@@ -35,12 +35,14 @@ READS: Mapping[str, str] = {
     "GET usage": "/usage",
     "GET queue": "/queue",
 }
+#: In place of `after` and the cursor that a page before gave.
+_AFTER = "AFTER"
 #: Pages of a hundred, as they are when nothing is said of it, unless a name says another.
 LISTS: Mapping[str, str] = {
     "list inbox's messages": "/inboxes/{inbox}/messages",
     "list inbox's messages, 20": "/inboxes/{inbox}/messages?limit=20",
     "list inbox's messages by state": "/inboxes/{inbox}/messages?state=expired",
-    "list inbox's messages from a cursor": "/inboxes/{inbox}/messages?after={message}",
+    "list inbox's messages from a cursor": f"/inboxes/{{inbox}}/messages?{_AFTER}",
     "search, nothing said": "/messages",
     "search, 20": "/messages?limit=20",
     "search by recipient": "/messages?recipient={recipient}",
@@ -48,7 +50,7 @@ LISTS: Mapping[str, str] = {
     "search by state there is none of": "/messages?state=failed",
     "search by subject": "/messages?subject=FISH+12345",
     "search by inbox and time": f"/messages?inbox={{inbox}}&{_WEEK}",
-    "search from a cursor": "/messages?after={message}",
+    "search from a cursor": f"/messages?{_AFTER}",
     "list inboxes": "/workspaces/{tenant}/inboxes",
     "list domains": "/domains",
     "list servers": "/workspaces/{tenant}/vps",
@@ -198,10 +200,14 @@ WRITES: Mapping[str, Write] = {
 
 
 def reading(caller: Caller, template: str) -> Asking:
-    """Return what a client asks to read."""
+    """Return what a client asks to read; the page that gave it a cursor is not timed."""
 
     async def ask(turn: int) -> float:
-        return (await caller.wants("GET", template, turn)).seconds
+        wanted = template
+        if _AFTER in template:
+            before = await caller.wants("GET", template.replace(_AFTER, "limit=1"), turn)
+            wanted = template.replace(_AFTER, f"after={json.loads(before.body)['next']}")
+        return (await caller.wants("GET", wanted, turn)).seconds
 
     return ask
 

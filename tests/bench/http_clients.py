@@ -53,13 +53,26 @@ class Client:
 Asking = Callable[[int], Awaitable[float]]
 
 
-async def p95_of(clients: Sequence[Asking], times: int) -> float:
-    """Have all clients ask at once, so many times each without a pause; return the 95th percentile in milliseconds."""
+async def p95_of(clients: Sequence[Asking], times: int, pause: float = 0.0) -> float:
+    """Have all clients ask side by side, so many times each; return the 95th percentile in milliseconds.
+
+    Each begins a request every `pause` seconds by the clock, and at once where the one before took longer; the clients'
+    turns lie evenly in that time. Without a pause the machine is as busy as it can be.
+    """
+    begun = asyncio.get_running_loop().time()
     async with asyncio.timeout(_SECONDS), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_asked(client, times)) for client in clients]
+        firsts = [begun + pause * place / len(clients) for place in range(len(clients))]
+        tasks = [
+            group.create_task(_asked(client, [first + pause * turn for turn in range(times)]))
+            for client, first in zip(clients, firsts, strict=True)
+        ]
     seconds = [each for task in tasks for each in task.result()]
     return statistics.quantiles(seconds, n=20)[-1] * 1000
 
 
-async def _asked(client: Asking, times: int) -> list[float]:
-    return [await client(turn) for turn in range(times)]
+async def _asked(client: Asking, moments: Sequence[float]) -> list[float]:
+    seconds = []
+    for turn, moment in enumerate(moments):
+        await asyncio.sleep(moment - asyncio.get_running_loop().time())
+        seconds.append(await client(turn))
+    return seconds
