@@ -119,6 +119,13 @@ class PublicSuffix(InvalidInput):
     slug = "public-suffix"
 
 
+class InvalidCursor(InvalidInput):
+    """The cursor leads nowhere in this list."""
+
+    slug = "invalid-cursor"
+    http_status = 400
+
+
 class TooLarge(PenguinError):
     """The request is too large."""
 

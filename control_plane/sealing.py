@@ -19,6 +19,8 @@ from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 MASTER = b"\x01"
 TENANTS = b"\x02"
@@ -72,7 +74,7 @@ class Sealer:
 
     def __init__(self, keys: bytes, file: Path | None = None) -> None:
         self._file = file
-        self._keys = _master_keys(keys)
+        self._take(keys)
 
     @classmethod
     def of_file(cls, path: Path) -> Self:
@@ -90,7 +92,15 @@ class Sealer:
     def read_again(self) -> None:
         """Take up keys that the file has got since."""
         if self._file is not None:
-            self._keys = _master_keys(self._file.read_bytes())
+            self._take(self._file.read_bytes())
+
+    def derived(self, purpose: str) -> Sequence[bytes]:
+        """Return a key for a purpose of its own from each master key, oldest first (HKDF-Expand, RFC 5869)."""
+        return [HKDFExpand(SHA256(), KEY_BYTES, purpose.encode()).derive(secret) for secret in self._secrets]
+
+    def _take(self, keys: bytes) -> None:
+        self._secrets = _split(keys)
+        self._keys = [_master_key(secret) for secret in self._secrets]
 
     def seal(self, plain: bytes, place: str) -> bytes:
         """Return `plain` sealed for `place` by the newest key."""
@@ -185,7 +195,3 @@ def _split(keys: bytes) -> list[bytes]:
 
 def _master_key(key: bytes) -> SealingKey:
     return SealingKey(MASTER + hashlib.sha256(key).digest()[: _HEADER_BYTES[MASTER] - 1], AESGCM(key))
-
-
-def _master_keys(keys: bytes) -> list[SealingKey]:
-    return [_master_key(key) for key in _split(keys)]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from control_plane.inboxes.addresses import parse_mailbox_address
 from control_plane.provisioning.aliases import add_alias, list_aliases, remove_alias
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 
@@ -43,18 +43,16 @@ class AliasList(BaseModel):
     """A page of aliases; `next` is what to send as `after` for the page that follows."""
 
     items: list[AliasView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.get("")
-async def list_of_inbox(
-    inbox_id: uuid.UUID, access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE
-) -> AliasList:
+async def list_of_inbox(inbox_id: uuid.UUID, access: _Reading, page: TenantsPage) -> AliasList:
     """List an inbox's aliases."""
-    aliases = await list_aliases(access.session, access.scope, inbox_id, after, limit)
+    aliases = await list_aliases(access.session, access.scope, inbox_id, page.after, page.limit)
     return AliasList(
         items=[AliasView.model_validate(alias) for alias in aliases],
-        next=next_after([alias.id for alias in aliases], limit),
+        next=page.next_after([alias.id for alias in aliases]),
     )
 
 

@@ -12,7 +12,7 @@ from control_plane.errors import InvalidInput
 from control_plane.identity.api_keys import KeyBounds
 from control_plane.identity.networks import parse_network
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.written_time import WrittenTime
@@ -90,7 +90,7 @@ class KeyList(BaseModel):
     """A page of keys; `next` is what to send as `after` for the page that follows."""
 
     items: list[KeyView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
@@ -109,12 +109,10 @@ async def create(body: NewKeyBody, request: Request, response: Response, access:
 
 
 @router.get("")
-async def list_all(access: _Reading, prefix: _Prefix = "", after: After = None, limit: Limit = DEFAULT_PAGE) -> KeyList:
+async def list_all(access: _Reading, page: TenantsPage, prefix: _Prefix = "") -> KeyList:
     """List the tenant's keys, also those out of force."""
-    keys = await list_keys(access.session, access.scope, prefix, after, limit)
-    return KeyList(
-        items=[KeyView.model_validate(key) for key in keys], next=next_after([key.id for key in keys], limit)
-    )
+    keys = await list_keys(access.session, access.scope, prefix, page.after, page.limit)
+    return KeyList(items=[KeyView.model_validate(key) for key in keys], next=page.next_after([key.id for key in keys]))
 
 
 @router.get("/{key_id}")

@@ -57,6 +57,7 @@ from control_plane.rest.auth import (
     sign_up,
 )
 from control_plane.rest.body_limit import MAX_BODY
+from control_plane.rest.cursors import Cursors
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
 from control_plane.rest.rate_limiter import RateLimiter
@@ -107,6 +108,7 @@ def make_app(settings: Settings) -> FastAPI:
         "/api/v1",
         resources,
         parts.database,
+        Cursors(sealer),
         max_body=MAX_BODY,
         limiter=limiter,
         people=people,

@@ -3,23 +3,19 @@
 import datetime as dt
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from control_plane.audit.record import list_newest
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, Limit
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from db.models import AuditEvent
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=ResourceRoute)
 
-#: As far as the column goes.
-_LAST_POSITION = 2**63 - 1
-
 _Reading = Annotated[Access, transaction(Permission.READ_AUDIT)]
-_After = Annotated[int | None, Query(ge=1, le=_LAST_POSITION, description="A position: deeds before it.")]
 
 
 class DeedView(BaseModel):
@@ -41,14 +37,15 @@ class DeedList(BaseModel):
     """A page of deeds; `next` is what to send as `after` for the page that follows."""
 
     items: list[DeedView]
-    next: int | None
+    next: str | None
 
 
 @router.get("")
-async def list_all(access: _Reading, after: _After = None, limit: Limit = DEFAULT_PAGE) -> DeedList:
+async def list_all(access: _Reading, page: TenantsPage) -> DeedList:
     """List what was done in the tenant, newest first. Sends are not among it: each has its timeline."""
-    rows = await list_newest(access.session, access.scope.tenant_id, after, limit)
-    return DeedList(items=[_view(row) for row in rows], next=rows[-1].position if len(rows) == limit else None)
+    before = None if page.place is None else int(page.place)
+    rows = await list_newest(access.session, access.scope.tenant_id, before, page.limit)
+    return DeedList(items=[_view(row) for row in rows], next=page.next_after([row.position for row in rows]))
 
 
 def _view(row: AuditEvent) -> DeedView:

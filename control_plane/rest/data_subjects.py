@@ -4,13 +4,14 @@ import datetime as dt
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Response, status
+from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.messages.suppressions import address_on_list
-from control_plane.privacy.export import Held, export_data_subject
+from control_plane.privacy.export import HeldMessage, HeldSuppression, HeldTold, export_data_subject
 from control_plane.privacy.requests import load_erasure, request_erasure
 from control_plane.rest.access import Access, transaction
+from control_plane.rest.pages import LONGEST_CURSOR, listing_of_body
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 
@@ -30,7 +31,17 @@ class DataSubject(BaseModel):
 class ExportedSubject(DataSubject):
     """Whose data is wanted; `after` is `next` of the page before."""
 
-    after: uuid.UUID | None = None
+    after: str | None = Field(None, max_length=LONGEST_CURSOR)
+
+
+class HeldView(BaseModel):
+    """A page of what is held; `next` is what to send as `after` for the messages that follow."""
+
+    address: str
+    messages: list[HeldMessage]
+    events: list[HeldTold]
+    suppressions: list[HeldSuppression]
+    next: str | None
 
 
 class ErasureView(BaseModel):
@@ -48,11 +59,20 @@ class ErasureView(BaseModel):
 
 
 @router.post("/data-subjects:export")
-async def export(body: ExportedSubject, response: Response, access: _Managing) -> Held:
+async def export(body: ExportedSubject, request: Request, response: Response, access: _Managing) -> HeldView:
     """Show all that is held on a data subject: messages with their timelines, events, suppressions."""
     response.headers["Cache-Control"] = "no-store"
     address = address_on_list(body.address, "/address")
-    return await export_data_subject(access.session, access.scope, address, body.after)
+    listing = listing_of_body(request, access.scope.tenant_id, address)
+    after = None if body.after is None else uuid.UUID(listing.place(body.after))
+    held = await export_data_subject(access.session, access.scope, address, after)
+    return HeldView(
+        address=held.address,
+        messages=held.messages,
+        events=held.events,
+        suppressions=held.suppressions,
+        next=listing.cursor(held.next),
+    )
 
 
 @router.post("/data-subjects:erase", status_code=status.HTTP_202_ACCEPTED)

@@ -16,7 +16,7 @@ from control_plane.inboxes.dkim_rotation import request_rotation
 from control_plane.inboxes.load import list_domains, load_domain
 from control_plane.provisioning.domain_extras import change_extras, seen_policy
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_last_run
 from control_plane.tenancy.permissions import Permission
@@ -89,16 +89,16 @@ class DomainList(BaseModel):
     """A page of domains; `next` is what to send as `after` for the page that follows."""
 
     items: list[DomainView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.get("")
-async def list_of_tenant(access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE) -> DomainList:
+async def list_of_tenant(access: _Reading, page: TenantsPage) -> DomainList:
     """List the tenant's domains."""
-    domains = await list_domains(access.session, access.scope, after, limit)
+    domains = await list_domains(access.session, access.scope, page.after, page.limit)
     return DomainList(
         items=[DomainView.model_validate(domain) for domain in domains],
-        next=next_after([domain.id for domain in domains], limit),
+        next=page.next_after([domain.id for domain in domains]),
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from control_plane.people.people import People
 from control_plane.rest import healthz, problem_pages
 from control_plane.rest.body_limit import LimitsBodies
+from control_plane.rest.cursors import Cursors
 from control_plane.rest.limited_requests import LimitsRequests
 from control_plane.rest.problems import HANDLERS, RESPONSES
 from control_plane.rest.rate_limiter import RateLimiter
@@ -43,6 +44,7 @@ def make_door(
     prefix: str,
     resources: Iterable[APIRouter],
     database: Database,
+    cursors: Cursors,
     *,
     max_body: int,
     limiter: RateLimiter | None = None,
@@ -56,6 +58,7 @@ def make_door(
     """
     app = Door(title=title, version="1", lifespan=_lifespan, exception_handlers=HANDLERS, redoc_url=None)
     app.state.database = database
+    app.state.cursors = cursors
     app.state.stopping = False
     app.state.limiter = limiter
     app.state.people = people

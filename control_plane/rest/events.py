@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from control_plane.webhooks.event_types import EventType
@@ -37,21 +37,20 @@ class EventList(BaseModel):
     """A page of events; `next` is what to send as `after` for the page that follows."""
 
     items: list[EventView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.get("")
 async def list_all(
     access: _Reading,
     wanted: Annotated[EventFilter, Depends()],
-    after: After = None,
-    limit: Limit = DEFAULT_PAGE,
+    page: TenantsPage,
 ) -> EventList:
     """List events, newest first. They are recorded once there is a webhook, also a disabled one, and kept 30 days."""
-    events = await list_events(access.session, access.scope, wanted, after, limit)
+    events = await list_events(access.session, access.scope, wanted, page.after, page.limit)
     return EventList(
         items=[EventView.model_validate(event) for event in events],
-        next=next_after([event.id for event in events], limit),
+        next=page.next_after([event.id for event in events]),
     )
 
 

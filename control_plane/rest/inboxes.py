@@ -23,7 +23,7 @@ from control_plane.pools.senders import load_sending, start_bindings
 from control_plane.provisioning.mailbox_quota import MAX_QUOTA_MB, set_quota
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import Parts, parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_last_run
@@ -119,7 +119,7 @@ class InboxList(BaseModel):
     """A page of inboxes; `next` is what to send as `after` for the page that follows."""
 
     items: list[InboxView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.post("/workspaces/{workspace_id}/inboxes", status_code=status.HTTP_201_CREATED)
@@ -141,15 +141,13 @@ async def create(
 
 
 @router.get("/workspaces/{workspace_id}/inboxes")
-async def list_of_workspace(
-    workspace_id: uuid.UUID, access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE
-) -> InboxList:
+async def list_of_workspace(workspace_id: uuid.UUID, access: _Reading, page: TenantsPage) -> InboxList:
     """List a workspace's inboxes."""
     await require_workspace(access.session, access.scope, workspace_id)
-    inboxes = await list_inboxes(access.session, access.scope, workspace_id, after, limit)
+    inboxes = await list_inboxes(access.session, access.scope, workspace_id, page.after, page.limit)
     return InboxList(
         items=[InboxView.model_validate(inbox) for inbox in inboxes],
-        next=next_after([inbox.id for inbox in inboxes], limit),
+        next=page.next_after([inbox.id for inbox in inboxes]),
     )
 
 

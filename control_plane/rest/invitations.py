@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from control_plane.people import letters
 from control_plane.rest.access import Access, identity, transaction
 from control_plane.rest.auth.bodies import Body, EmailText, address_text
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.members import invite, list_invitations, load_invitation, take_back
@@ -51,7 +51,7 @@ class InvitationList(BaseModel):
     """A page of invitations; `next` is what to send as `after` for the page that follows."""
 
     items: list[InvitationView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
@@ -71,11 +71,11 @@ async def create(body: InvitationBody, request: Request, response: Response, sco
 
 
 @router.get("")
-async def list_all(access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE) -> InvitationList:
+async def list_all(access: _Reading, page: TenantsPage) -> InvitationList:
     """List the tenant's invitations, also those out of force."""
-    rows = await list_invitations(access.session, access.scope, after, limit)
+    rows = await list_invitations(access.session, access.scope, page.after, page.limit)
     return InvitationList(
-        items=[InvitationView.model_validate(row) for row in rows], next=next_after([row.id for row in rows], limit)
+        items=[InvitationView.model_validate(row) for row in rows], next=page.next_after([row.id for row in rows])
     )
 
 

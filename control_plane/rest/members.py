@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.people.who import people_of
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.members import change_role, end_membership, list_members
@@ -46,16 +46,16 @@ class MemberList(BaseModel):
     """A page of members; `next` is what to send as `after` for the page that follows."""
 
     items: list[MemberView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.get("")
-async def list_all(request: Request, access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE) -> MemberList:
+async def list_all(request: Request, access: _Reading, page: TenantsPage) -> MemberList:
     """List who is a member."""
-    members = await list_members(access.session, access.scope, after, limit)
+    members = await list_members(access.session, access.scope, page.after, page.limit)
     known = await _known(request, members)
     return MemberList(
-        items=[_view(member, known) for member in members], next=next_after([each.id for each in members], limit)
+        items=[_view(member, known) for member in members], next=page.next_after([each.id for each in members])
     )
 
 

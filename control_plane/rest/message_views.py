@@ -71,7 +71,7 @@ class MessageList(BaseModel):
     """A page of messages, newest first; `next` is what to send as `after` for the page that follows."""
 
     items: list[MessageSummary]
-    next: uuid.UUID | None
+    next: str | None
 
 
 def summary(message: Message) -> MessageSummary:

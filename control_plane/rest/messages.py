@@ -18,7 +18,7 @@ from control_plane.messages.timeline import load_send
 from control_plane.rest.access import Access, presented_for, transaction
 from control_plane.rest.message_views import MessageAccepted, MessageList, MessageView, summary, view
 from control_plane.rest.new_message import NewMessage, RequestKey
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.written_time import WrittenTime
@@ -86,15 +86,14 @@ async def send(
 async def list_of_inbox(
     inbox_id: uuid.UUID,
     access: _Reading,
+    page: TenantsPage,
     state: Annotated[State | None, Query()] = None,
-    after: After = None,
-    limit: Limit = DEFAULT_PAGE,
 ) -> MessageList:
     """List an inbox's messages, newest first."""
-    messages = await list_sends(access.session, access.scope, inbox_id, state=state, after=after, limit=limit)
+    messages = await list_sends(access.session, access.scope, inbox_id, state=state, after=page.after, limit=page.limit)
     return MessageList(
         items=[summary(message) for message in messages],
-        next=next_after([message.id for message in messages], limit),
+        next=page.next_after([message.id for message in messages]),
     )
 
 
@@ -102,15 +101,14 @@ async def list_of_inbox(
 async def search(
     access: _Reading,
     wanted: Annotated[MessageFilter, Depends()],
-    after: After = None,
-    limit: Limit = DEFAULT_PAGE,
+    page: TenantsPage,
 ) -> MessageList:
     """Search the tenant's messages, newest first.
 
     A page may have fewer messages than `limit`, or none, and still a `next`: then there is more to look through.
     """
-    found = await search_sends(access.session, access.scope, wanted.wanted(), after=after, limit=limit)
-    return MessageList(items=[summary(message) for message in found.messages], next=found.next)
+    found = await search_sends(access.session, access.scope, wanted.wanted(), after=page.after, limit=page.limit)
+    return MessageList(items=[summary(message) for message in found.messages], next=page.listing.cursor(found.next))
 
 
 @router.get("/messages/{message_id}")

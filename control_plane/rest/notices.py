@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from control_plane.webhooks.event_types import EventType
@@ -36,14 +36,14 @@ class NoticeList(BaseModel):
     """A page of notices; `next` is what to send as `after` for the page that follows."""
 
     items: list[NoticeView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.get("")
-async def list_all(access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE) -> NoticeList:
+async def list_all(access: _Reading, page: TenantsPage) -> NoticeList:
     """List notices, newest first: servers ready, domains verified, certificates failing, limits near; kept 30 days."""
-    notices = await list_notices(access.session, access.scope, after, limit)
+    notices = await list_notices(access.session, access.scope, page.after, page.limit)
     return NoticeList(
         items=[NoticeView.model_validate(notice) for notice in notices],
-        next=next_after([notice.id for notice in notices], limit),
+        next=page.next_after([notice.id for notice in notices]),
     )

@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
@@ -25,6 +26,8 @@ from control_plane.fleet.commands import (
 )
 from control_plane.fleet.log_lines import masked
 from control_plane.rest.access import Access, identity, transaction
+from control_plane.rest.cursors import Listing
+from control_plane.rest.pages import LONGEST_CURSOR, cursors_of
 from control_plane.rest.parts import Parts, parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
@@ -54,7 +57,7 @@ class LogQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     lines: int = Field(100, ge=1, le=1000, description="How many lines at most.")
-    after: str = Field("", max_length=50, description="The `next` of an earlier answer: go on from there.")
+    after: str | None = Field(None, max_length=LONGEST_CURSOR, description="The `next` of an earlier answer.")
     follow: bool = Field(False, description="Go on as server-sent events.")
 
 
@@ -119,15 +122,21 @@ async def read_logs(
 ) -> LogPage | Response:
     """Read the server's mail log, secrets masked; with `follow`, what is added to it comes as it is written."""
     parts = parts_of(request)
-    first = await _read_log(parts, scope, vps_id, ReadMailLog(lines=query.lines, after=query.after))
+    listing = Listing.named(cursors_of(request), [str(scope.tenant_id), request.url.path], "query/after")
+
+    async def read(lines: int, after: str | None) -> LogPage:
+        place = "" if after is None else listing.place(after)
+        state = await _perform(parts, scope, vps_id, Command(read_mail_log=ReadMailLog(lines=lines, after=place)))
+        shown = [masked(line) for line in (state.output or "").splitlines()]
+        return LogPage(lines=shown, truncated=state.truncated, next=listing.cursor(state.next))
+
+    first = await read(query.lines, query.after)
     if not query.follow:
         return first
 
-    async def read_on(place: str | None) -> LogPage:
-        return await _read_log(parts, scope, vps_id, ReadMailLog(lines=_FOLLOWED_LINES, after=place or ""))
-
     headers = {"Cache-Control": "no-store"}
-    return StreamingResponse(_as_events(first, read_on), media_type="text/event-stream", headers=headers)
+    following = _as_events(first, partial(read, _FOLLOWED_LINES))
+    return StreamingResponse(following, media_type="text/event-stream", headers=headers)
 
 
 async def _as_events(page: LogPage, read_on: Callable[[str | None], Awaitable[LogPage]]) -> AsyncIterator[str]:
@@ -149,12 +158,6 @@ async def _as_events(page: LogPage, read_on: Callable[[str | None], Awaitable[Lo
         except PenguinError as problem:
             yield f"event: end\ndata: {problem.detail}\n\n"
             return
-
-
-async def _read_log(parts: Parts, scope: TenantScope, vps_id: uuid.UUID, deed: ReadMailLog) -> LogPage:
-    state = await _perform(parts, scope, vps_id, Command(read_mail_log=deed))
-    lines = [masked(line) for line in (state.output or "").splitlines()]
-    return LogPage(lines=lines, truncated=state.truncated, next=state.next)
 
 
 async def _perform(parts: Parts, scope: TenantScope, vps_id: uuid.UUID, command: Command) -> CommandState:

@@ -18,7 +18,7 @@ from control_plane.messages.suppressions import (
     suppress,
 )
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 
@@ -54,7 +54,7 @@ class SuppressionList(BaseModel):
     """A page of suppressions; `next` is what to send as `after` for the page that follows."""
 
     items: list[SuppressionView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
@@ -68,20 +68,18 @@ async def add(body: NewSuppression, response: Response, access: _Managing) -> Su
 
 @router.get("")
 async def list_all(
-    *,
     access: _Reading,
+    page: TenantsPage,
     reason: Reason | None = None,
     source: Source | None = None,
     address: _Address = None,
-    after: After = None,
-    limit: Limit = DEFAULT_PAGE,
 ) -> SuppressionList:
     """List what is suppressed. What bounces for good is put here by itself; an erased address is not found by it."""
     named = None if address is None else address_on_list(address, "query/address")
     wanted = SuppressionFilter(reason, source, named)
-    found = await list_suppressions(access.session, access.scope, wanted, after, limit)
+    found = await list_suppressions(access.session, access.scope, wanted, page.after, page.limit)
     items = [SuppressionView.model_validate(each) for each in found]
-    return SuppressionList(items=items, next=next_after([item.id for item in items], limit))
+    return SuppressionList(items=items, next=page.next_after([item.id for item in items]))
 
 
 @router.get("/{suppression_id}")

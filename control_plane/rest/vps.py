@@ -21,7 +21,7 @@ from control_plane.provisioning.rebuilding import REBUILD_KIND
 from control_plane.provisioning.requests import request_removal
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_last_run
@@ -160,7 +160,7 @@ class ServerList(BaseModel):
     """A page of servers; `next` is what to send as `after` for the page that follows."""
 
     items: list[ServerView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.post("/workspaces/{workspace_id}/vps", status_code=status.HTTP_201_CREATED)
@@ -176,9 +176,7 @@ async def create_server(
 
 
 @router.get("/workspaces/{workspace_id}/vps")
-async def list_servers(
-    workspace_id: uuid.UUID, access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE
-) -> ServerList:
+async def list_servers(workspace_id: uuid.UUID, access: _Reading, page: TenantsPage) -> ServerList:
     """List a workspace's servers, without those that are deleted."""
     await require_workspace(access.session, access.scope, workspace_id)
     query = select(VpsServer).where(
@@ -186,12 +184,12 @@ async def list_servers(
         VpsServer.workspace_id == workspace_id,
         VpsServer.status != "deleted",
     )
-    if after is not None:
-        query = query.where(VpsServer.id > after)
-    servers = (await access.session.scalars(query.order_by(VpsServer.id).limit(limit))).all()
+    if page.after is not None:
+        query = query.where(VpsServer.id > page.after)
+    servers = (await access.session.scalars(query.order_by(VpsServer.id).limit(page.limit))).all()
     return ServerList(
         items=[ServerView.model_validate(server) for server in servers],
-        next=next_after([server.id for server in servers], limit),
+        next=page.next_after([server.id for server in servers]),
     )
 
 

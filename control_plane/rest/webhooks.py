@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.errors import InvalidInput
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import LONGEST_CURSOR, TenantsPage, listing_of_body
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.written_time import WrittenTime
@@ -72,7 +72,9 @@ class Replay(_Body):
     since: WrittenTime
     until: WrittenTime
     delivered: bool = False
-    after: int = Field(0, ge=0, lt=2**63, description="`next` of the replay before, when there was more.")
+    after: str | None = Field(
+        None, max_length=LONGEST_CURSOR, description="`next` of the replay before, when there was more."
+    )
 
 
 class WebhookView(BaseModel):
@@ -131,7 +133,7 @@ class DeliveryList(BaseModel):
     """A page of deliveries; `next` is what to send as `after` for the page that follows."""
 
     items: list[DeliveryView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 class Pinged(BaseModel):
@@ -144,7 +146,7 @@ class Replayed(BaseModel):
     """How many events are told again; `next` is to be sent as `after` when there are more."""
 
     replayed: int
-    next: int | None
+    next: str | None
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
@@ -209,27 +211,28 @@ async def rotate(
 
 
 @router.post("/{webhook_id}:replay", status_code=status.HTTP_202_ACCEPTED)
-async def replay(webhook_id: uuid.UUID, body: Replay, access: _Managing) -> Replayed:
+async def replay(webhook_id: uuid.UUID, body: Replay, request: Request, access: _Managing) -> Replayed:
     """Tell the events of a range again, oldest first, also those it was never told; up to 10,000 at a time."""
     if body.until <= body.since:
         raise InvalidInput("The range must end after it begins.", "/until")
-    chosen = Range(body.since, body.until, body.after, body.delivered)
+    listing = listing_of_body(request, access.scope.tenant_id, body.model_dump_json(exclude={"after"}))
+    after = 0 if body.after is None else int(listing.place(body.after))
+    chosen = Range(body.since, body.until, after, body.delivered)
     count, following = await replay_range(access.session, access.scope, webhook_id, chosen)
-    return Replayed(replayed=count, next=following)
+    return Replayed(replayed=count, next=listing.cursor(following))
 
 
 @router.get("/{webhook_id}/deliveries")
 async def deliveries(
     webhook_id: uuid.UUID,
     access: _Reading,
+    page: TenantsPage,
     state: Annotated[Literal["waiting", "delivered", "dead"] | None, Query()] = None,
-    after: After = None,
-    limit: Limit = DEFAULT_PAGE,
 ) -> DeliveryList:
     """List what was told to the endpoint, newest first; kept 30 days."""
-    rows = await list_deliveries(access.session, access.scope, webhook_id, Page(state, after, limit))
+    rows = await list_deliveries(access.session, access.scope, webhook_id, Page(state, page.after, page.limit))
     items = [_delivery_view(delivery, kind) for delivery, kind in rows]
-    return DeliveryList(items=items, next=next_after([item.id for item in items], limit))
+    return DeliveryList(items=items, next=page.next_after([item.id for item in items]))
 
 
 @router.post("/{webhook_id}/deliveries/{delivery_id}:replay", status_code=status.HTTP_202_ACCEPTED)

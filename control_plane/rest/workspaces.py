@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.names import Name
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.workspaces import (
@@ -48,16 +48,16 @@ class WorkspaceList(BaseModel):
     """A page of workspaces; `next` is what to send as `after` for the page that follows."""
 
     items: list[WorkspaceView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.get("")
-async def list_all(access: _Reading, after: After = None, limit: Limit = DEFAULT_PAGE) -> WorkspaceList:
+async def list_all(access: _Reading, page: TenantsPage) -> WorkspaceList:
     """List the tenant's workspaces."""
-    workspaces = await list_workspaces(access.session, access.scope, after, limit)
+    workspaces = await list_workspaces(access.session, access.scope, page.after, page.limit)
     return WorkspaceList(
         items=[WorkspaceView.model_validate(each) for each in workspaces],
-        next=next_after([each.id for each in workspaces], limit),
+        next=page.next_after([each.id for each in workspaces]),
     )
 
 

@@ -38,6 +38,14 @@ class Attack:
             async for finding in judge(self.door, self.caller_for(case.operation), case, expected, headers)
         ]
 
+    async def findings_of_ids(self, cases: Iterable[Case]) -> list[str]:
+        """Send cases with ids in queries or bodies, where a cursor is another thing than an id."""
+        each = list(cases)
+        cursors = [case for case in each if case.is_cursor]
+        ids = [case for case in each if not case.is_cursor]
+        taken = (200,) if any(case.query for case in each) else ()
+        return [*await self.findings(cursors, (400,)), *await self.findings(ids, (*taken, 404, 409, 422))]
+
     @property
     def theirs(self) -> set[object]:
         """The victim's ids, of each kind that the door knows."""

@@ -10,7 +10,7 @@ Place = tuple[str, str]
 _NAMED: Mapping[str, Place] = {
     "address_id": ("server_addresses", "id"),
     "address_ids": ("server_addresses", "id"),
-    # Where a page of a data subject's messages goes on.
+    # Where a list goes on: no id, but what looks like one might be taken for it.
     "after": ("messages", "id"),
     "alias_id": ("inbox_aliases", "id"),
     "command_id": ("server_commands", "id"),

@@ -16,6 +16,7 @@ _IN_PATH = re.compile(r"\{(\w+)(?::\w+)?\}")
 _BODIES: Mapping[tuple[str, str], Any] = {}
 #: What a text must be like that has a pattern or is judged by more than its schema, by the property's name.
 _TEXTS: Mapping[str, str] = {
+    "address": "somebody@nobodys.example",
     "email_address": "somebody@nobodys.example",
     "to": "somebody@nobodys.example",
     "role": "member",
@@ -28,7 +29,7 @@ _TEXTS: Mapping[str, str] = {
     "kind": "manual",
 }
 #: What holds an id and is not called so.
-_IDS_BY_ANOTHER_NAME = frozenset({"of"})
+_IDS_BY_ANOTHER_NAME = frozenset({"of", "after"})
 
 
 @dataclass(frozen=True, slots=True)

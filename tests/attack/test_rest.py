@@ -10,18 +10,16 @@ from sqlalchemy import text
 from control_plane.embedded.postgres import EmbeddedPostgres
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.rest.access import Open
+from control_plane.rest.cursors import Listing
 from control_plane.tenancy.permissions import ROLES, Permission, Role
 from tests.attack.attacking import Attack, attacking
-from tests.attack.door import PASSWORD, Caller, callers_with_keys
+from tests.attack.door import PASSWORD, PREFIX, Caller, callers_with_keys
 from tests.attack.kinds import id_of
 from tests.attack.operations import Operation
 from tests.attack.sql_attacks import traces
 from tests.attack.walk import body_cases, judge, path_cases, query_cases
 
 NO_SUCH = (404,)
-#: An id in a body or a query is of nothing, or cannot stand there.
-NOT_TAKEN = (404, 409, 422)
-
 
 #: What asks servers and name servers, of which there are none; the cursor of the logs is a server's journal's.
 NOT_SHOWN = {"GET /vps/{vps_id}/logs", "GET /inboxes/{inbox_id}/dns-records/plan"}
@@ -63,7 +61,7 @@ async def test_ids_in_bodies(attack: Attack) -> None:
     ground, theirs = attack.door.ground, attack.theirs
     cases = [case for each in attack.tenants for case in body_cases(each, ground.attacker, ground.victim, theirs)]
     assert len(cases) > 100
-    assert await attack.findings(cases, NOT_TAKEN) == []
+    assert await attack.findings_of_ids(cases) == []
 
 
 async def test_ids_in_filters_and_cursors(attack: Attack) -> None:
@@ -75,7 +73,37 @@ async def test_ids_in_filters_and_cursors(attack: Attack) -> None:
         for case in query_cases(each, ground.attacker, theirs)
     ]
     assert len(cases) > 100
-    assert await attack.findings(cases, (200, *NOT_TAKEN)) == []
+    assert await attack.findings_of_ids(cases) == []
+
+
+async def test_cursors_lead_on_in_their_own_list_alone(attack: Attack) -> None:
+    """One of another tenant's, of another list, or of the same with other filters, is none."""
+    ground, found, cursors = attack.door.ground, list[str](), attack.door.app.state.cursors
+    listed = [each for each in attack.tenants if "after" in each.queries]
+    assert len(listed) > 15
+    for operation in listed:
+        own, theirs = (
+            operation.filled({name: id_of(rows, name) for name in operation.names})
+            for rows in (ground.attacker, ground.victim)
+        )
+        place = 1 if operation.path == "/audit" else id_of(ground.victim, "after")
+        lists: dict[str, list[object]] = {
+            "another tenant's": [str(ground.victim.id), f"{PREFIX}{own}", []],
+            "another tenant's, of its own": [str(ground.victim.id), f"{PREFIX}{theirs}", []],
+            "of another list": [str(ground.attacker.id), f"{PREFIX}{own}/elsewhere", []],
+            "of the same list by a filter": [str(ground.attacker.id), f"{PREFIX}{own}", [["state", "sent"]]],
+            "own": [str(ground.attacker.id), f"{PREFIX}{own}", []],
+        }
+        for whose, names in lists.items():
+            if whose == "own" and str(operation) in NOT_SHOWN:
+                continue
+            query = {"after": str(Listing.named(cursors, names, "").cursor(place))}
+            path = {name: id_of(ground.attacker, name) for name in operation.names}
+            answer = await attack.door.ask(attack.caller_for(operation), operation, path, query=query)
+            expected = (200, "") if whose == "own" else (400, "/problems/invalid-cursor")
+            if answer.status != expected[0] or expected[1] not in answer.text:
+                found.append(f"{operation} answers a cursor {whose} with {answer.status} {answer.text[:200]}")
+    assert found == []
 
 
 async def test_lists_show_ones_own(attack: Attack) -> None:

@@ -35,6 +35,11 @@ class Case:
     query: Mapping[str, str] | None = None
     nobodys_query: Mapping[str, str] | None = None
 
+    @property
+    def is_cursor(self) -> bool:
+        """Whether the id is sent as what a list goes on after."""
+        return (self.query or self.body or {}).get("after") == str(self.sent)
+
 
 def unlike(value: object) -> object:
     """Return what is of the same form, stands in the same place of every order, and names nothing."""

@@ -134,7 +134,7 @@ async def test_servers_are_listed_in_pages_without_the_deleted(
     servers = sorted([str(await make_server(system_database, tenant)) for _ in range(3)])
     await make_server(system_database, tenant, status="deleted")
     first = (await rest_client.get(path, params={"limit": 2})).json()
-    assert ([server["id"] for server in first["items"]], first["next"]) == (servers[:2], servers[1])
+    assert [server["id"] for server in first["items"]] == servers[:2]
     rest = (await rest_client.get(path, params={"limit": 2, "after": first["next"]})).json()
     assert ([server["id"] for server in rest["items"]], rest["next"]) == (servers[2:], None)
 

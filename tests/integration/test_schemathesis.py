@@ -12,7 +12,7 @@ import pytest
 import schemathesis
 from limits import RateLimitItemPerMinute
 from pydantic import SecretStr
-from schemathesis import Case, CheckContext, Response
+from schemathesis import Case, CheckContext, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import NonFatalError, ScenarioFinished
@@ -35,8 +35,10 @@ from tests.integration.operators.door import make_key
 from tests.integration.served import served
 
 SEED = 20_261_122
-#: Beside what is right always: a precondition that was written for nothing is not met, and a 422 says why.
-POSITIVE = ["2xx", "3xx", "401", "403", "404", "409", "412", "422"]
+#: Beside what is right always: a precondition that was written for nothing is not met, and a 422 says why. No schema
+#: says which cursors there are: only that may be a 400.
+POSITIVE = ["2xx", "3xx", "400", "401", "403", "404", "409", "412", "422"]
+NO_CURSOR = "/problems/invalid-cursor"
 NEGATIVE = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422"]
 #: Problems that tell of the whole request and no part of it.
 WITHOUT_PARTS = {"/problems/idempotency-key-reused"}
@@ -50,7 +52,13 @@ def a_refusal_names_the_part(_: CheckContext, response: Response, case: Case[Any
     problem = response.json()
     if response.status_code == 422 and problem["type"] not in WITHOUT_PARTS and not problem.get("errors"):
         raise AssertionError(f"422 names no part: {problem['detail']}")
+    if response.status_code == 400 and _is_fit(case) and problem["type"] != NO_CURSOR:
+        raise AssertionError(f"400 to what fits the schema: {problem['detail']}")
     return None
+
+
+def _is_fit(case: Case[Any]) -> bool:
+    return case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
 
 
 def findings(url: str, key: str, examples: int) -> list[str]:

@@ -11,8 +11,8 @@ from pydantic.config import JsonDict
 from control_plane.operators.acts import Act, Door, list_acts
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import ACT, KEY, MOMENT, REASON, TENANT, VPS
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.operators.examples import ACT, CURSOR, KEY, MOMENT, REASON, TENANT, VPS
+from control_plane.rest.pages import OperatorsPage
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["acts"], route_class=StrictRoute)
@@ -51,16 +51,14 @@ class ActView(BaseModel):
 class ActPage(BaseModel):
     """A page of acts; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ACT], "next": ACT}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ACT], "next": CURSOR}})
 
     items: list[ActView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.get("/acts")
-async def show_acts(access: _Reading, limit: Limit = DEFAULT_PAGE, after: After = None) -> ActPage:
+async def show_acts(access: _Reading, page: OperatorsPage) -> ActPage:
     """List what operators changed, newest first."""
-    acts = await list_acts(access.session, after, limit)
-    return ActPage(
-        items=[ActView.model_validate(act) for act in acts], next=next_after([act.id for act in acts], limit)
-    )
+    acts = await list_acts(access.session, page.after, page.limit)
+    return ActPage(items=[ActView.model_validate(act) for act in acts], next=page.next_after([act.id for act in acts]))

@@ -7,9 +7,12 @@ application cannot be made. Whatever a route changes, it records in the same tra
 SECURITY: listens on loopback and speaks plain HTTP; who offers it to a network puts TLS in front of it.
 """
 
+import os
+
 from fastapi import FastAPI
 
 from control_plane.clock import utc_now
+from control_plane.rest.cursors import Cursors
 from control_plane.rest.door import make_door
 from control_plane.rest.operators import (
     acts,
@@ -26,6 +29,7 @@ from control_plane.rest.operators import (
     upgrades,
 )
 from control_plane.rest.operators.access import OperatorParts, scopes_named
+from control_plane.sealing import KEY_BYTES, Sealer
 from control_plane.settings import Settings
 from db.session import Database
 
@@ -68,6 +72,8 @@ def make_operators_app(settings: Settings) -> FastAPI:
         "/operator/v1",
         resources,
         parts.database,
+        # Of this process alone, which has no sealing key: its lists begin again when it does.
+        Cursors(Sealer(os.urandom(KEY_BYTES))),
         max_body=_MAX_BODY,
         settings=settings,
     )

@@ -19,8 +19,8 @@ from control_plane.operators.acts import Actor
 from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer.dead_letters import DeadLetter, dead_letters, events_of, find_send
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import INBOX, MESSAGE, MOMENT, TENANT, VPS
-from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, next_after
+from control_plane.rest.operators.examples import CURSOR, INBOX, MESSAGE, MOMENT, TENANT, VPS
+from control_plane.rest.pages import OperatorsPage
 from control_plane.rest.reasons import Because
 from control_plane.rest.strict_route import StrictRoute
 
@@ -82,18 +82,18 @@ class LetterDetail(LetterView):
 class LetterPage(BaseModel):
     """A page of dead letters; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_LETTER], "next": MESSAGE}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_LETTER], "next": CURSOR}})
 
     items: list[LetterView]
-    next: uuid.UUID | None
+    next: str | None
 
 
 @router.get("/queue/dead")
-async def list_dead(access: _Reading, limit: Limit = DEFAULT_PAGE, after: After = None) -> LetterPage:
+async def list_dead(access: _Reading, page: OperatorsPage) -> LetterPage:
     """List dead letters, the oldest first."""
-    letters = await dead_letters(access.session, after, limit)
+    letters = await dead_letters(access.session, page.after, page.limit)
     items = [LetterView.model_validate(letter) for letter in letters]
-    return LetterPage(items=items, next=next_after([letter.id for letter in letters], limit))
+    return LetterPage(items=items, next=page.next_after([letter.id for letter in letters]))
 
 
 @router.get("/queue/dead/{send_id}")

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from control_plane.rest.app import make_app
 from control_plane.settings import Settings
+from control_plane.webhooks import deliveries
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_inbox, make_sends, make_server
@@ -132,6 +133,24 @@ async def test_a_replay_leaves_what_was_delivered_unless_it_is_asked_for(
     assert (await rest_client.post(path, json=DAY | {"delivered": True})).json() == {"replayed": 3, "next": None}
     # What waits goes on as it is.
     assert (await rest_client.post(path, json=DAY | {"delivered": True})).json() == {"replayed": 0, "next": None}
+
+
+async def test_a_long_range_is_replayed_in_several(
+    rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "MOST_REPLAYED", 2)
+    inbox = await make_inbox(system_database, tenant, await make_server(system_database, tenant))
+    hook = await make_webhook(rest_client, 1)
+    for send_id in await make_sends(system_database, inbox, 3):
+        await tell(system_database, inbox, send_id, "delivered")
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE webhook_deliveries SET state = 'delivered'"))
+    path, wanted = f"webhooks/{hook['id']}:replay", DAY | {"delivered": True}
+    first = (await rest_client.post(path, json=wanted)).json()
+    rest = (await rest_client.post(path, json=wanted | {"after": first["next"]})).json()
+    assert (first["replayed"], rest) == (2, {"replayed": 1, "next": None})
+    altered = DAY | {"delivered": False, "after": first["next"]}
+    assert pointers(problem(await rest_client.post(path, json=altered), 400, "invalid-cursor")) == ["/after"]
 
 
 async def test_there_is_room_for_twenty(rest_client: httpx.AsyncClient) -> None:
