@@ -87,6 +87,10 @@ async def _no_fence() -> None:
     """Pass."""
 
 
+async def _no_hold(_session: AsyncSession) -> None:
+    """Pass."""
+
+
 class Step(Protocol[ContextT_contra]):
     """One step; without state of its own."""
 
@@ -117,7 +121,8 @@ class NothingToUndo:
 class Run:
     """One run of a pipeline for one subject, with the results of the steps that are done.
 
-    `fence` raises `ClaimLost` (claims.py) unless the step is still the caller's.
+    `fence` raises `ClaimLost` (claims.py) unless the step is still the caller's; `hold` does too, and keeps it so until
+    the session's transaction ends.
     """
 
     id: uuid.UUID
@@ -126,6 +131,7 @@ class Run:
     subject_id: uuid.UUID
     results: Mapping[str, Result]
     fence: Callable[[], Awaitable[None]] = field(default=_no_fence, compare=False, repr=False)
+    hold: Callable[[AsyncSession], Awaitable[None]] = field(default=_no_hold, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

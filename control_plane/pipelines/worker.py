@@ -79,7 +79,7 @@ class Worker:
             claim = await claim_step(session, run_id) if run else None
         if run is None or claim is None:
             return False
-        run = replace(run, fence=partial(self._renew, claim))
+        run = replace(run, fence=partial(self._renew, claim), hold=partial(hold, claim=claim))
         try:
             with STEP_SECONDS.labels(run.kind).time():
                 outcome = self._judge(pipeline, claim, await self._perform(pipeline, run, claim))

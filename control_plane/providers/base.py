@@ -109,8 +109,13 @@ class ServerOrder:
 
     def refuse_late(self) -> None:
         """Raise `ProviderBusy` when it is too late to order."""
-        if self.begin_before is not None and boot_seconds() >= self.begin_before:
-            raise ProviderBusy("the order came too late; it is looked for again", 1.0)
+        refuse_late(self.begin_before)
+
+
+def refuse_late(begin_before: float | None) -> None:
+    """Raise `ProviderBusy` when the right to act has ended, as `ServerOrder.begin_before` counts."""
+    if begin_before is not None and boot_seconds() >= begin_before:
+        raise ProviderBusy("the order came too late; it is looked for again", 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +206,11 @@ class ResetsServers(Protocol):
 class RebuildsServers(Protocol):
     """Start again from the image, with the same addresses."""
 
-    async def rebuild(self, name: str, user_data: str, generation: int) -> None:
-        """Overwrite the server's disk with the image; nothing happens when that `generation` was built already."""
+    async def rebuild(self, name: str, user_data: str, generation: int, begin_before: float | None = None) -> None:
+        """Overwrite the server's disk with the image; nothing happens when that `generation` was built already.
+
+        The request is not begun after `begin_before`, as an order's is not: by then others may have put mail there.
+        """
 
 
 class SetsReverseDns(Protocol):

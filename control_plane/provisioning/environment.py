@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from control_plane.clock import Clock, boot_seconds, utc_now
 from control_plane.dns.publish import Publisher
 from control_plane.pipelines.claims import FENCED_SECONDS
@@ -48,6 +50,13 @@ class StepContext:
         asked = boot_seconds()
         await self.run.fence()
         return asked + FENCED_SECONDS
+
+    async def hold(self, session: AsyncSession) -> None:
+        """Do the same for the rest of a transaction; awaited first in each that writes before the step's record.
+
+        Between this and the commit nobody else can have the step: no pause is long enough.
+        """
+        await self.run.hold(session)
 
     @property
     def subject_id(self) -> uuid.UUID:

@@ -41,10 +41,10 @@ class NotCarried(Exception):
 
 async def ask(context: StepContext, step: KeepMail, life: timedelta) -> CommandState:
     """Have the server do one step and return what came of it; then the command is forgotten: it may hold the key."""
-    await context.fence()
     database = context.environment.database
     order = CommandOrder(context.tenant_id, context.subject_id, Command(keep_mail=step), "rebuild", life)
     async with database.system() as session:
+        await context.hold(session)
         command_id = await request_command(session, order)
     # What was not answered in time is unknown a little after the end of its life.
     state = await await_command(database, context.tenant_id, command_id, life.total_seconds() + 10)
@@ -70,6 +70,7 @@ async def is_whole(context: StepContext, packed: PackedMail) -> bool:
     if (size, digest.hexdigest()) == (packed.size, packed.sha256):
         return True
     async with context.environment.database.system() as session:
+        await context.hold(session)
         await session.execute(_FORGET, {"id": context.run.id})
     return False
 
@@ -98,6 +99,7 @@ async def _fetch_block(context: StepContext, number: int) -> None:
         raise NotCarried(f"block {number} of its mail came broken")
     row = {"id": context.run.id, "tenant": context.tenant_id, "number": number, "sealed": block}
     async with context.environment.database.system() as session:
+        await context.hold(session)
         await session.execute(_KEEP, row)
 
 

@@ -85,10 +85,10 @@ async def ask_for_each(context: StepContext, move: Move, vps_id: uuid.UUID, deed
 
 async def ask_server(context: StepContext, vps_id: uuid.UUID, deed: Command) -> Outcome:
     """Have the server do it; until it has, say why not. It may be done again, so no answer is no harm."""
-    await context.fence()
     database = context.environment.database
     order = CommandOrder(context.tenant_id, vps_id, deed, requested_by=f"run {context.run.id}")
     async with database.system() as session:
+        await context.hold(session)
         command_id = await request_command(session, order)
     state = await await_command(database, context.tenant_id, command_id, _PATIENCE_SECONDS)
     if state.state == "done":

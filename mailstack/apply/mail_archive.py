@@ -88,7 +88,7 @@ def unpack(archive: Path, key: bytes, root: Path, expected: Packed, owner: int) 
     Everything gets the account `owner`. Raises `BadArchive` when the archive is not `expected`, or when other mail is
     in its place, and `OSError`.
     """
-    if root.exists() and tree_of(root) == expected.tree and expected.tree.files:
+    if root.exists() and tree_of(root) == expected.tree and (expected.tree.files or not archive.exists()):
         return
     if next(_files(root), None) is not None:
         raise BadArchive(f"there is other mail in {root}")

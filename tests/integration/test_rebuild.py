@@ -90,7 +90,7 @@ class Cloud(FakeProvider):
         disk = self.disks / str(len(self.built))
         return MailKeeper(disk / "mail", disk / "sealed", os.getuid())
 
-    async def rebuild(self, name: str, user_data: str, generation: int) -> None:
+    async def rebuild(self, name: str, user_data: str, generation: int, begin_before: float | None = None) -> None:
         assert "join_token" in user_data
         assert self.servers[name]
         if self.refuses_rebuild:

@@ -12,6 +12,8 @@ from control_plane.providers.base import ProviderError
 
 INSTANCE = "penguin/instance"
 GENERATION = "penguin/generation"
+#: The action of the last rebuild before that of the generation: a later one is the generation's own.
+REBUILT_BEFORE = "penguin/rebuilt-before"
 
 
 def instance_label(platform_domain: str) -> str:

@@ -91,9 +91,9 @@ class HetznerProvider:
         """Press the reset button."""
         await self._perform(_FEW, servers.reset, name)
 
-    async def rebuild(self, name: str, user_data: str, generation: int) -> None:
+    async def rebuild(self, name: str, user_data: str, generation: int, begin_before: float | None = None) -> None:
         """Write the image over the disk; raises `ProviderBusy` until it is done."""
-        await self._perform(_FEW, servers.rebuild, name, user_data, generation)
+        await self._perform(_FEW, servers.rebuild, name, user_data, generation, begin_before)
 
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
         """Set or (with None) remove the PTR of one of the server's addresses, of either family."""

@@ -1,7 +1,7 @@
 """What is done to servers, one function for each call, as a thread performs it: look first, then one step further."""
 
 from hcloud import APIException
-from hcloud.actions import BoundAction
+from hcloud.actions import Action, BoundAction
 from hcloud.images import Image
 from hcloud.locations import Location
 from hcloud.server_types import ServerType
@@ -13,7 +13,14 @@ from control_plane.providers.hetzner.catalogue import Offer, choices, read_offer
 from control_plane.providers.hetzner.client import Operation
 from control_plane.providers.hetzner.errors import ChoiceUnavailable, rendered
 from control_plane.providers.hetzner.firewall import ensure_firewall
-from control_plane.providers.hetzner.labels import GENERATION, INSTANCE, checked, refuse_foreign, selector
+from control_plane.providers.hetzner.labels import (
+    GENERATION,
+    INSTANCE,
+    REBUILT_BEFORE,
+    checked,
+    refuse_foreign,
+    selector,
+)
 from control_plane.providers.hetzner.view import failure, view
 
 #: docs.hetzner.cloud, "Create a server".
@@ -116,31 +123,44 @@ def reset(operation: Operation, name: str) -> None:
     existing(operation, name).reset()
 
 
-def rebuild(operation: Operation, name: str, user_data: str, generation: int) -> None:
-    """Write the image over the disk unless that generation is there; raise `ProviderBusy` until it is done.
+def rebuild(
+    operation: Operation, name: str, user_data: str, generation: int, begin_before: float | None = None
+) -> None:
+    """Write the image over the disk, once for each generation; raise `ProviderBusy` until it is done.
 
-    The generation is labelled after the request: when the answer is lost in between, the disk is written once more.
+    The generation is labelled before the request, with the rebuild that was the last until then. So a later one tells
+    that the request was taken, whatever became of its answer. One that failed is told, and then may be asked for again.
     """
+    operation.end_by(begin_before)
     _check_user_data(user_data)
     server = existing(operation, name)
     under_way = f"Hetzner is rebuilding {name}"
     if server.status == Server.STATUS_REBUILDING:
         raise ProviderBusy(under_way, 5.0)
     labels = dict(server.labels or {})
-    if int(labels.get(GENERATION, "0")) >= generation:
-        for action in [each for each in server.get_actions(sort=["id:asc"]) if each.command == "rebuild_server"][-1:]:
-            settle(action, under_way)
+    if (asked := int(labels.get(GENERATION, "0"))) > generation:
         return
-    action = server.rebuild(Image(name=operation.account.image), user_data=user_data).action
-    server.update(labels={**labels, GENERATION: str(generation)})
-    settle(action, under_way)
+    last = _last_rebuild(server)
+    if asked < generation:
+        server.update(labels={**labels, GENERATION: str(generation), REBUILT_BEFORE: str(last.id if last else 0)})
+    elif last is not None and last.id > int(labels.get(REBUILT_BEFORE, "0")):
+        if last.status == Action.STATUS_ERROR:
+            server.update(labels={**labels, REBUILT_BEFORE: str(last.id)})
+        settle(last, under_way)
+        return
+    settle(server.rebuild(Image(name=operation.account.image), user_data=user_data).action, under_way)
+
+
+def _last_rebuild(server: BoundServer) -> BoundAction | None:
+    rebuilds = [each for each in server.get_actions() if each.command == "rebuild_server"]
+    return max(rebuilds, key=lambda action: action.id, default=None)
 
 
 def settle(action: BoundAction, under_way: str) -> None:
     """Raise `ProviderBusy` while the action runs and `ProviderError` when it failed."""
-    if action.status == "running":
+    if action.status == Action.STATUS_RUNNING:
         raise ProviderBusy(f"{under_way} ({action.progress or 0} %)")
-    if action.status == "error":
+    if action.status == Action.STATUS_ERROR:
         raise ProviderError(failure(action))
 
 

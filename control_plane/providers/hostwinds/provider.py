@@ -27,7 +27,7 @@ from control_plane.providers.hostwinds.catalogue import CURRENCY, Allowance, Pla
 from control_plane.providers.hostwinds.client import Access, Deadline, Field, NotDone, ask, rendered
 from control_plane.providers.hostwinds.envelope import Refusal
 from control_plane.providers.hostwinds.orders import Orders
-from control_plane.providers.hostwinds.ssh import Login, start_joining
+from control_plane.providers.hostwinds.ssh import Login, known_as, start_joining
 from control_plane.providers.hostwinds.view import runs, view
 from db.session import Database
 
@@ -117,13 +117,22 @@ class HostwindsProvider:
         """Ask the operating system to start again."""
         await self._ask(Deadline(), "reboot", serviceid=_service(await self._existing(name)))
 
-    async def rebuild(self, name: str, user_data: str, generation: int) -> None:  # noqa: ARG002 - it takes none
-        """Write the image over the disk unless that generation was; raises `ProviderBusy` until it is done."""
+    async def rebuild(
+        self,
+        name: str,
+        user_data: str,  # noqa: ARG002 - it takes none
+        generation: int,
+        begin_before: float | None = None,
+    ) -> None:
+        """Write the image over the disk unless that generation was; raises `ProviderBusy` until it is done.
+
+        Nothing tells later whether a request was taken whose answer was lost: it is sent once more. Until one was
+        answered nobody begins to install anything there, so that a second one takes nothing away.
+        """
         instance, order = await self._existing(name), await self._book().load(name)
         if order is None or order.generation < generation:
-            await self._ask(
-                Deadline(), "reinstall_instance", serviceid=_service(instance), template=self._account.template
-            )
+            service, template = _service(instance), self._account.template
+            await self._ask(Deadline(end=begin_before), "reinstall_instance", serviceid=service, template=template)
             await self._book().rebuilt(name, generation)
         elif view(instance, None).progress is None:
             return
@@ -142,7 +151,9 @@ class HostwindsProvider:
 
     async def start_joining(self, name: str, address: str, program: str) -> None:
         """Have a program run on the server, as root, that makes it join."""
-        await start_joining(self._account.login, name, address, program)
+        order = await self._book().load(name)
+        known = known_as(name, order.generation if order else 0)
+        await start_joining(self._account.login, known, address, program)
 
     async def _send(self, deadline: Deadline, order: ServerOrder, plan: Plan, attempt: uuid.UUID) -> None:
         """Send the order; forget it again only when it was surely not taken."""

@@ -4,9 +4,10 @@ The program of `node join-command` (provisioning/join_program.py) is written to 
 systemd unit runs it, so that nobody waits for the installation of packages. While that unit runs nothing is begun.
 
 SECURITY: nothing tells the server's host key beforehand, so the first connection trusts whoever answers at the address
-that Hostwinds gave, and keeps that key: a later one that shows another is refused. Whoever answers in its place gets
-the join token, with which they can be that one server, once, for half an hour; the real one is then refused. They do
-not get the private key, nor anything else of the installation's.
+that Hostwinds gave, and keeps that key: a later one that shows another is refused. A server that was installed anew at
+our word makes itself another key, so it goes by another name then. Whoever answers in its place gets the join token,
+with which they can be that one server, once, for half an hour; the real one is then refused. They do not get the
+private key, nor anything else of the installation's.
 """
 
 import asyncio
@@ -41,6 +42,11 @@ class Login:
     known_hosts: Path
     #: In front of `ssh`, where servers can only be reached from a place of their own.
     enter: tuple[str, ...] = ()
+
+
+def known_as(name: str, generation: int) -> str:
+    """Return what a server's host key is kept under; `generation` counts how often it was installed anew."""
+    return f"{name}-rebuilt-{generation}" if generation else name
 
 
 def ssh_command(login: Login, name: str, address: str) -> list[str]:

@@ -7,7 +7,14 @@ import re
 import uuid
 from pathlib import Path
 
-from control_plane.providers.base import ExtraAddress, PowerState, ProviderError, ProviderServer, ServerOrder
+from control_plane.providers.base import (
+    ExtraAddress,
+    PowerState,
+    ProviderError,
+    ProviderServer,
+    ServerOrder,
+    refuse_late,
+)
 from control_plane.providers.local.catalogue import check_region, size_of
 from control_plane.providers.local.disk import remove_disk
 from control_plane.providers.local.machine import Machine
@@ -125,8 +132,9 @@ class Inventory:
         """Ask the operating system to start again."""
         self._machine(name).reboot()
 
-    async def rebuild(self, name: str, user_data: str, generation: int) -> None:
+    async def rebuild(self, name: str, user_data: str, generation: int, begin_before: float | None = None) -> None:
         """Start again from an empty disk with the same addresses, unless that `generation` was built already."""
+        refuse_late(begin_before)
         _check_user_data(user_data)
         machine = self._machine(name)
         async with machine.lock:

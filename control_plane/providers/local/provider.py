@@ -61,9 +61,10 @@ class LocalProvider:
         """Ask the operating system to start again."""
         await call(self._socket, "reboot", name=name)
 
-    async def rebuild(self, name: str, user_data: str, generation: int) -> None:
+    async def rebuild(self, name: str, user_data: str, generation: int, begin_before: float | None = None) -> None:
         """Give it an empty disk over the image and start it; nothing happens when that `generation` was built."""
-        await call(self._socket, "rebuild", name=name, user_data=user_data, generation=generation)
+        asked = {"name": name, "user_data": user_data, "generation": generation, "begin_before": begin_before}
+        await call(self._socket, "rebuild", **asked)
 
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
         """Set or (with None) remove the PTR of the server's address."""

@@ -15,6 +15,7 @@ from control_plane.pipelines.step import Done, NothingToUndo, Outcome, Result, W
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.moves import ask_for_each, ask_server, load_move
 from control_plane.provisioning.steps.apply_configuration import request_configuration
+from control_plane.provisioning.steps.move_inbox import change_source
 from protos.agent.v1.commands_pb2 import Command, DeleteMailbox, FlushQueue
 
 # As in hand_over.py: only what is surely unsent.
@@ -69,13 +70,7 @@ class Forward(NothingToUndo):
 
     async def run(self, context: StepContext) -> Outcome:
         """Write it with the step."""
-        move = await load_move(context)
-
-        async def write(session: AsyncSession) -> Result:
-            await session.execute(_PASS_ON, {"ids": move.ids})
-            return await request_configuration(session, move.source_id)
-
-        return Done(apply=write)
+        return await change_source(context, _PASS_ON)
 
 
 class ReleaseWaiting(NothingToUndo):
@@ -160,13 +155,7 @@ class CloseSource(NothingToUndo):
 
     async def run(self, context: StepContext) -> Outcome:
         """Write it with the step."""
-        move = await load_move(context)
-
-        async def write(session: AsyncSession) -> Result:
-            await session.execute(_CLOSE, {"ids": move.ids})
-            return await request_configuration(session, move.source_id)
-
-        return Done(apply=write)
+        return await change_source(context, _CLOSE)
 
 
 class DeleteSourceMail(NothingToUndo):

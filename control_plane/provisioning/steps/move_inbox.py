@@ -137,20 +137,11 @@ class Hold:
 
     async def run(self, context: StepContext) -> Outcome:
         """Write it with the step."""
-        return await self._write(context, _HOLD)
+        return await change_source(context, _HOLD)
 
     async def undo(self, context: StepContext) -> Outcome:
         """Let the source deliver again, at once."""
-        return await self._write(context, _LET_GO)
-
-    async def _write(self, context: StepContext, statement: TextClause) -> Outcome:
-        move = await load_move(context)
-
-        async def write(session: AsyncSession) -> Result:
-            await session.execute(statement, {"ids": move.ids})
-            return await request_configuration(session, move.source_id)
-
-        return Done(apply=write)
+        return await change_source(context, _LET_GO)
 
 
 class EndSessions(NothingToUndo):
@@ -197,6 +188,17 @@ class Switch(NothingToUndo):
         """Write it with the step."""
         move = await load_move(context)
         return Done(apply=lambda session: _switch(session, context, move))
+
+
+async def change_source(context: StepContext, statement: TextClause) -> Outcome:
+    """Write it of all that move, and have the source configured by it, with the step."""
+    move = await load_move(context)
+
+    async def write(session: AsyncSession) -> Result:
+        await session.execute(statement, {"ids": move.ids})
+        return await request_configuration(session, move.source_id)
+
+    return Done(apply=write)
 
 
 async def _switch(session: AsyncSession, context: StepContext, move: Move) -> Result:

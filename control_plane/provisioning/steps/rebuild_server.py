@@ -16,7 +16,7 @@ from control_plane.providers.base import Capability, ProviderError, RebuildsServ
 from control_plane.provisioning.cloud_init import render_user_data
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.kept_mail import NotCarried, ask, send_back
-from control_plane.provisioning.rebuilding import end_rebuild, hold_configuration
+from control_plane.provisioning.rebuilding import PackedMail, end_rebuild, hold_configuration
 from control_plane.provisioning.refusals import no_provider, outcome_of
 from control_plane.provisioning.servers import load_server, provider_of
 from control_plane.provisioning.steps.apply_configuration import request_configuration
@@ -73,9 +73,9 @@ class Reinstall(NothingToUndo):
             return Failed(f"the provider {server.provider} cannot rebuild a server")
         takes_data = Capability.USER_DATA in provider.capabilities
         user_data = render_user_data(await join_data(context, server)) if takes_data else ""
-        await context.fence()
+        until = await context.fence()
         try:
-            await provider.rebuild(server.provider_name, user_data, rebuild.generation)
+            await provider.rebuild(server.provider_name, user_data, rebuild.generation, until)
         except ProviderError as error:
             return outcome_of(error, "the provider refused to rebuild the server")
         return Done({"generation": rebuild.generation})
@@ -109,11 +109,16 @@ class SendMailBack(NothingToUndo):
     async def run(self, context: StepContext) -> Outcome:
         """Send every block; to send one twice changes nothing."""
         _, packed = await load_packed(context)
-        try:
-            await send_back(context, packed)
-        except NotCarried as error:
-            return Wait(str(error), _AGAIN_SECONDS)
-        return Done({"bytes": packed.size})
+        return await _send(context, packed) or Done({"bytes": packed.size})
+
+
+async def _send(context: StepContext, packed: PackedMail) -> Wait | None:
+    """Send every block; return why that has to wait, if it has."""
+    try:
+        await send_back(context, packed)
+    except NotCarried as error:
+        return Wait(str(error), _AGAIN_SECONDS)
+    return None
 
 
 class PutMailBack(NothingToUndo):
@@ -123,10 +128,17 @@ class PutMailBack(NothingToUndo):
     patience = timedelta(hours=1)
 
     async def run(self, context: StepContext) -> Outcome:
-        """Unpack; the server compares each file with what was packed."""
+        """Unpack; the server compares each file with what was packed.
+
+        When it refuses, it may not have all that was sent, and is sent it once more.
+        """
         rebuild, packed = await load_packed(context)
-        unpacking = UnpackMail(key=rebuild.key, **packed.model_dump())
-        told = await ask(context, KeepMail(unpack=unpacking), _UNPACK_LIFE)
+        step = KeepMail(unpack=UnpackMail(key=rebuild.key, **packed.model_dump()))
+        told = await ask(context, step, _UNPACK_LIFE)
+        if told.state == "refused":
+            if (waits := await _send(context, packed)) is not None:
+                return waits
+            told = await ask(context, step, _UNPACK_LIFE)
         if told.state == "refused":
             return Failed(f"its mail cannot be brought back: {told.detail}")
         if told.state != "done":

@@ -99,7 +99,10 @@ def _power(state: int) -> "Action":
 
 
 def _reinstall(account: HostwindsAccount, form: dict[str, str]) -> object:
-    account.existing(form)["busy_until"] = account.clock() + account.made_after
+    instance = account.existing(form)
+    if not form.get("template"):
+        raise ApiError("template is required.", "4411022")
+    instance["busy_until"] = account.clock() + account.made_after
     account.reinstalled += 1
     return _done("Instance is being rebuilt!")
 

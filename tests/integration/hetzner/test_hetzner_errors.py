@@ -195,6 +195,9 @@ async def test_a_rebuild_that_fails_is_told(slow: Ground) -> None:
     server["status"] = "off"
     with pytest.raises(ProviderError, match="no such image any more"):
         await slow.provider.rebuild(NAME, "#cloud-config\n", 1)
+    # Who was told and comes again has put it right.
+    await slow.until_done(lambda: slow.provider.rebuild(NAME, "#cloud-config\n", 1))
+    assert sum(seen.path.endswith("/actions/rebuild") for seen in slow.fake.seen) == 2
 
 
 async def test_a_locked_server_is_come_back_to(slow: Ground) -> None:

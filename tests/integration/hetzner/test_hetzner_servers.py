@@ -4,7 +4,9 @@ from decimal import Decimal
 
 import pytest
 
+from control_plane.clock import boot_seconds
 from control_plane.providers.base import PowerState, ProviderBusy, ProviderError, ServerOrder
+from tests.fakes.hetzner.faults import Fault, Loss
 from tests.integration.hetzner.ground import INSTANCE, NAME, ORDER, Ground, ground
 
 
@@ -199,6 +201,25 @@ async def test_a_rebuilt_server_keeps_its_addresses_and_is_rebuilt_once(slow: Gr
     await slow.provider.rebuild(NAME, "#cloud-config\n# a third time\n", 1)
     assert server["_user_data"] == "#cloud-config\n# again\n"
     assert sum(seen.path.endswith("/actions/rebuild") for seen in slow.fake.seen) == 1
+
+
+@pytest.mark.parametrize("loss", [Loss.CLOSED, Loss.GATEWAY_TIMEOUT, Loss.GARBLED])
+async def test_a_rebuild_whose_answer_is_lost_is_not_asked_for_again(slow: Ground, loss: Loss) -> None:
+    await slow.made()
+    slow.fake.script.add(Fault("POST", r"/servers/\d+/actions/rebuild", lose=loss))
+    with pytest.raises(ProviderBusy, match="Hetzner"):
+        await slow.provider.rebuild(NAME, "#cloud-config\n# 1\n", 1)
+    await slow.until_done(lambda: slow.provider.rebuild(NAME, "#cloud-config\n# 2\n", 1))
+    (server,) = slow.fake.project.servers.values()
+    assert (server["status"], server["_user_data"]) == ("running", "#cloud-config\n# 1\n")
+    assert sum(seen.path.endswith("/actions/rebuild") for seen in slow.fake.seen) == 1
+
+
+async def test_a_worker_that_wakes_late_rebuilds_nothing(slow: Ground) -> None:
+    await slow.made()
+    with pytest.raises(ProviderBusy, match="took too long"):
+        await slow.provider.rebuild(NAME, "#cloud-config\n", 1, boot_seconds())
+    assert not any("/actions/" in seen.path for seen in slow.fake.seen)
 
 
 async def test_user_data_of_more_than_32_kib_is_refused_before_anything_is_asked(here: Ground) -> None:

@@ -95,6 +95,21 @@ async def test_a_server_is_ordered_once_found_by_its_name_and_given_back(ground:
     assert (ground.orders, ground.fake.account.costs.double_charges) == (1, 0)
 
 
+async def test_a_reinstallation_is_not_sent_late_and_sent_again_only_until_it_was_answered(ground: Ground) -> None:
+    await ground.ordered()
+    with pytest.raises(ProviderBusy, match="took too long"):
+        await ground.provider.rebuild(NAME, "", 1, boot_seconds())
+    assert ground.fake.account.reinstalled == 0
+    ground.fake.script.add(Fault("reinstall_instance", "", lose=Loss.CLOSED))
+    with pytest.raises(ProviderBusy, match="no answer"):
+        await ground.provider.rebuild(NAME, "", 1)
+    with pytest.raises(ProviderBusy, match="rebuilding"):
+        await ground.provider.rebuild(NAME, "", 1)
+    for _ in range(2):
+        await ground.provider.rebuild(NAME, "", 1)
+    assert ground.fake.account.reinstalled == 2
+
+
 @pytest.mark.parametrize("loss", [Loss.CLOSED, Loss.GATEWAY_TIMEOUT, Loss.GARBLED, Loss.SILENCE])
 async def test_an_order_whose_answer_is_lost_is_looked_for_and_never_sent_again(ground: Ground, loss: Loss) -> None:
     ground.fake.account.listed_after = 100.0

@@ -14,7 +14,7 @@ from control_plane.providers.base import NeedsPerson, NoCapacity, ProviderBusy, 
 from control_plane.providers.hostwinds.catalogue import Allowance, Plan, choose, read_plans
 from control_plane.providers.hostwinds.client import Access, rendered
 from control_plane.providers.hostwinds.envelope import Refusal, Unreadable, read_envelope
-from control_plane.providers.hostwinds.ssh import Login, ssh_command
+from control_plane.providers.hostwinds.ssh import Login, known_as, ssh_command
 from control_plane.providers.hostwinds.view import view
 
 PLAN = Plan("12", "Unmanaged 2", 1, 2 << 30, 50 << 30, Decimal("9.99"))
@@ -139,6 +139,10 @@ def test_ssh_takes_nothing_from_this_machine_and_refuses_a_changed_host_key() ->
     assert "StrictHostKeyChecking=accept-new" in command
     assert "HostKeyAlias=pm-1" in command
     assert command[-4:] == ["--", "root@198.51.100.1", "python3", "-"]
+
+
+def test_a_server_that_was_installed_anew_shows_another_host_key_under_another_name() -> None:
+    assert [known_as("pm-1", generation) for generation in (0, 1, 2)] == ["pm-1", "pm-1-rebuilt-1", "pm-1-rebuilt-2"]
 
 
 def test_the_key_does_not_show() -> None:

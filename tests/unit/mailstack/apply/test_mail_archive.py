@@ -85,6 +85,10 @@ def test_a_server_without_mail_is_kept_as_one(tmp_path: Path) -> None:
     unpack(tmp_path / "sealed", KEY, tmp_path / "new", packed, os.getuid())
     assert packed.tree.files == 0
     assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "sealed").unlink()
+    unpack(tmp_path / "sealed", KEY, tmp_path / "new", packed, os.getuid())
+    with pytest.raises(BadArchive, match="arrive"):
+        unpack(tmp_path / "sealed", KEY, tmp_path / "another", packed, os.getuid())
 
 
 @pytest.mark.parametrize("harm", ["altered", "cut", "swapped", "another key", "another tree"])
