@@ -7,8 +7,8 @@ TLS_PAIR = "/etc/penguin/tls/served.pem"
 CERTIFICATE_ORDER = "/etc/penguin/tls/order.json"
 #: When a certificate was asked for by a command, and how long port 80 is open for it.
 CERTIFICATE_ASKED = "/etc/penguin/tls/asked.json"
-#: The value of the record for an authority that every name server said last.
-CERTIFICATE_CHALLENGE_SHOWN = "/etc/penguin/tls/challenge-shown"
+#: The values of the records for an authority that every name server said last, one a line.
+CERTIFICATE_CHALLENGES_SHOWN = "/etc/penguin/tls/challenges-shown"
 
 #: Milters listen on Unix sockets: one on TCP stalls 44-90 ms on each message (Nagle against delayed ACK).
 OPENDKIM_SOCKET = "/run/opendkim/opendkim.sock"

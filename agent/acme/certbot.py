@@ -1,6 +1,6 @@
 """Has certbot get one certificate for a key of ours.
 
-Over HTTP-01 it listens on port 80 while it does, and only then; over DNS-01 a record is asked for (dns_hook.py).
+Over HTTP-01 it listens on port 80 while it does, and only then; over DNS-01 records are asked for (dns_hook.py).
 
 certbot is given a request (CSR) and keeps nothing but its account: neither the key nor the renewal is its affair. Its
 own folders are ours, so that the distribution's timer finds nothing of ours to renew.
@@ -10,6 +10,7 @@ the pair that it returns.
 """
 
 import datetime as dt
+import json
 import shlex
 import shutil
 import subprocess
@@ -34,16 +35,16 @@ TIMEOUT = 180.0
 DNS_TIMEOUT = 300.0
 #: The hook outlives certbot by these.
 _GRACE = 5.0
-#: Within the folder: the record that is asked for now.
-CHALLENGE = "challenge.json"
+#: Within the folder: the records that are asked for now.
+CHALLENGES = "challenges.json"
 
 
 def ask(
-    order: Order, folder: Path, program: str = "certbot", shown: Path = Path(layout.CERTIFICATE_CHALLENGE_SHOWN)
+    order: Order, folder: Path, program: str = "certbot", shown: Path = Path(layout.CERTIFICATE_CHALLENGES_SHOWN)
 ) -> Pair | Failure:
     """Return the issued pair, or why there is none.
 
-    `folder` keeps certbot's account and log; `shown` is where the record is written down that can be seen in DNS.
+    `folder` keeps certbot's account and log; `shown` is where the records are written down that can be seen in DNS.
     """
     try:
         answer = _ask_once(order, folder, program, shown)
@@ -51,13 +52,14 @@ def ask(
             shutil.rmtree(folder / "certbot" / "accounts", ignore_errors=True)
             answer = _ask_once(order, folder, program, shown)
     finally:
-        forget_challenge(folder)
+        forget_challenges(folder)
     return answer
 
 
-def forget_challenge(folder: Path) -> None:
-    """Ask for no record any more, and so have it withdrawn."""
-    (folder / CHALLENGE).unlink(missing_ok=True)
+def forget_challenges(folder: Path) -> None:
+    """Ask for no record any more, and so have them withdrawn."""
+    for path in (folder / CHALLENGES, dns_hook.put_by(folder / CHALLENGES)):
+        path.unlink(missing_ok=True)
 
 
 def _ask_once(order: Order, folder: Path, program: str, shown: Path) -> Pair | Failure:
@@ -70,7 +72,7 @@ def _ask_once(order: Order, folder: Path, program: str, shown: Path) -> Pair | F
         try:
             words = _run(command, order, work)
         except subprocess.TimeoutExpired:
-            return _given_up(order, folder)
+            return _given_up(order, folder, shown)
         chain = work / "fullchain.pem"
         if chain.exists():
             return Pair(chain.read_bytes(), key_pem)
@@ -95,13 +97,16 @@ def _challenge(order: Order, folder: Path, shown: Path) -> list[str]:
         return ["--standalone", "--preferred-challenges", "http"]
     # certbot has a shell read this one word.
     wait = str(DNS_TIMEOUT + _GRACE)
-    hook = shlex.join([sys.executable, "-I", str(dns_hook.__file__), str(folder / CHALLENGE), str(shown), wait])
+    hook = shlex.join([sys.executable, "-I", str(dns_hook.__file__), str(folder / CHALLENGES), str(shown), wait])
     return ["--manual", "--preferred-challenges", "dns", "--manual-auth-hook", hook]
 
 
-def _given_up(order: Order, folder: Path) -> Failure:
-    if (folder / CHALLENGE).exists():
-        why = f"the control plane did not say within {DNS_TIMEOUT:.0f} s that _acme-challenge.{order.hostname} is there"
+def _given_up(order: Order, folder: Path, shown: Path) -> Failure:
+    asked = folder / CHALLENGES
+    if asked.exists():
+        there = dns_hook.values_shown(shown)
+        names = [each["name"] for each in json.loads(asked.read_text()) if each["value"] not in there]
+        why = f"the control plane did not say within {DNS_TIMEOUT:.0f} s that {', '.join(names)} is there"
         return Failure(State.FAILED, why)
     return Failure(State.FAILED, f"certbot was given up after {_timeout(order):.0f} s")
 

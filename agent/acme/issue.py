@@ -8,7 +8,7 @@ most runs find nothing due and end. `--now` asks at once, whatever is served and
     look       the served certificate: renewed after two thirds of its own life
     ask        certbot, over HTTP-01; port 80 is open while it runs. Where a firewall of the provider's keeps it shut,
                the status says that it is waited for, and each opening is good for one attempt. Or over DNS-01: the
-               control plane publishes the record that is asked for in the health report, and says so by a command
+               control plane publishes the records that are asked for in the health report, and says so by a command
     hand over  the root half checks the pair, replaces one file, reloads, looks at every door, or puts all back
 
 A pair that was issued and not yet served is kept, and offered again before another is asked for. No apply ever waits
@@ -92,7 +92,7 @@ def main() -> int:
     with (issuer.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Of an attempt that was cut off.
-        certbot.forget_challenge(issuer.folder)
+        certbot.forget_challenges(issuer.folder)
         look(issuer, forced=arguments.now)
     return 0
 

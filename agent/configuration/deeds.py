@@ -19,12 +19,15 @@ from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import ORDER
 from mailstack.checking import CommandOutput
 from mailstack.rendered_file import Service
+from mailstack.spec import MAX_CERTIFIED_NAMES
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 
 #: Postfix's short and long queue ids (postconf(5), enable_long_queue_ids).
 _QUEUE_ID = re.compile(r"[0-9A-Za-z]{6,32}", re.ASCII)
 #: What an authority looks for in a TXT record: a SHA-256, base64url (RFC 8555, section 8.4).
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+#: The names of one certificate, the host's own among them.
+_MOST_CHALLENGES = MAX_CERTIFIED_NAMES + 1
 #: Logs that are kept beside the one that is written.
 _KEPT_LOGS = 4
 #: Seconds.
@@ -87,8 +90,8 @@ def _issue_certificate(command: Command, host: Host) -> str:
         raise Refused(f"port 80 is open for 0 to {_LONGEST_PORT_OPENING:.0f} s")
     if host.read(layout.CERTIFICATE_ORDER) is None:
         raise Refused("no certificate authority is set")
-    if asked.challenge_shown:
-        return _note_challenge(asked.challenge_shown, host)
+    if asked.challenges_shown:
+        return _note_challenges(asked.challenges_shown, host)
     found = host.read(layout.CERTIFICATE_ASKED)
     written: dict[str, float] = json.loads(found.content) if found else {}
     if asked.renew:
@@ -100,12 +103,12 @@ def _issue_certificate(command: Command, host: Host) -> str:
     return "the certificate authority is asked"
 
 
-def _note_challenge(value: str, host: Host) -> str:
-    """Write down which record can be seen; certbot's hook waits for it (agent/acme/dns_hook.py)."""
-    if not _CHALLENGE.fullmatch(value):
+def _note_challenges(values: Sequence[str], host: Host) -> str:
+    """Write down which records can be seen; certbot's hook waits for them (agent/acme/dns_hook.py)."""
+    if len(values) > _MOST_CHALLENGES or not all(map(_CHALLENGE.fullmatch, values)):
         raise Refused("that is nothing an authority looks for")
-    host.write(layout.CERTIFICATE_CHALLENGE_SHOWN, StoredFile(value.encode(), "root", "root", 0o644))
-    return "the record for the authority is known to be there"
+    host.write(layout.CERTIFICATE_CHALLENGES_SHOWN, StoredFile("\n".join(values).encode(), "root", "root", 0o644))
+    return "the records for the authority are known to be there"
 
 
 def _rotate_mail_log(_command: Command, host: Host) -> str:

@@ -1,6 +1,6 @@
 """How it stands with the authority's certificate, as penguin-certificates last wrote it down (agent/acme/status.py).
 
-Beside it may lie the record that an attempt waits for (agent/acme/dns_hook.py).
+Beside it may lie the records that an attempt waits for (agent/acme/dns_hook.py).
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from protos.agent.v1.telemetry_pb2 import AcmeChallenge, CertificateIssue
 
 #: As agent/acme/certbot.py has it, which this half need not load.
-_CHALLENGE = "challenge.json"
+_CHALLENGES = "challenges.json"
 
 
 class CertificateIssueFile:
@@ -18,7 +18,7 @@ class CertificateIssueFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._challenge_path = path.with_name(_CHALLENGE)
+        self._challenges_path = path.with_name(_CHALLENGES)
         self._seen = (0, 0)
         #: As last read; None until there is something to tell.
         self.issue: CertificateIssue | None = None
@@ -26,13 +26,13 @@ class CertificateIssueFile:
     def seen_change(self) -> bool:
         """Return whether there is something new in `issue` since the last look."""
         try:
-            changed = (self._path.stat().st_mtime_ns, _changed(self._challenge_path))
+            changed = (self._path.stat().st_mtime_ns, _changed(self._challenges_path))
             if changed == self._seen:
                 return False
             issue = _issue(json.loads(self._path.read_bytes()))
             if changed[1]:
-                asked = json.loads(self._challenge_path.read_bytes())
-                issue.challenge.CopyFrom(AcmeChallenge(name=str(asked["name"]), value=str(asked["value"])))
+                asked = json.loads(self._challenges_path.read_bytes())
+                issue.challenges.extend(AcmeChallenge(name=str(a["name"]), value=str(a["value"])) for a in asked)
             self.issue = issue
         except (OSError, ValueError, KeyError, TypeError):
             return False

@@ -82,13 +82,12 @@ async def add_shown(
 ) -> None:
     """Give the server's domains what is shown for them."""
     by_dns = authority is not None and authority.by_dns
-    asked = authority is not None and not by_dns
     shown = {each.name: each for each in await shown_by(session, vps_id, by_dns=by_dns)}
     for domain in domains:
         each = shown.get(domain.name)
         if each is None:
             continue
         domain.mta_sts_policy = each.policy or ""
-        domain.mta_sts_certified = asked and HOST_LABEL in each.certified
+        domain.mta_sts_certified = authority is not None and HOST_LABEL in each.certified
         domain.client_settings = each.client_settings
-        domain.client_settings_certified = asked and AUTOCONFIG in each.certified
+        domain.client_settings_certified = authority is not None and AUTOCONFIG in each.certified

@@ -1,75 +1,71 @@
 """Records that a certificate authority looks for in servers' names (DNS-01, RFC 8555 section 8.4).
 
-A server that is asked for one says so in its report. It is published at the installation's own DNS host, and as soon as
-every name server says it, the server is told by a command; it is withdrawn when the server wants it no more, or after
-ten minutes.
+A server that is asked for some says so in its report. They are published at the DNS hosts of their zones, the
+installation's own or one that a domain has chosen; as soon as every name server says all of them, the server is told by
+a command. Each is withdrawn when the server wants it no more, or after ten minutes.
 
     write down -> publish -> seen at every name server -> tell the server -> report or ten minutes -> withdraw
     -> take the note away
 
-The note comes first and goes last, so whatever a crash leaves in the zone is withdrawn by the next look.
+The note comes first and goes last, so whatever a crash leaves in a zone is withdrawn by a later look. A zone that
+cannot be written holds up no further attempt: what stays behind there is noted beside it.
 
-SECURITY: a server speaks for its own name alone. Anything else, or what is no such record, is passed over.
+SECURITY: a server speaks for its own name, and for the names of its domains that it is to have in its certificate
+(fleet/policies.py). Anything else, or what is no such record, is passed over.
 """
 
+import asyncio
+import datetime as dt
 import logging
-import re
-from datetime import timedelta
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, text
 
 from control_plane.dns.everywhere import servers_without
 from control_plane.dns.plan import ZonePlan
-from control_plane.dns.publish import publish
-from control_plane.dns.records import DnsRecord
+from control_plane.dns.publish import Publisher, publish
+from control_plane.dns.publishers.choice import publisher_for
+from control_plane.dns.publishers.chosen import load_choice
 from control_plane.fleet.commands import CommandOrder, request_command
+from control_plane.fleet.policies import shown_by
+from control_plane.provisioning.challenge_notes import Challenge, Note, Place, asked_for, dumped, loaded, sort_out
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.refusals import WORLD_ERRORS
+from control_plane.sealing import SealBroken
 from protos.agent.v1.commands_pb2 import Command, IssueCertificate
 
 #: The longest that a record is there; the agent gives an attempt up after half of it.
-SHOWN_FOR = timedelta(minutes=10)
+SHOWN_FOR = dt.timedelta(minutes=10)
 #: A server that still waits is told again: a command goes out at most once.
-TOLD_AGAIN = timedelta(seconds=20)
+TOLD_AGAIN = dt.timedelta(seconds=20)
 #: For the server to take the command.
-_COMMAND_LIFE = timedelta(seconds=20)
-#: Seconds.
-_TTL = 60
-#: A SHA-256, base64url without padding.
-_VALUE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_COMMAND_LIFE = dt.timedelta(seconds=20)
+_ERRORS = (*WORLD_ERRORS, SealBroken)
 
-# What a server said last counts while it holds its link; after that the note is there until its time is over.
+# What a server said last counts while it holds its link; after that a note is there until its time is over.
 _STANDING = text(
-    "SELECT v.id, v.tenant_id, v.hostname, v.acme_challenge AS noted, v.acme_challenge_until < now() AS over,"
-    " coalesce(v.acme_challenge_told_at < now() - CAST(:again AS interval), true) AS untold,"
+    "SELECT v.id, v.tenant_id, v.hostname, v.acme_challenges AS notes,"
+    " coalesce(v.acme_challenges_told_at < now() - CAST(:again AS interval), true) AS untold,"
     " v.status <> 'deleted' AND v.banned_at IS NULL AS lives, v.link_session IS NOT NULL AS linked,"
-    " r.report #>> '{certificate_issue,challenge,name}' AS name,"
-    " r.report #>> '{certificate_issue,challenge,value}' AS value"
+    " r.report #> '{certificate_issue,challenges}' AS asked"
     " FROM vps_servers v LEFT JOIN vps_reports r ON r.tenant_id = v.tenant_id AND r.vps_id = v.id"
-    " WHERE v.acme_challenge IS NOT NULL OR (v.link_session IS NOT NULL AND v.status <> 'deleted'"
-    "  AND v.banned_at IS NULL AND r.report #> '{certificate_issue,challenge}' IS NOT NULL)"
+    " WHERE v.acme_challenges IS NOT NULL OR (v.link_session IS NOT NULL AND v.status <> 'deleted'"
+    "  AND v.banned_at IS NULL AND r.report #> '{certificate_issue,challenges}' IS NOT NULL)"
 )
 _NOTE = text(
-    "UPDATE vps_servers SET acme_challenge = :value, acme_challenge_until = now() + CAST(:shown_for AS interval),"
-    " acme_challenge_told_at = NULL WHERE id = :vps AND acme_challenge IS NULL AND status <> 'deleted' RETURNING id"
+    "UPDATE vps_servers SET acme_challenges = CAST(:after AS jsonb),"
+    " acme_challenges_told_at = CASE WHEN :more THEN NULL ELSE acme_challenges_told_at END"
+    " WHERE id = :vps AND acme_challenges IS NOT DISTINCT FROM CAST(:before AS jsonb)"
+    " AND (status <> 'deleted' OR NOT :more) RETURNING id"
 )
 _TELL = text(
-    "UPDATE vps_servers SET acme_challenge_told_at = now() WHERE id = :vps AND acme_challenge = :value"
-    " AND coalesce(acme_challenge_told_at < now() - CAST(:again AS interval), true) RETURNING id"
-)
-_FORGET = text(
-    "UPDATE vps_servers SET acme_challenge = NULL, acme_challenge_until = NULL, acme_challenge_told_at = NULL"
-    " WHERE id = :vps AND acme_challenge = :value"
+    "UPDATE vps_servers SET acme_challenges_told_at = now() WHERE id = :vps AND acme_challenges = CAST(:notes AS jsonb)"
+    " AND coalesce(acme_challenges_told_at < now() - CAST(:again AS interval), true) RETURNING id"
 )
 
 _log = logging.getLogger(__name__)
-
-
-def challenge_record(hostname: str, value: str) -> DnsRecord:
-    """Return the record in the platform's zone."""
-    name, _, zone = hostname.partition(".")
-    return DnsRecord(zone, "TXT", f"_acme-challenge.{name}", value, _TTL)
 
 
 async def look_after_challenges(environment: Environment) -> None:
@@ -79,55 +75,91 @@ async def look_after_challenges(environment: Environment) -> None:
     for row in rows:
         try:
             await _look(environment, row)
-        except WORLD_ERRORS as error:
-            _log.warning("the record for the certificate of %s: %s", row.hostname, error)
+        except _ERRORS as error:
+            _log.warning("the records for the certificate of %s: %s", row.hostname, error)
 
 
 async def _look(environment: Environment, row: Row[Any]) -> None:
-    wanted = _wanted(row)
-    if row.noted is None:
-        if wanted is not None and await _note(environment, row, wanted):
-            await _show(environment, row, wanted)
-    elif row.over or not row.lives or (row.linked and wanted != row.noted):
-        await _withdraw(environment, row)
-    elif row.linked and row.untold:
-        await _show(environment, row, row.noted)
-
-
-def _wanted(row: Row[Any]) -> str | None:
-    """Return the value that the server asks for, if it is one and for its own name."""
-    if row.name is None or not row.lives or not row.linked:
-        return None
-    if row.name != f"_acme-challenge.{row.hostname}" or not _VALUE.fullmatch(row.value or ""):
-        _log.warning("%s asks for a record that is not its own, and does not get it", row.hostname)
-        return None
-    value: str = row.value
-    return value
-
-
-async def _note(environment: Environment, row: Row[Any], value: str) -> bool:
-    async with environment.database.system() as session:
-        noted = await session.scalar(_NOTE, {"vps": row.id, "value": value, "shown_for": SHOWN_FOR})
-    return noted is not None
-
-
-async def _show(environment: Environment, row: Row[Any], value: str) -> None:
-    record = challenge_record(row.hostname, value)
-    await publish(environment.publisher, record.zone, [record], [record], _remembered)
-    if await servers_without(record, environment.settings.nameservers):
+    now, notes = environment.clock(), loaded(row.notes)
+    wanted = await _wanted(environment, row)
+    over, standing, new = sort_out(notes, wanted if row.linked else None, now, lives=row.lives)
+    left = await _withdraw(environment, over, now)
+    standing += [Note(challenge, now + SHOWN_FOR) for challenge in new]
+    after = [*standing, *left]
+    if after != notes and not await _note(environment, row, after, more=bool(new)):
         return
-    deed = IssueCertificate(challenge_shown=value)
+    if row.linked and standing and (new or row.untold):
+        await _show(environment, row, [note.challenge for note in standing], after)
+
+
+async def _wanted(environment: Environment, row: Row[Any]) -> tuple[Challenge, ...]:
+    """Return what the server asks for, if all of it are records for its own names."""
+    if not (row.asked and row.lives and row.linked):
+        return ()
+    async with environment.database.system() as session:
+        shown = await shown_by(session, row.id, by_dns=True)
+    name, _, zone = row.hostname.partition(".")
+    places = {row.hostname: Place(zone, name, None)}
+    places |= {f"{label}.{each.name}": Place(each.name, label, each.id) for each in shown for label in each.certified}
+    wanted = asked_for(row.asked, places)
+    if wanted is None:
+        _log.warning("%s asks for a record that is not its own, and gets none", row.hostname)
+    return wanted or ()
+
+
+async def _note(environment: Environment, row: Row[Any], after: Sequence[Note], *, more: bool) -> bool:
+    """Replace the notes; say whether they were still those that were looked at."""
+    values = {"vps": row.id, "before": dumped(loaded(row.notes)), "after": dumped(after), "more": more}
+    async with environment.database.system() as session:
+        return await session.scalar(_NOTE, values) is not None
+
+
+async def _show(
+    environment: Environment, row: Row[Any], challenges: Sequence[Challenge], notes: Sequence[Note]
+) -> None:
+    for zone, domain_id, there in _by_zone(challenges):
+        records = [challenge.record for challenge in there]
+        await publish(await _publisher(environment, domain_id), zone, records, records, _remembered)
+    nameservers = environment.settings.nameservers
+    if any(await asyncio.gather(*(servers_without(challenge.record, nameservers) for challenge in challenges))):
+        return
+    deed = IssueCertificate(challenges_shown=[challenge.value for challenge in challenges])
     order = CommandOrder(row.tenant_id, row.id, Command(issue_certificate=deed), "certificates", _COMMAND_LIFE)
     async with environment.database.system() as session:
-        if await session.scalar(_TELL, {"vps": row.id, "value": value, "again": TOLD_AGAIN}) is not None:
+        if await session.scalar(_TELL, {"vps": row.id, "notes": dumped(notes), "again": TOLD_AGAIN}) is not None:
             await request_command(session, order)
 
 
-async def _withdraw(environment: Environment, row: Row[Any]) -> None:
-    record = challenge_record(row.hostname, row.noted)
-    await publish(environment.publisher, record.zone, [], [record], _remembered)
+async def _withdraw(environment: Environment, notes: Sequence[Note], now: dt.datetime) -> list[Note]:
+    """Take the records out of their zones, and return those that are to be tried again.
+
+    At a host that a domain has chosen nothing is tried for longer than a record is there: it may have been left.
+    """
+    left: list[Note] = []
+    for zone, domain_id, there in _by_zone([note.challenge for note in notes]):
+        try:
+            records = [challenge.record for challenge in there]
+            await publish(await _publisher(environment, domain_id), zone, [], records, _remembered)
+        except _ERRORS as error:
+            _log.warning("records for an authority stay in %s: %s", zone, error)
+            left += [n for n in notes if n.challenge in there and (domain_id is None or now < n.until)]
+    return left
+
+
+def _by_zone(challenges: Sequence[Challenge]) -> list[tuple[str, uuid.UUID | None, list[Challenge]]]:
+    zones: dict[tuple[str, uuid.UUID | None], list[Challenge]] = {}
+    for challenge in challenges:
+        zones.setdefault((challenge.place.zone, challenge.place.domain_id), []).append(challenge)
+    return [(*zone, there) for zone, there in zones.items()]
+
+
+async def _publisher(environment: Environment, domain_id: uuid.UUID | None) -> Publisher:
+    """Return where the records of a domain go, or those of servers' own names; raise `SealBroken` and its own."""
+    if domain_id is None:
+        return environment.publisher
     async with environment.database.system() as session:
-        await session.execute(_FORGET, {"vps": row.id, "value": row.noted})
+        choice = await load_choice(session, domain_id, environment.sealer)
+    return publisher_for(choice, environment.publisher, environment.settings)
 
 
 async def _remembered(_: ZonePlan) -> None:

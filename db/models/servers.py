@@ -39,9 +39,9 @@ class VpsServer(Base):
         ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
         Index("idx_vps_servers_workspace", "tenant_id", "workspace_id"),
         Index(
-            "idx_vps_servers_acme_challenge",
-            "acme_challenge_until",
-            postgresql_where=text("acme_challenge IS NOT NULL"),
+            "idx_vps_servers_acme_challenges",
+            "id",
+            postgresql_where=text("acme_challenges IS NOT NULL"),
         ),
         Index(
             "idx_vps_servers_acme_port",
@@ -85,9 +85,8 @@ class VpsServer(Base):
     drift_policy: Mapped[str] = mapped_column(Text, server_default=text("'mend'"))
     acme_port_open_until: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     #: See provisioning/acme_challenges.py.
-    acme_challenge: Mapped[str | None] = mapped_column(String(43), deferred=True)
-    acme_challenge_until: Mapped[dt.datetime | None] = mapped_column(deferred=True)
-    acme_challenge_told_at: Mapped[dt.datetime | None] = mapped_column(deferred=True)
+    acme_challenges: Mapped[list[dict[str, str | None]] | None] = mapped_column(JSONB, deferred=True)
+    acme_challenges_told_at: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     #: Daemons that it needs and that do not run, as it said last (fleet/units.py).
     stopped_units: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"), deferred=True)
     #: When two held a link with its certificate at the same time.

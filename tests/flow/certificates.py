@@ -165,8 +165,8 @@ async def until_state(spine: Spine, party: Party, state: str, seconds: float = 3
 
 
 async def until_no_record_is_asked_for(spine: Spine, party: Party, seconds: float = 30.0) -> None:
-    """Return once the record for the authority is withdrawn: the note of it is taken away last."""
-    noted = text("SELECT acme_challenge FROM vps_servers WHERE id = :id")
+    """Return once the records for the authority are withdrawn: the note of them is taken away last."""
+    noted = text("SELECT acme_challenges FROM vps_servers WHERE id = :id")
     database = Database(spine.record.system_database_url, pool_size=1)
     try:
         async with asyncio.timeout(seconds):

@@ -143,12 +143,25 @@ async def test_the_certificate_is_for_the_name_only_while_that_leads_to_the_serv
 
     assert verified == before + 1
     assert (await place.shown()).mta_sts_certified
-    # An authority that looks for records, or none at all, is asked for the server's own name alone.
     assert not (await place.shown(authority=None)).mta_sts_certified
-    assert not (await place.shown(authority=CertificateAuthority(by_dns=True))).mta_sts_certified
     await place.verify_records("drifted")
     assert await place.version() == verified + 1
     assert not (await place.shown()).mta_sts_certified
+
+
+async def test_an_authority_that_looks_for_records_is_asked_where_they_are_written_for_the_owner(
+    rest_client: httpx.AsyncClient, place: Place
+) -> None:
+    by_dns = CertificateAuthority(by_dns=True)
+    await _ask(rest_client, place, "testing")
+    await place.verify_records()
+    assert (await place.shown(authority=by_dns)).mta_sts_certified
+
+    before = await place.version()
+    await rest_client.put(f"domains/{place.domain_id}/publisher", json={"kind": "manual"})
+    assert await place.version() == before + 1
+    assert not (await place.shown(authority=by_dns)).mta_sts_certified
+    assert (await place.shown()).mta_sts_certified
 
 
 async def test_another_server_of_the_domain_changes_the_policy_where_it_is_shown(

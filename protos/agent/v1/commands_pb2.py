@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/agent/v1/commands.proto\x12\x15penguinmails.agent.v1\"\xe0\t\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x14\n\x0cseconds_left\x18\x02 \x01(\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12G\n\x13restart_mail_server\x18\n \x01(\x0b\x32(.penguinmails.agent.v1.RestartMailServerH\x00\x12\x45\n\x12reload_mail_server\x18\x0b \x01(\x0b\x32\'.penguinmails.agent.v1.ReloadMailServerH\x00\x12\x38\n\x0b\x66lush_queue\x18\x0c \x01(\x0b\x32!.penguinmails.agent.v1.FlushQueueH\x00\x12\x38\n\x0bhold_queued\x18\r \x01(\x0b\x32!.penguinmails.agent.v1.HoldQueuedH\x00\x12>\n\x0erelease_queued\x18\x0e \x01(\x0b\x32$.penguinmails.agent.v1.ReleaseQueuedH\x00\x12<\n\rdelete_queued\x18\x0f \x01(\x0b\x32#.penguinmails.agent.v1.DeleteQueuedH\x00\x12;\n\rread_mail_log\x18\x10 \x01(\x0b\x32\".penguinmails.agent.v1.ReadMailLogH\x00\x12\x36\n\nprobe_port\x18\x11 \x01(\x0b\x32 .penguinmails.agent.v1.ProbePortH\x00\x12\x44\n\x11issue_certificate\x18\x12 \x01(\x0b\x32\'.penguinmails.agent.v1.IssueCertificateH\x00\x12:\n\x0c\x63opy_mailbox\x18\x13 \x01(\x0b\x32\".penguinmails.agent.v1.CopyMailboxH\x00\x12>\n\x0e\x64\x65lete_mailbox\x18\x14 \x01(\x0b\x32$.penguinmails.agent.v1.DeleteMailboxH\x00\x12:\n\x0c\x65nd_sessions\x18\x15 \x01(\x0b\x32\".penguinmails.agent.v1.EndSessionsH\x00\x12\x34\n\tkeep_mail\x18\x1e \x01(\x0b\x32\x1f.penguinmails.agent.v1.KeepMailH\x00\x12?\n\x0frotate_mail_log\x18\x1f \x01(\x0b\x32$.penguinmails.agent.v1.RotateMailLogH\x00\x12\x34\n\tshed_disk\x18  \x01(\x0b\x32\x1f.penguinmails.agent.v1.ShedDiskH\x00\x12\x34\n\tself_test\x18! \x01(\x0b\x32\x1f.penguinmails.agent.v1.SelfTestH\x00\x12<\n\rupgrade_agent\x18( \x01(\x0b\x32#.penguinmails.agent.v1.UpgradeAgentH\x00\x12?\n\x0froll_back_agent\x18) \x01(\x0b\x32$.penguinmails.agent.v1.RollBackAgentH\x00\x12@\n\x0f\x63onfirm_release\x18* \x01(\x0b\x32%.penguinmails.agent.v1.ConfirmReleaseH\x00\x42\x06\n\x04\x64\x65\x65\x64\"\x13\n\x11RestartMailServer\"\x12\n\x10ReloadMailServer\"\x0c\n\nFlushQueue\"\x1e\n\nHoldQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\"!\n\rReleaseQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\" \n\x0c\x44\x65leteQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\"+\n\x0bReadMailLog\x12\r\n\x05lines\x18\x01 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"\'\n\tProbePort\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\"U\n\x10IssueCertificate\x12\r\n\x05renew\x18\x01 \x01(\x08\x12\x19\n\x11port_open_seconds\x18\x02 \x01(\x01\x12\x17\n\x0f\x63hallenge_shown\x18\x03 \x01(\t\"\x0f\n\rRotateMailLog\"\n\n\x08ShedDisk\"\n\n\x08SelfTest\"\xc2\x02\n\x08KeepMail\x12/\n\x04pack\x18\x01 \x01(\x0b\x32\x1f.penguinmails.agent.v1.PackMailH\x00\x12\x14\n\nread_block\x18\x02 \x01(\x04H\x00\x12\x37\n\x05\x63heck\x18\x03 \x01(\x0b\x32&.penguinmails.agent.v1.CheckPackedMailH\x00\x12;\n\x07\x64iscard\x18\x04 \x01(\x0b\x32(.penguinmails.agent.v1.DiscardPackedMailH\x00\x12<\n\x0bwrite_block\x18\x05 \x01(\x0b\x32%.penguinmails.agent.v1.WriteMailBlockH\x00\x12\x33\n\x06unpack\x18\x06 \x01(\x0b\x32!.penguinmails.agent.v1.UnpackMailH\x00\x42\x06\n\x04step\"*\n\x08PackMail\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\tmost_size\x18\x02 \x01(\x04\"&\n\x0f\x43heckPackedMail\x12\x13\n\x0btree_sha256\x18\x01 \x01(\t\"\x13\n\x11\x44iscardPackedMail\"/\n\x0eWriteMailBlock\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x62lock\x18\x02 \x01(\x0c\"n\n\nUnpackMail\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05\x66iles\x18\x04 \x01(\x04\x12\x11\n\ttree_size\x18\x05 \x01(\x04\x12\x13\n\x0btree_sha256\x18\x06 \x01(\t\"\x90\x01\n\x0cUpgradeAgent\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12\x18\n\x10patience_seconds\x18\x05 \x01(\x01\x12\x14\n\x0csoak_seconds\x18\x06 \x01(\x01\" \n\rRollBackAgent\x12\x0f\n\x07release\x18\x01 \x01(\t\"!\n\x0e\x43onfirmRelease\x12\x0f\n\x07release\x18\x01 \x01(\t\"\x1e\n\x0b\x43opyMailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\x1e\n\x0b\x45ndSessions\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"3\n\rDeleteMailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x11\n\thas_moved\x18\x02 \x01(\x08\"\xfa\x01\n\rCommandResult\x12\n\n\x02id\x18\x01 \x01(\x0c\x12=\n\x07outcome\x18\x02 \x01(\x0e\x32,.penguinmails.agent.v1.CommandResult.Outcome\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06output\x18\x04 \x01(\t\x12\x11\n\ttruncated\x18\x05 \x01(\x08\x12\x0c\n\x04next\x18\x06 \x01(\t\"]\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/agent/v1/commands.proto\x12\x15penguinmails.agent.v1\"\xe0\t\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x14\n\x0cseconds_left\x18\x02 \x01(\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12G\n\x13restart_mail_server\x18\n \x01(\x0b\x32(.penguinmails.agent.v1.RestartMailServerH\x00\x12\x45\n\x12reload_mail_server\x18\x0b \x01(\x0b\x32\'.penguinmails.agent.v1.ReloadMailServerH\x00\x12\x38\n\x0b\x66lush_queue\x18\x0c \x01(\x0b\x32!.penguinmails.agent.v1.FlushQueueH\x00\x12\x38\n\x0bhold_queued\x18\r \x01(\x0b\x32!.penguinmails.agent.v1.HoldQueuedH\x00\x12>\n\x0erelease_queued\x18\x0e \x01(\x0b\x32$.penguinmails.agent.v1.ReleaseQueuedH\x00\x12<\n\rdelete_queued\x18\x0f \x01(\x0b\x32#.penguinmails.agent.v1.DeleteQueuedH\x00\x12;\n\rread_mail_log\x18\x10 \x01(\x0b\x32\".penguinmails.agent.v1.ReadMailLogH\x00\x12\x36\n\nprobe_port\x18\x11 \x01(\x0b\x32 .penguinmails.agent.v1.ProbePortH\x00\x12\x44\n\x11issue_certificate\x18\x12 \x01(\x0b\x32\'.penguinmails.agent.v1.IssueCertificateH\x00\x12:\n\x0c\x63opy_mailbox\x18\x13 \x01(\x0b\x32\".penguinmails.agent.v1.CopyMailboxH\x00\x12>\n\x0e\x64\x65lete_mailbox\x18\x14 \x01(\x0b\x32$.penguinmails.agent.v1.DeleteMailboxH\x00\x12:\n\x0c\x65nd_sessions\x18\x15 \x01(\x0b\x32\".penguinmails.agent.v1.EndSessionsH\x00\x12\x34\n\tkeep_mail\x18\x1e \x01(\x0b\x32\x1f.penguinmails.agent.v1.KeepMailH\x00\x12?\n\x0frotate_mail_log\x18\x1f \x01(\x0b\x32$.penguinmails.agent.v1.RotateMailLogH\x00\x12\x34\n\tshed_disk\x18  \x01(\x0b\x32\x1f.penguinmails.agent.v1.ShedDiskH\x00\x12\x34\n\tself_test\x18! \x01(\x0b\x32\x1f.penguinmails.agent.v1.SelfTestH\x00\x12<\n\rupgrade_agent\x18( \x01(\x0b\x32#.penguinmails.agent.v1.UpgradeAgentH\x00\x12?\n\x0froll_back_agent\x18) \x01(\x0b\x32$.penguinmails.agent.v1.RollBackAgentH\x00\x12@\n\x0f\x63onfirm_release\x18* \x01(\x0b\x32%.penguinmails.agent.v1.ConfirmReleaseH\x00\x42\x06\n\x04\x64\x65\x65\x64\"\x13\n\x11RestartMailServer\"\x12\n\x10ReloadMailServer\"\x0c\n\nFlushQueue\"\x1e\n\nHoldQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\"!\n\rReleaseQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\" \n\x0c\x44\x65leteQueued\x12\x10\n\x08queue_id\x18\x01 \x01(\t\"+\n\x0bReadMailLog\x12\r\n\x05lines\x18\x01 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"\'\n\tProbePort\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\"V\n\x10IssueCertificate\x12\r\n\x05renew\x18\x01 \x01(\x08\x12\x19\n\x11port_open_seconds\x18\x02 \x01(\x01\x12\x18\n\x10\x63hallenges_shown\x18\x03 \x03(\t\"\x0f\n\rRotateMailLog\"\n\n\x08ShedDisk\"\n\n\x08SelfTest\"\xc2\x02\n\x08KeepMail\x12/\n\x04pack\x18\x01 \x01(\x0b\x32\x1f.penguinmails.agent.v1.PackMailH\x00\x12\x14\n\nread_block\x18\x02 \x01(\x04H\x00\x12\x37\n\x05\x63heck\x18\x03 \x01(\x0b\x32&.penguinmails.agent.v1.CheckPackedMailH\x00\x12;\n\x07\x64iscard\x18\x04 \x01(\x0b\x32(.penguinmails.agent.v1.DiscardPackedMailH\x00\x12<\n\x0bwrite_block\x18\x05 \x01(\x0b\x32%.penguinmails.agent.v1.WriteMailBlockH\x00\x12\x33\n\x06unpack\x18\x06 \x01(\x0b\x32!.penguinmails.agent.v1.UnpackMailH\x00\x42\x06\n\x04step\"*\n\x08PackMail\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\tmost_size\x18\x02 \x01(\x04\"&\n\x0f\x43heckPackedMail\x12\x13\n\x0btree_sha256\x18\x01 \x01(\t\"\x13\n\x11\x44iscardPackedMail\"/\n\x0eWriteMailBlock\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x62lock\x18\x02 \x01(\x0c\"n\n\nUnpackMail\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05\x66iles\x18\x04 \x01(\x04\x12\x11\n\ttree_size\x18\x05 \x01(\x04\x12\x13\n\x0btree_sha256\x18\x06 \x01(\t\"\x90\x01\n\x0cUpgradeAgent\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12\x18\n\x10patience_seconds\x18\x05 \x01(\x01\x12\x14\n\x0csoak_seconds\x18\x06 \x01(\x01\" \n\rRollBackAgent\x12\x0f\n\x07release\x18\x01 \x01(\t\"!\n\x0e\x43onfirmRelease\x12\x0f\n\x07release\x18\x01 \x01(\t\"\x1e\n\x0b\x43opyMailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\x1e\n\x0b\x45ndSessions\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"3\n\rDeleteMailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x11\n\thas_moved\x18\x02 \x01(\x08\"\xfa\x01\n\rCommandResult\x12\n\n\x02id\x18\x01 \x01(\x0c\x12=\n\x07outcome\x18\x02 \x01(\x0e\x32,.penguinmails.agent.v1.CommandResult.Outcome\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06output\x18\x04 \x01(\t\x12\x11\n\ttruncated\x18\x05 \x01(\x08\x12\x0c\n\x04next\x18\x06 \x01(\t\"]\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,39 +50,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROBEPORT']._serialized_start=1509
   _globals['_PROBEPORT']._serialized_end=1548
   _globals['_ISSUECERTIFICATE']._serialized_start=1550
-  _globals['_ISSUECERTIFICATE']._serialized_end=1635
-  _globals['_ROTATEMAILLOG']._serialized_start=1637
-  _globals['_ROTATEMAILLOG']._serialized_end=1652
-  _globals['_SHEDDISK']._serialized_start=1654
-  _globals['_SHEDDISK']._serialized_end=1664
-  _globals['_SELFTEST']._serialized_start=1666
-  _globals['_SELFTEST']._serialized_end=1676
-  _globals['_KEEPMAIL']._serialized_start=1679
-  _globals['_KEEPMAIL']._serialized_end=2001
-  _globals['_PACKMAIL']._serialized_start=2003
-  _globals['_PACKMAIL']._serialized_end=2045
-  _globals['_CHECKPACKEDMAIL']._serialized_start=2047
-  _globals['_CHECKPACKEDMAIL']._serialized_end=2085
-  _globals['_DISCARDPACKEDMAIL']._serialized_start=2087
-  _globals['_DISCARDPACKEDMAIL']._serialized_end=2106
-  _globals['_WRITEMAILBLOCK']._serialized_start=2108
-  _globals['_WRITEMAILBLOCK']._serialized_end=2155
-  _globals['_UNPACKMAIL']._serialized_start=2157
-  _globals['_UNPACKMAIL']._serialized_end=2267
-  _globals['_UPGRADEAGENT']._serialized_start=2270
-  _globals['_UPGRADEAGENT']._serialized_end=2414
-  _globals['_ROLLBACKAGENT']._serialized_start=2416
-  _globals['_ROLLBACKAGENT']._serialized_end=2448
-  _globals['_CONFIRMRELEASE']._serialized_start=2450
-  _globals['_CONFIRMRELEASE']._serialized_end=2483
-  _globals['_COPYMAILBOX']._serialized_start=2485
-  _globals['_COPYMAILBOX']._serialized_end=2515
-  _globals['_ENDSESSIONS']._serialized_start=2517
-  _globals['_ENDSESSIONS']._serialized_end=2547
-  _globals['_DELETEMAILBOX']._serialized_start=2549
-  _globals['_DELETEMAILBOX']._serialized_end=2600
-  _globals['_COMMANDRESULT']._serialized_start=2603
-  _globals['_COMMANDRESULT']._serialized_end=2853
-  _globals['_COMMANDRESULT_OUTCOME']._serialized_start=2760
-  _globals['_COMMANDRESULT_OUTCOME']._serialized_end=2853
+  _globals['_ISSUECERTIFICATE']._serialized_end=1636
+  _globals['_ROTATEMAILLOG']._serialized_start=1638
+  _globals['_ROTATEMAILLOG']._serialized_end=1653
+  _globals['_SHEDDISK']._serialized_start=1655
+  _globals['_SHEDDISK']._serialized_end=1665
+  _globals['_SELFTEST']._serialized_start=1667
+  _globals['_SELFTEST']._serialized_end=1677
+  _globals['_KEEPMAIL']._serialized_start=1680
+  _globals['_KEEPMAIL']._serialized_end=2002
+  _globals['_PACKMAIL']._serialized_start=2004
+  _globals['_PACKMAIL']._serialized_end=2046
+  _globals['_CHECKPACKEDMAIL']._serialized_start=2048
+  _globals['_CHECKPACKEDMAIL']._serialized_end=2086
+  _globals['_DISCARDPACKEDMAIL']._serialized_start=2088
+  _globals['_DISCARDPACKEDMAIL']._serialized_end=2107
+  _globals['_WRITEMAILBLOCK']._serialized_start=2109
+  _globals['_WRITEMAILBLOCK']._serialized_end=2156
+  _globals['_UNPACKMAIL']._serialized_start=2158
+  _globals['_UNPACKMAIL']._serialized_end=2268
+  _globals['_UPGRADEAGENT']._serialized_start=2271
+  _globals['_UPGRADEAGENT']._serialized_end=2415
+  _globals['_ROLLBACKAGENT']._serialized_start=2417
+  _globals['_ROLLBACKAGENT']._serialized_end=2449
+  _globals['_CONFIRMRELEASE']._serialized_start=2451
+  _globals['_CONFIRMRELEASE']._serialized_end=2484
+  _globals['_COPYMAILBOX']._serialized_start=2486
+  _globals['_COPYMAILBOX']._serialized_end=2516
+  _globals['_ENDSESSIONS']._serialized_start=2518
+  _globals['_ENDSESSIONS']._serialized_end=2548
+  _globals['_DELETEMAILBOX']._serialized_start=2550
+  _globals['_DELETEMAILBOX']._serialized_end=2601
+  _globals['_COMMANDRESULT']._serialized_start=2604
+  _globals['_COMMANDRESULT']._serialized_end=2854
+  _globals['_COMMANDRESULT_OUTCOME']._serialized_start=2761
+  _globals['_COMMANDRESULT_OUTCOME']._serialized_end=2854
 # @@protoc_insertion_point(module_scope)

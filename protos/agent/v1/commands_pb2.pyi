@@ -7,8 +7,10 @@ A command is sent on the link at most once: whoever sends it has recorded that b
 once, tells what came of it, and forgets it. What a server should be is no command; that is its desired state.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -297,23 +299,25 @@ class IssueCertificate(_message.Message):
 
     RENEW_FIELD_NUMBER: _builtins.int
     PORT_OPEN_SECONDS_FIELD_NUMBER: _builtins.int
-    CHALLENGE_SHOWN_FIELD_NUMBER: _builtins.int
+    CHALLENGES_SHOWN_FIELD_NUMBER: _builtins.int
     renew: _builtins.bool
     """Ask whatever is served now; otherwise only when a certificate is wanted."""
     port_open_seconds: _builtins.float
     """Port 80 is open: one attempt may begin within so many seconds, at most 600; 0 says nothing about the port."""
-    challenge_shown: _builtins.str
-    """The challenge with this value is what every name server of its zone says now; nothing else is asked for."""
+    @_builtins.property
+    def challenges_shown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The challenges with these values are what every name server of their zones says now; nothing else is asked for."""
+
     def __init__(
         self,
         *,
         renew: _builtins.bool = ...,
         port_open_seconds: _builtins.float = ...,
-        challenge_shown: _builtins.str = ...,
+        challenges_shown: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_shown", b"challenge_shown", "port_open_seconds", b"port_open_seconds", "renew", b"renew"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenges_shown", b"challenges_shown", "port_open_seconds", b"port_open_seconds", "renew", b"renew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

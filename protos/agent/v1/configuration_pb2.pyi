@@ -339,7 +339,7 @@ class CertificateAuthority(_message.Message):
     port_on_request: _builtins.bool
     """A firewall of the provider's keeps port 80 shut: an attempt waits for a command that says it is open."""
     by_dns: _builtins.bool
-    """It looks for a TXT record (RFC 8555 section 8.4) in place of port 80: see CertificateIssue.challenge."""
+    """It looks for a TXT record (RFC 8555 section 8.4) in place of port 80: see CertificateIssue.challenges."""
     def __init__(
         self,
         *,

@@ -415,7 +415,7 @@ class CertificateIssue(_message.Message):
     NEXT_ATTEMPT_MS_FIELD_NUMBER: _builtins.int
     ATTEMPTS_TODAY_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
-    CHALLENGE_FIELD_NUMBER: _builtins.int
+    CHALLENGES_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """self_signed, waiting_for_port, asking, issued, unreachable, limited, refused, spent, not_taken or failed; see
     agent/acme/states.py.
@@ -430,8 +430,8 @@ class CertificateIssue(_message.Message):
     failures: _builtins.int
     """Attempts that failed since the last success."""
     @_builtins.property
-    def challenge(self) -> Global___AcmeChallenge:
-        """Set while an attempt waits for it, or the authority looks for it."""
+    def challenges(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcmeChallenge]:
+        """There while an attempt waits for them, or the authority looks for them; one for each name of the certificate."""
 
     def __init__(
         self,
@@ -442,11 +442,11 @@ class CertificateIssue(_message.Message):
         next_attempt_ms: _builtins.int = ...,
         attempts_today: _builtins.int = ...,
         failures: _builtins.int = ...,
-        challenge: Global___AcmeChallenge | None = ...,
+        challenges: _abc.Iterable[Global___AcmeChallenge] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_today", b"attempts_today", "challenge", b"challenge", "detail", b"detail", "failures", b"failures", "last_attempt_ms", b"last_attempt_ms", "next_attempt_ms", b"next_attempt_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_today", b"attempts_today", "challenges", b"challenges", "detail", b"detail", "failures", b"failures", "last_attempt_ms", b"last_attempt_ms", "next_attempt_ms", b"next_attempt_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -454,8 +454,8 @@ Global___CertificateIssue: _TypeAlias = CertificateIssue  # noqa: Y015
 
 @_typing.final
 class AcmeChallenge(_message.Message):
-    """A TXT record that the authority wants to see (RFC 8555 section 8.4); the control plane publishes it and says when it
-    is there, with a command.
+    """A TXT record that the authority wants to see (RFC 8555 section 8.4); the control plane publishes it and says when all
+    of an attempt are there, with a command.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -463,7 +463,7 @@ class AcmeChallenge(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Whole, without a trailing dot: "_acme-challenge.<host name>"."""
+    """Whole, without a trailing dot: "_acme-challenge.<name>"."""
     value: _builtins.str
     def __init__(
         self,

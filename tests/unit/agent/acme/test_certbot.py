@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from agent.acme import certbot
-from agent.acme.certbot import CHALLENGE, ask
+from agent.acme.certbot import CHALLENGES, ask
 from agent.acme.order import Order
 from agent.acme.states import State
 from agent.acme.verdict import Failure
@@ -36,9 +36,12 @@ if (folder / "fails").exists():
     print("it has its reasons")
     sys.exit(1)
 if "--manual" in sys.argv:
-    told = {"CERTBOT_DOMAIN": "mx1.fleet.example", "CERTBOT_VALIDATION": "V" * 43}
-    # certbot has a shell run its hooks.
-    subprocess.run(["/bin/sh", "-c", str(option("--manual-auth-hook"))], env=os.environ | told)
+    names = (folder / "names").read_text().split()
+    for place, name in enumerate(names):
+        told = {"CERTBOT_DOMAIN": name, "CERTBOT_VALIDATION": "VWX"[place] * 43}
+        told["CERTBOT_REMAINING_CHALLENGES"] = str(len(names) - place - 1)
+        # certbot has a shell run its hooks.
+        subprocess.run(["/bin/sh", "-c", str(option("--manual-auth-hook"))], env=os.environ | told)
 account.parent.mkdir(parents=True, exist_ok=True)
 account.touch()
 option("--fullchain-path").write_text("the chain")
@@ -90,41 +93,48 @@ def test_a_missing_certbot_is_told(tmp_path: Path) -> None:
     assert failure == Failure(State.FAILED, "certbot failed: certbot is not installed")
 
 
-def test_over_dns_the_authority_looks_once_the_record_is_known_to_be_there(tmp_path: Path) -> None:
+@pytest.fixture
+def over_dns(tmp_path: Path) -> Order:
+    """An order for three names, which the fake looks for one after the other."""
+    (tmp_path / "state").mkdir()
+    order = dataclasses.replace(_ORDER, by_dns=True, further_names=("autoconfig.a.example", "mta-sts.a.example"))
+    (tmp_path / "names").write_text(" ".join(order.names))
+    return order
+
+
+def test_over_dns_the_authority_looks_once_all_records_are_known_to_be_there(tmp_path: Path, over_dns: Order) -> None:
     program, folder, shown = _certbot(tmp_path), tmp_path / "state", tmp_path / "shown"
-    folder.mkdir()
-    seen: list[dict[str, str]] = []
-
-    def control_plane() -> None:
-        while not (folder / CHALLENGE).exists():
-            assert asking.is_alive()
-        seen.append(json.loads((folder / CHALLENGE).read_text()))
-        shown.write_text("one from before")
-        shown.write_text(seen[0]["value"])
-
     answers: list[Pair | Failure] = []
-    order = dataclasses.replace(_ORDER, by_dns=True)
-    asking = threading.Thread(target=lambda: answers.append(ask(order, folder, program, shown)))
+    asking = threading.Thread(target=lambda: answers.append(ask(over_dns, folder, program, shown)))
     asking.start()
-    control_plane()
+    while not (folder / CHALLENGES).exists():
+        assert asking.is_alive()
+    seen = json.loads((folder / CHALLENGES).read_text())
+    shown.write_text("\n".join(["one from before", *(each["value"] for each in seen)]))
     asking.join()
 
     (call,) = json.loads((tmp_path / "calls.json").read_text())
     assert isinstance(answers[0], Pair)
-    assert seen == [{"name": "_acme-challenge.mx1.fleet.example", "value": "V" * 43}]
+    assert seen == [
+        {"name": f"_acme-challenge.{name}", "value": letter * 43}
+        for name, letter in zip(over_dns.names, "VWX", strict=True)
+    ]
     assert "--standalone" not in call["arguments"]
-    assert not (folder / CHALLENGE).exists()
+    assert list(folder.glob("*challenges*")) == list(folder.glob(".*challenges*")) == []
 
 
-def test_a_record_that_does_not_come_keeps_the_authority_from_looking(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_record_that_does_not_come_keeps_the_authority_from_looking_and_is_named(
+    tmp_path: Path, over_dns: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program, folder = _certbot(tmp_path), tmp_path / "state"
-    folder.mkdir()
+    program, folder, shown = _certbot(tmp_path), tmp_path / "state", tmp_path / "shown"
     monkeypatch.setattr(certbot, "DNS_TIMEOUT", 1.0)
     monkeypatch.setattr(certbot, "_GRACE", 1.0)
-    answer = ask(dataclasses.replace(_ORDER, by_dns=True), folder, program, tmp_path / "shown")
+    shown.write_text("V" * 43 + "\n" + "X" * 43)
+    answer = ask(over_dns, folder, program, shown)
 
     assert isinstance(answer, Failure)
-    assert (answer.state, "_acme-challenge.mx1.fleet.example" in answer.why) == (State.FAILED, True)
-    assert not (folder / CHALLENGE).exists()
+    assert (answer.state, answer.why.partition(" s that ")[2]) == (
+        State.FAILED,
+        "_acme-challenge.autoconfig.a.example is there",
+    )
+    assert list(folder.glob("*challenges*")) == list(folder.glob(".*challenges*")) == []

@@ -69,7 +69,7 @@ def test_a_deed_of_the_network_half_is_refused_here() -> None:
     assert result.outcome == wire.CommandResult.OUTCOME_REFUSED
 
 
-def _asked(host: FakeHost, **asked: bool | float | str) -> wire.CommandResult.Outcome.ValueType:
+def _asked(host: FakeHost, **asked: bool | float | list[str]) -> wire.CommandResult.Outcome.ValueType:
     command = wire.Command(issue_certificate=wire.IssueCertificate(**asked))  # type: ignore[arg-type]
     return perform(command, host).outcome
 
@@ -93,21 +93,23 @@ def test_a_port_is_not_open_for_longer_than_it_is(seconds: float) -> None:
     assert layout.CERTIFICATE_ASKED not in host.files
 
 
-def test_a_record_that_can_be_seen_is_written_down_and_nothing_else_is_asked() -> None:
+def test_records_that_can_be_seen_are_written_down_and_nothing_else_is_asked() -> None:
     host = FakeHost()
     host.files[layout.CERTIFICATE_ORDER] = StoredFile(b"{}", "root", "root", 0o644)
-    assert _asked(host, challenge_shown="V" * 43) == wire.CommandResult.OUTCOME_DONE
-    assert host.files[layout.CERTIFICATE_CHALLENGE_SHOWN].content == b"V" * 43
+    assert _asked(host, challenges_shown=["V" * 43, "W" * 43]) == wire.CommandResult.OUTCOME_DONE
+    assert host.files[layout.CERTIFICATE_CHALLENGES_SHOWN].content == b"V" * 43 + b"\n" + b"W" * 43
     assert layout.CERTIFICATE_ASKED not in host.files
     assert host.commands == []
 
 
-@pytest.mark.parametrize("value", ["V" * 42, "V" * 44, "V" * 42 + "=", "V" * 43 + "\n"])
-def test_what_no_authority_looks_for_is_not_written_down(value: str) -> None:
+@pytest.mark.parametrize(
+    "values", [["V" * 42], ["V" * 44], ["V" * 42 + "="], ["V" * 43 + "\n"], ["V" * 43, "W"], ["V" * 43] * 101]
+)
+def test_what_no_authority_looks_for_is_not_written_down(values: list[str]) -> None:
     host = FakeHost()
     host.files[layout.CERTIFICATE_ORDER] = StoredFile(b"{}", "root", "root", 0o644)
-    assert _asked(host, challenge_shown=value) == wire.CommandResult.OUTCOME_REFUSED
-    assert layout.CERTIFICATE_CHALLENGE_SHOWN not in host.files
+    assert _asked(host, challenges_shown=values) == wire.CommandResult.OUTCOME_REFUSED
+    assert layout.CERTIFICATE_CHALLENGES_SHOWN not in host.files
 
 
 def test_without_an_authority_nobody_can_be_asked() -> None:

@@ -22,18 +22,19 @@ def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> N
     )
 
 
-def test_a_record_is_asked_for_while_its_file_is_there(tmp_path: Path) -> None:
+def test_records_are_asked_for_while_their_file_is_there(tmp_path: Path) -> None:
     file = CertificateIssueFile(tmp_path / "status.json")
-    challenge = tmp_path / certbot.CHALLENGE
+    challenges = tmp_path / certbot.CHALLENGES
     status.save(tmp_path / "status.json", status.Status(State.ASKING, "asked"))
-    challenge.write_text(json.dumps({"name": "_acme-challenge.mx1.fleet.example", "value": "V"}))
+    names = ["_acme-challenge.mx1.fleet.example", "_acme-challenge.mta-sts.shop.example"]
+    challenges.write_text(json.dumps([{"name": name, "value": "V"} for name in names]))
     assert file.seen_change()
     assert file.issue is not None
-    assert file.issue.challenge == AcmeChallenge(name="_acme-challenge.mx1.fleet.example", value="V")
+    assert list(file.issue.challenges) == [AcmeChallenge(name=name, value="V") for name in names]
 
-    challenge.unlink()
+    challenges.unlink()
     assert file.seen_change()
-    assert not file.issue.HasField("challenge")
+    assert not file.issue.challenges
     assert not file.seen_change()
 
 
