@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from control_plane.cli.fleet_configuration import configuration
 from control_plane.cli.fleet_health import Where, print_fleet, top
 from control_plane.cli.fleet_server import show
 from control_plane.cli.healing import healing_commands
@@ -43,6 +44,7 @@ fleet_commands = typer.Typer(
 fleet_commands.command("show")(show)
 fleet_commands.command("top")(top)
 fleet_commands.command("upgrade")(upgrade)
+fleet_commands.command("configuration")(configuration)
 fleet_commands.add_typer(healing_commands, name="healing")
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.data_keys.keys import keys_for
 from control_plane.errors import Conflict, NotFound
+from control_plane.fleet.configurations import settings_of
 from control_plane.fleet.policies import add_shown
 from control_plane.sealing import DataKeys, Sealer
 from protos.agent.v1.configuration_pb2 import (
@@ -33,6 +34,7 @@ from protos.agent.v1.configuration_pb2 import (
     MailServer,
     ProbeMailbox,
     SendingAddress,
+    Setting,
 )
 
 #: Local part of the mailbox that verification uses; its domain is the server's host name.
@@ -146,6 +148,7 @@ async def load_desired_state(
     opening = await keys_for(session, sealer, [*sealed, *(move["password_sealed"] for move in coming)])
     domains = _domains(keys, opening)
     await add_shown(session, vps_id, domains, authority)
+    settings = await settings_of(session, vps_id)
     return DesiredState(
         version=server["desired_version"],
         only_show_drift=server["drift_policy"] == "show",
@@ -167,6 +170,7 @@ async def load_desired_state(
             forwards=_forwards(leaving, coming),
             copy_doors=[_copy_door(move) for move in leaving if move["password_hash"]],
             copies=[_copy(move, opening, authority) for move in coming if move["password_hash"]],
+            settings=[Setting(name=name, value=value) for name, value in settings.items()],
         ),
     )
 

@@ -42,7 +42,7 @@ _SEEN = text(
 )
 # A result for a version older than the one that runs is news of the past.
 _KEEP_RESULT = text(
-    "UPDATE vps_servers SET mail_server_status = :status, applied_detail = :detail,"
+    "UPDATE vps_servers SET mail_server_status = :status, applied_detail = :detail, settled_version = :version,"
     " applied_version = CASE WHEN :applied THEN :version ELSE applied_version END,"
     " applied_at = CASE WHEN :applied THEN now() ELSE applied_at END"
     " WHERE id = :vps AND :version >= applied_version AND :version <= desired_version"

@@ -6,7 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.enrolment.authority import Authority
 from control_plane.operators.acts import Act, Actor, record
-from control_plane.upgrades import plans, releases
+from control_plane.upgrades import configuration_plans, plans, releases
+from control_plane.upgrades.configuration_plans import ConfigurationWish
 from control_plane.upgrades.plans import Wish
 from control_plane.upgrades.releases import StoredRelease
 from db.models import Upgrade
@@ -22,19 +23,32 @@ async def add_release(session: AsyncSession, actor: Actor, authority: Authority,
 async def make_plan(session: AsyncSession, actor: Actor, wish: Wish, reason: str | None = None) -> Upgrade:
     """Plan an upgrade; see `plans.make_plan`."""
     plan = await plans.make_plan(session, wish, actor.name)
-    await record(session, actor, Act.PLAN_UPGRADE, {"upgrade_id": plan.id, "release": plan.release}, reason)
+    await record(session, actor, Act.PLAN_UPGRADE, _subject(plan), reason)
+    return plan
+
+
+async def make_configuration_plan(
+    session: AsyncSession, actor: Actor, wish: ConfigurationWish, reason: str | None = None
+) -> Upgrade:
+    """Plan other settings of the fleet; see `configuration_plans.make_configuration_plan`."""
+    plan = await configuration_plans.make_configuration_plan(session, wish, actor.name)
+    await record(session, actor, Act.PLAN_UPGRADE, _subject(plan), reason)
     return plan
 
 
 async def apply_plan(session: AsyncSession, actor: Actor, upgrade_id: uuid.UUID, reason: str | None = None) -> Upgrade:
     """Let a plan begin; see `plans.apply_plan`."""
     plan = await plans.apply_plan(session, upgrade_id)
-    await record(session, actor, Act.APPLY_UPGRADE, {"upgrade_id": plan.id, "release": plan.release}, reason)
+    await record(session, actor, Act.APPLY_UPGRADE, _subject(plan), reason)
     return plan
 
 
 async def abort_plan(session: AsyncSession, actor: Actor, upgrade_id: uuid.UUID, reason: str | None = None) -> Upgrade:
     """Take a plan back; see `plans.abort_plan`."""
     plan = await plans.abort_plan(session, upgrade_id, actor.name)
-    await record(session, actor, Act.ABORT_UPGRADE, {"upgrade_id": plan.id, "release": plan.release}, reason)
+    await record(session, actor, Act.ABORT_UPGRADE, _subject(plan), reason)
     return plan
+
+
+def _subject(plan: Upgrade) -> dict[str, object]:
+    return {"upgrade_id": plan.id, "release": plan.release, "configuration": plan.configuration}

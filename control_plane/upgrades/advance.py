@@ -12,29 +12,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock
 from control_plane.fleet.commands import CommandOrder, request_command
-from control_plane.upgrades.decide import Decision, Plan, Word, decide
+from control_plane.upgrades.decide import Decision, Plan, decide
 from control_plane.upgrades.facts import load_facts, remember_past
+from control_plane.upgrades.payloads import Payload, payload_of
 from control_plane.upgrades.states import UNDER_WAY, PlanState, ServerState
-from db.models import Release, Upgrade
+from db.models import Upgrade, VpsServer
 from db.session import Database
-from protos.agent.v1.commands_pb2 import Command, ConfirmRelease, RollBackAgent, UpgradeAgent
+from protos.agent.v1.commands_pb2 import Command, FlushQueue
 
 #: Of its own, so that nothing else holds it up.
 UPGRADES_QUEUE = "upgrades"
-#: For which a server must do well after it was confirmed, before it says that the release is installed. It is watched
-#: on by the plan, from here.
-SERVER_SOAK = dt.timedelta(seconds=20)
-#: A server that was away when it was told is told again.
-_WORD_LIFE = dt.timedelta(seconds=20)
+#: For a server to take up what is left of its queue.
+_FLUSH_LIFE = dt.timedelta(minutes=5)
 
 _MOVE = text(
     "UPDATE upgrade_servers SET state = :state, reason = nullif(:reason, ''), since = :now"
     " WHERE upgrade_id = :upgrade AND vps_id = :vps"
 )
-_TOLD = text(
-    "UPDATE upgrade_servers SET told_at = :now WHERE upgrade_id = :upgrade AND vps_id = :vps RETURNING tenant_id"
-)
-_RELEASE_STATES = {PlanState.DONE: "proven", PlanState.ROLLED_BACK: "failed"}
 
 
 async def advance_upgrade(session: AsyncSession, now: dt.datetime) -> PlanState | None:
@@ -43,9 +37,9 @@ async def advance_upgrade(session: AsyncSession, now: dt.datetime) -> PlanState 
     row = await session.scalar(under_way.execution_options(populate_existing=True))
     if row is None:
         return None
-    release = await session.get_one(Release, row.release)
-    decision = decide(_plan(row), await load_facts(session, row.id, now), now)
-    await _carry_out(session, row, release, decision, now)
+    payload = await payload_of(session, row)
+    decision = decide(_plan(row, payload), await load_facts(session, row.id, payload, now), now)
+    await _carry_out(session, row, payload, decision, now)
     return decision.plan.state
 
 
@@ -59,9 +53,9 @@ def add_upgrade_jobs(app: App, database: Database, clock: Clock) -> None:
             await advance_upgrade(session, clock())
 
 
-def _plan(row: Upgrade) -> Plan:
+def _plan(row: Upgrade, payload: Payload) -> Plan:
     return Plan(
-        release=row.release,
+        payload=payload.name,
         state=PlanState(row.state),
         ring=row.ring,
         rings=row.rings,
@@ -70,11 +64,12 @@ def _plan(row: Upgrade) -> Plan:
         patience=dt.timedelta(seconds=row.patience_seconds),
         minimum_sends=row.minimum_sends,
         reason=row.reason or "",
+        goes_back_by_itself=payload.goes_back_by_itself,
     )
 
 
 async def _carry_out(
-    session: AsyncSession, row: Upgrade, release: Release, decision: Decision, now: dt.datetime
+    session: AsyncSession, row: Upgrade, payload: Payload, decision: Decision, now: dt.datetime
 ) -> None:
     asked = [move.vps_id for move in decision.moves if move.state is ServerState.ASKED]
     if asked:
@@ -82,34 +77,20 @@ async def _carry_out(
     for move in decision.moves:
         moved = {"state": move.state.value, "reason": move.reason, "now": now, "upgrade": row.id, "vps": move.vps_id}
         await session.execute(_MOVE, moved)
+        if move.state is ServerState.REVERTED:
+            await _flush(session, row, move.vps_id)
     for vps_id, word in decision.words:
-        await _tell(session, row, vps_id, _command(word, release, row), now)
+        await payload.tell(session, row, vps_id, word, now)
     plan = decision.plan
     row.state, row.ring, row.ring_since, row.reason = plan.state.value, plan.ring, plan.ring_since, plan.reason or None
     if plan.state not in UNDER_WAY:
         row.ended_at = now
-        release.state = _RELEASE_STATES[plan.state]
+        await payload.end(session, plan.state, now)
     await session.flush()
 
 
-async def _tell(session: AsyncSession, row: Upgrade, vps_id: uuid.UUID, command: Command, now: dt.datetime) -> None:
-    tenant_id: uuid.UUID = (await session.execute(_TOLD, {"now": now, "upgrade": row.id, "vps": vps_id})).scalar_one()
-    await request_command(session, CommandOrder(tenant_id, vps_id, command, f"upgrade {row.id}", _WORD_LIFE))
-
-
-def _command(word: Word, release: Release, row: Upgrade) -> Command:
-    match word:
-        case Word.UPGRADE:
-            deed = UpgradeAgent(
-                release=release.name,
-                manifest_sha256=release.manifest_sha256,
-                signature=release.signature,
-                certificate=release.certificate,
-                patience_seconds=row.patience_seconds,
-                soak_seconds=SERVER_SOAK.total_seconds(),
-            )
-            return Command(upgrade_agent=deed)
-        case Word.CONFIRM:
-            return Command(confirm_release=ConfirmRelease(release=release.name))
-        case Word.ROLL_BACK:
-            return Command(roll_back_agent=RollBackAgent(release=release.name))
+async def _flush(session: AsyncSession, row: Upgrade, vps_id: uuid.UUID) -> None:
+    """Have a server try at once what was deferred meanwhile: by itself it would wait, up to over an hour."""
+    server = await session.get_one(VpsServer, vps_id)
+    flush = Command(flush_queue=FlushQueue())
+    await request_command(session, CommandOrder(server.tenant_id, vps_id, flush, f"upgrade {row.id}", _FLUSH_LIFE))

@@ -4,7 +4,8 @@
     any ring: a gate fails -> rolling back -> rolled back
 
 Servers are told, and told again, until what they report shows that they have heard; a word that comes twice changes
-nothing. A server's own unit goes back unless it is confirmed, and nothing is confirmed once a gate has failed.
+nothing. With a release, a server's own unit goes back unless it is confirmed, and nothing is confirmed once a gate has
+failed.
 """
 
 import datetime as dt
@@ -37,9 +38,9 @@ class Word(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a server last said of its upgrade (HealthReport.agent_upgrade); `at` by its clock."""
+    """What a server last said of what it was told (payloads.py); `at` by its clock."""
 
-    release: str
+    payload: str
     state: str
     reason: str
     at: dt.datetime
@@ -66,9 +67,9 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan; `ring_since` is when all servers of the ring had the release."""
+    """A plan to bring a payload to servers; `ring_since` is when all servers of the ring had it."""
 
-    release: str
+    payload: str
     state: PlanState
     ring: int
     rings: int
@@ -77,6 +78,8 @@ class Plan:
     patience: dt.timedelta
     minimum_sends: int
     reason: str = ""
+    #: A server leaves it again unless it is confirmed.
+    goes_back_by_itself: bool = True
 
     @property
     def give_up(self) -> dt.timedelta:
@@ -139,14 +142,14 @@ def _step(plan: Plan, server: ServerFacts, now: dt.datetime, round_: _Round) -> 
     """Say what is to be done about one server, and return it as it is after."""
     move: Move | None = None
     match server.state:
-        case ServerState.WAITING if server.running == plan.release:
+        case ServerState.WAITING if server.running == plan.payload:
             move = Move(server.vps_id, ServerState.INSTALLED)
         case ServerState.WAITING if server.reachable:
             move = Move(server.vps_id, ServerState.ASKED)
             round_.words.append((server.vps_id, Word.UPGRADE))
         case ServerState.ASKED:
             move = _asked(plan, server, now, round_)
-        case ServerState.INSTALLED if server.reachable and server.running != plan.release:
+        case ServerState.INSTALLED if server.reachable and server.running != plan.payload:
             move = Move(server.vps_id, ServerState.FAILED, f"it runs {server.running} again")
     if move is None:
         return server
@@ -158,7 +161,7 @@ def _asked(plan: Plan, server: ServerFacts, now: dt.datetime, round_: _Round) ->
     told = _news(plan, server)
     if told is not None and told.state in {"refused", "rolled_back"}:
         return Move(server.vps_id, ServerState.FAILED, f"{told.state.replace('_', ' ')}: {told.reason}")
-    runs = server.reachable and server.running == plan.release
+    runs = server.reachable and server.running == plan.payload
     if runs and told is not None and told.state == "installed":
         return Move(server.vps_id, ServerState.INSTALLED)
     if now - server.since > plan.give_up:
@@ -237,6 +240,9 @@ def _moves_back(plan: Plan, servers: Sequence[ServerFacts], now: dt.datetime, ro
         told = _news(plan, server)
         gave_up = now - server.since > plan.give_up
         match server.state:
+            case ServerState.ASKED if not plan.goes_back_by_itself:
+                round_.words.append((server.vps_id, Word.ROLL_BACK))
+                yield Move(server.vps_id, ServerState.REVERTING)
             case ServerState.ASKED if told is not None and told.state in {"refused", "rolled_back"}:
                 yield Move(server.vps_id, ServerState.REVERTED, told.reason)
             case ServerState.ASKED if gave_up:
@@ -256,13 +262,13 @@ def _moves_back(plan: Plan, servers: Sequence[ServerFacts], now: dt.datetime, ro
 
 
 def _left(plan: Plan, server: ServerFacts) -> bool:
-    return server.reachable and server.running != plan.release
+    return server.reachable and server.running != plan.payload
 
 
 def _news(plan: Plan, server: ServerFacts) -> Told | None:
     """Return what the server says of this change, and not of an earlier one to the same release."""
     told = server.told
-    if told is None or told.release != plan.release or told.at < server.since - _CLOCKS:
+    if told is None or told.payload != plan.payload or told.at < server.since - _CLOCKS:
         return None
     return told
 

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.fleet.reports import parse_report
 from control_plane.fleet.servers import is_reachable
 from control_plane.monitoring.metrics import DESTINATIONS, OUTCOMES, POSITION
-from control_plane.upgrades.decide import ServerFacts, Told
+from control_plane.upgrades.decide import ServerFacts
 from control_plane.upgrades.delivery_gate import Outcomes
+from control_plane.upgrades.payloads import Payload
 from control_plane.upgrades.states import ServerState
 
 
@@ -26,10 +26,11 @@ def _sums() -> str:
     )
 
 
-# What is counted lately begins with the first window that began after the release did.
+# What is counted lately begins with the first window that began after the server had it.
 _SERVERS = text(
     "SELECT u.vps_id, u.ring, u.state, u.since, u.told_at, u.past_delivered, u.past_deferred, u.past_bounced,"  # noqa: S608 - names of ours
-    " v.agent_version, v.link_session, v.last_seen_at, r.report::text AS report,"
+    " u.asked_version, v.trial_configuration, v.applied_version, v.settled_version, v.mail_server_status,"
+    " v.applied_detail, v.agent_version, v.link_session, v.last_seen_at, r.report::text AS report,"
     " ARRAY(SELECT kind FROM health_checks h WHERE h.vps_id = u.vps_id AND h.state = 'fail'"
     "  AND h.kind <> ALL(u.failing_before) AND u.state = 'installed' AND h.changed_at > u.since ORDER BY kind)"
     " AS newly_failing,"
@@ -40,7 +41,7 @@ _SERVERS = text(
     "  AND at >= u.since AND u.state = 'installed') s ON true"
     " WHERE u.upgrade_id = :upgrade"
 )
-# Once, when it is told to upgrade.
+# Once, when it is told first.
 _REMEMBER = text(
     "UPDATE upgrade_servers u SET past_delivered = p.delivered, past_deferred = p.deferred,"  # noqa: S608 - as above
     " past_bounced = p.bounced, failing_before = ARRAY(SELECT kind FROM health_checks h"
@@ -51,45 +52,33 @@ _REMEMBER = text(
 )
 
 
-async def load_facts(session: AsyncSession, upgrade_id: uuid.UUID, now: dt.datetime) -> Sequence[ServerFacts]:
+async def load_facts(
+    session: AsyncSession, upgrade_id: uuid.UUID, payload: Payload, now: dt.datetime
+) -> Sequence[ServerFacts]:
     """Return what is known of each of a plan's servers that is still there."""
-    return [_facts(row, now) for row in await session.execute(_SERVERS, {"upgrade": upgrade_id})]
+    return [_facts(row, payload, now) for row in await session.execute(_SERVERS, {"upgrade": upgrade_id})]
 
 
 async def remember_past(
     session: AsyncSession, upgrade_id: uuid.UUID, servers: Sequence[uuid.UUID], now: dt.datetime
 ) -> None:
-    """Keep what servers are like before they are upgraded: the last day's attempts, and which checks fail."""
+    """Keep what servers are like before they are changed: the last day's attempts, and which checks fail."""
     day_ago = now - dt.timedelta(days=1)
     await session.execute(_REMEMBER, {"upgrade": upgrade_id, "servers": list(servers), "day_ago": day_ago})
 
 
-def _facts(row: Row[Any], now: dt.datetime) -> ServerFacts:
+def _facts(row: Row[Any], payload: Payload, now: dt.datetime) -> ServerFacts:
     return ServerFacts(
         vps_id=row.vps_id,
         ring=row.ring,
         state=ServerState(row.state),
         since=row.since,
         told_at=row.told_at,
-        running=row.agent_version,
+        running=payload.running(row),
         reachable=is_reachable(row.link_session, row.last_seen_at, now),
         heard_at=row.last_seen_at,
-        told=_told(row.report),
+        told=payload.told(row),
         newly_failing=tuple(row.newly_failing),
         past=Outcomes(row.past_delivered, row.past_deferred, row.past_bounced),
         lately=Outcomes(row.delivered, row.deferred, row.bounced),
     )
-
-
-def _told(report: str | None) -> Told | None:
-    if report is None:
-        return None
-    parsed = parse_report(report)
-    if parsed is None or not parsed.HasField("agent_upgrade"):
-        return None
-    told = parsed.agent_upgrade
-    try:
-        at = dt.datetime.fromtimestamp(told.at_ms / 1000, dt.UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-    return Told(told.release, told.state, told.reason, at)

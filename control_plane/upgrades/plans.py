@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, InvalidInput, NotFound
+from control_plane.upgrades.payloads import payload_of
 from control_plane.upgrades.releases import find_release
 from control_plane.upgrades.states import PlanState
 from db.models import Upgrade, UpgradeServer
@@ -19,15 +20,17 @@ from db.models import Upgrade, UpgradeServer
 _CANARIES = 1
 _SECOND_SHARE = 0.1
 
+# A release that is not given is of no matter.
 _SERVERS = text(
-    "SELECT id, tenant_id FROM vps_servers WHERE status = 'ready' AND agent_version IS DISTINCT FROM :release"
+    "SELECT id, tenant_id FROM vps_servers WHERE status = 'ready'"
+    " AND (CAST(:release AS text) IS NULL OR agent_version IS DISTINCT FROM :release)"
     " ORDER BY link_session IS NULL, md5(id::text || :salt)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Attempts to deliver, or the time, for which each ring is watched; and what a new release gets to link."""
+    """Attempts to deliver, or the time, for which each ring is watched; and what a server gets to begin with it."""
 
     minimum_sends: int = 200
     soak: dt.timedelta = dt.timedelta(minutes=30)
@@ -72,23 +75,23 @@ async def make_plan(session: AsyncSession, wish: Wish, requested_by: str) -> Upg
     release = await find_release(session, wish.version)
     if release.state == "failed":
         raise Conflict(f"The release {release.name} was rolled back before; make another.")
-    upgrade_id = uuid.uuid4()
-    rows = (await session.execute(_SERVERS, {"release": release.name, "salt": str(upgrade_id)})).all()
+    plan = Upgrade(id=uuid.uuid4(), release=release.name, requested_by=requested_by)
+    return await add_plan(session, plan, wish.canaries, wish.pace)
+
+
+async def add_plan(session: AsyncSession, plan: Upgrade, canaries: Collection[uuid.UUID], pace: Pace) -> Upgrade:
+    """Choose the servers that need a plan's payload, in rings, and keep it. Raises `NotFound` and `InvalidInput`."""
+    rows = (await session.execute(_SERVERS, {"release": plan.release, "salt": str(plan.id)})).all()
     tenants = {row.id: row.tenant_id for row in rows}
-    if unknown := set(wish.canaries) - set(tenants):
-        raise NotFound(f"There is no server {unknown.pop()} that is ready and needs the release.")
+    if unknown := set(canaries) - set(tenants):
+        raise NotFound(f"There is no server {unknown.pop()} that is ready and needs it.")
     if not tenants:
-        raise InvalidInput("No server needs the release.")
-    rings = rings_of(list(tenants), wish.canaries)
-    plan = Upgrade(
-        id=upgrade_id,
-        release=release.name,
-        rings=len(rings),
-        minimum_sends=wish.pace.minimum_sends,
-        soak_seconds=wish.pace.soak.total_seconds(),
-        patience_seconds=wish.pace.patience.total_seconds(),
-        requested_by=requested_by,
-    )
+        raise InvalidInput("No server needs it.")
+    rings = rings_of(list(tenants), canaries)
+    plan.rings = len(rings)
+    plan.minimum_sends = pace.minimum_sends
+    plan.soak_seconds = pace.soak.total_seconds()
+    plan.patience_seconds = pace.patience.total_seconds()
     session.add(plan)
     await session.flush()
     for number, ring in enumerate(rings):
@@ -100,10 +103,11 @@ async def make_plan(session: AsyncSession, wish: Wish, requested_by: str) -> Upg
 
 
 async def apply_plan(session: AsyncSession, upgrade_id: uuid.UUID) -> Upgrade:
-    """Let it begin; raise `NotFound`, and `Conflict` when it has begun or another is under way."""
+    """Let it begin; raise `NotFound`, and `Conflict` when it has begun, another is under way, or it is out of date."""
     plan = await _locked(session, upgrade_id)
     if plan.state != PlanState.PLANNED:
         raise Conflict(f"The plan is {plan.state} and not planned.")
+    await (await payload_of(session, plan)).check(session)
     plan.state = PlanState.RUNNING
     try:
         await session.flush()

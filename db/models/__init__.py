@@ -33,7 +33,7 @@ from db.models.queue import Pause
 from db.models.servers import AgentCertificate, CertificateAuthority, JoinToken, VpsReport, VpsServer
 from db.models.signing import SigningSecret
 from db.models.tenancy import ApiKeyRow, Tenant, Workspace
-from db.models.upgrades import Release, Upgrade, UpgradeServer
+from db.models.upgrades import FleetConfiguration, Release, Upgrade, UpgradeServer
 from db.models.webhooks import TenantEvent, WebhookDelivery, WebhookEndpoint
 
 #: What the migrated schema is compared with.
@@ -56,6 +56,7 @@ __all__ = [
     "DnsPublisher",
     "DnsRecordRow",
     "Domain",
+    "FleetConfiguration",
     "HealingActRow",
     "HealingCondition",
     "HealingForbidden",

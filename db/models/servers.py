@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ForeignKey,
     ForeignKeyConstraint,
     Index,
     Numeric,
@@ -87,6 +88,12 @@ class VpsServer(Base):
     #: See provisioning/acme_challenges.py.
     acme_challenges: Mapped[list[dict[str, str | None]] | None] = mapped_column(JSONB, deferred=True)
     acme_challenges_told_at: Mapped[dt.datetime | None] = mapped_column(deferred=True)
+    #: See control_plane/fleet/configurations.py.
+    trial_configuration: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("fleet_configurations.number"), deferred=True
+    )
+    #: The desired version whose outcome `mail_server_status` tells.
+    settled_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), deferred=True)
     #: Daemons that it needs and that do not run, as it said last (fleet/units.py).
     stopped_units: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"), deferred=True)
     #: When two held a link with its certificate at the same time.

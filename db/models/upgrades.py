@@ -1,9 +1,23 @@
-"""Releases of the agent, plans to upgrade servers to one, and how each server of a plan stands."""
+"""Releases of the agent, settings of the fleet, plans to bring one to servers, and how each server of a plan stands."""
 
 import datetime as dt
 import uuid
 
-from sqlalchemy import ARRAY, CHAR, Double, ForeignKey, ForeignKeyConstraint, Index, SmallInteger, String, Text, text
+from sqlalchemy import (
+    ARRAY,
+    CHAR,
+    BigInteger,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    SmallInteger,
+    String,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, CreatedAt, RowId, TenantId
@@ -24,6 +38,18 @@ class Release(Base):
     created_at: Mapped[CreatedAt]
 
 
+class FleetConfiguration(Base):
+    """What is set for the whole fleet, once it was proven."""
+
+    __tablename__ = "fleet_configurations"
+
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    settings: Mapped[dict[str, str]] = mapped_column(JSONB)
+    base: Mapped[int | None] = mapped_column(ForeignKey("fleet_configurations.number"))
+    created_at: Mapped[CreatedAt]
+    proven_at: Mapped[dt.datetime | None]
+
+
 class Upgrade(Base):
     """A plan."""
 
@@ -38,7 +64,9 @@ class Upgrade(Base):
     )
 
     id: Mapped[RowId]
-    release: Mapped[str] = mapped_column(String(100), ForeignKey("releases.name"))
+    #: One of the two.
+    release: Mapped[str | None] = mapped_column(String(100), ForeignKey("releases.name"))
+    configuration: Mapped[int | None] = mapped_column(ForeignKey("fleet_configurations.number"))
     state: Mapped[str] = mapped_column(String(20), server_default=text("'planned'"))
     ring: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     rings: Mapped[int] = mapped_column(SmallInteger)
@@ -72,3 +100,4 @@ class UpgradeServer(Base):
     past_deferred: Mapped[float] = mapped_column(Double, server_default=text("0"))
     past_bounced: Mapped[float] = mapped_column(Double, server_default=text("0"))
     failing_before: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    asked_version: Mapped[int | None] = mapped_column(BigInteger)

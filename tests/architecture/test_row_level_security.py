@@ -20,6 +20,7 @@ WITHOUT_TENANT = {
     "alert_silences",
     "backup_results",
     "certificate_authorities",
+    "fleet_configurations",
     "healing_forbidden",
     "hubs",
     "key_rotations",

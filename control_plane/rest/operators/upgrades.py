@@ -96,12 +96,13 @@ class NewUpgrade(BaseModel):
 
 
 class UpgradeView(BaseModel):
-    """A plan; `ring_since` is when the ring's servers all had the release."""
+    """A plan for a release, or for a configuration of the fleet; `ring_since` is when the ring's servers all had it."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _PLAN})
 
     id: uuid.UUID
-    release: str
+    release: str | None
+    configuration: int | None = None
     state: PlanState
     ring: int
     rings: int

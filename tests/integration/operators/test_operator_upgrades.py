@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner
 
 from control_plane.cli import releases as releases_command
-from control_plane.cli import upgrades as upgrades_command
+from control_plane.cli import ring_plans
 from control_plane.cli.main import app
 from db.session import Database
 from tests.integration.database import FreshDatabase
@@ -35,7 +35,7 @@ def command(monkeypatch: pytest.MonkeyPatch, database: FreshDatabase) -> Command
         finally:
             await opened.close()
 
-    for module in (releases_command, upgrades_command):
+    for module in (releases_command, ring_plans):
         monkeypatch.setattr(module, "system_session", session)
 
     def run(*words: object) -> str:

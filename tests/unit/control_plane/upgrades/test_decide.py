@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -145,7 +146,7 @@ class FakeServer:
         self.facts = replace(self.facts, told=Told(NEW, state, "as its nature is", now), running=running)
 
 
-def live_through(plan: Plan, fleet: list[FakeServer], abort_after: int | None) -> Plan:
+def live_through(plan: Plan, fleet: Sequence["FakeServer | FakeConfigured"], abort_after: int | None) -> Plan:
     now, reached = NOW, plan.ring
     for tick in range(2000):
         now += 5 * SECOND
@@ -188,4 +189,52 @@ def test_whatever_servers_do_the_plan_ends_and_leaves_them_all_alike(kinds: list
         assert plan.reason
     if kinds[0] != "good":
         # What was bad on the canary reached no other.
+        assert all(each.facts.state is ServerState.WAITING for each in fleet[1:])
+
+
+@dataclass
+class FakeConfigured:
+    """A server that is what it should be as soon as it hears of it, unless its nature is another."""
+
+    facts: ServerFacts
+    nature: str
+    wanted: str = OLD
+
+    def tell(self, word: Word, now: dt.datetime) -> None:
+        assert word is not Word.CONFIRM
+        self.wanted = NEW if word is Word.UPGRADE else OLD
+        # What it says of what it was before is no answer to this.
+        self.facts = replace(self.facts, told_at=now, told=None)
+
+    def live(self, now: dt.datetime) -> None:
+        self.facts = replace(self.facts, heard_at=now)
+        if self.nature == "refuses" and self.wanted == NEW:
+            self.facts = replace(self.facts, told=Told(NEW, "refused", "as its nature is", self.facts.since))
+        elif self.nature != "deaf" and self.facts.told_at is not None:
+            state = "installed" if self.wanted == NEW else "rolled_back"
+            self.facts = replace(self.facts, running=self.wanted, told=Told(NEW, state, "", self.facts.since))
+        if self.nature == "delivers worse" and self.facts.running == NEW:
+            self.facts = replace(self.facts, past=Outcomes(1000, 10, 0), lately=Outcomes(100, 900, 0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(["good", "good", "good", "refuses", "deaf", "delivers worse"]), min_size=3, max_size=8),
+    st.none() | st.integers(0, 60),
+)
+def test_settings_that_servers_do_not_leave_by_themselves_are_taken_from_all(
+    kinds: list[str], abort_after: int | None
+) -> None:
+    rings = [0, 1, *([2] * (len(kinds) - 2))]
+    fleet = [FakeConfigured(server(ring), nature) for ring, nature in zip(rings, kinds, strict=True)]
+    plan = live_through(replace(PLAN, goes_back_by_itself=False), fleet, abort_after)
+    if plan.state is PlanState.DONE:
+        assert {each.facts.running for each in fleet} == {NEW}
+        assert set(kinds) == {"good"}
+    else:
+        assert {each.facts.running for each in fleet} == {OLD}
+        # The payload's end takes it from those that failed (payloads.py).
+        assert all(each.wanted == OLD for each in fleet if each.facts.state is not ServerState.FAILED)
+        assert plan.reason
+    if kinds[0] != "good":
         assert all(each.facts.state is ServerState.WAITING for each in fleet[1:])

@@ -1,0 +1,14 @@
+"""Settings of the whole fleet (0055_fleet_configurations.sql)."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0055"
+down_revision = "0054"
+
+
+def upgrade() -> None:
+    """Run the file as it stands."""
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(statements)
