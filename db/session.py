@@ -8,6 +8,7 @@ pooled connection can never carry it on. A role that could bypass row-level secu
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -16,6 +17,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 
 #: Read by every policy (db/migrations). Nile's convention would be nile.tenant_id.
 TENANT_SETTING = "app.tenant_id"
+#: Read by the policies that restrict to some of the tenant's workspaces; '' for all of the tenant.
+WORKSPACES_SETTING = "app.workspaces"
+
+_SET = "SELECT set_config(%s, %s, true), set_config(%s, %s, true)"
+_NARROW = "SELECT set_config(%s, %s, true)"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a transaction sees and writes: a tenant's rows, or those of some of its workspaces alone."""
+
+    tenant_id: uuid.UUID
+    #: None for the whole tenant.
+    workspaces: frozenset[uuid.UUID] | None = None
+
+    @property
+    def within(self) -> str:
+        """The workspaces as the setting has them, the same for the same ones."""
+        return "" if self.workspaces is None else f"{{{','.join(sorted(map(str, self.workspaces)))}}}"
 
 
 def with_idle_limit(url: str, seconds: float) -> str:
@@ -56,20 +76,21 @@ class Database:
                 raise UnsafeRole("connect as one of the roles that the migrations make, not as an owner or superuser")
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: uuid.UUID) -> AsyncIterator[AsyncSession]:
-        """Open a transaction that sees and writes only this tenant's rows; commit on leaving without an error."""
+    async def tenant(self, reach: uuid.UUID | Reach) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that sees and writes only these rows; commit on leaving without an error.
+
+        An id alone is the whole tenant. Whoever acts for a caller gives the reach of the caller's scope.
+        """
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
-            await session.execute(
-                text("SELECT set_config(:name, :tenant, true)"), {"name": TENANT_SETTING, "tenant": str(tenant_id)}
-            )
+            await _reach(await driver_connection(session), reach)
             yield session
 
     @asynccontextmanager
-    async def tenant_connection(self, tenant_id: uuid.UUID) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async def tenant_connection(self, reach: uuid.UUID | Reach) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """Do as `tenant`, and give psycopg's own connection: for the hottest paths, at half the CPU time."""
         async with self.engine.connect() as pooled:
             connection = await _driver(pooled)
-            await connection.execute("SELECT set_config(%s, %s, true)", (TENANT_SETTING, str(tenant_id)))
+            await _reach(connection, reach)
             yield connection
             # Left by an error, the pool rolls back.
             await connection.commit()
@@ -94,9 +115,19 @@ class Database:
         await self.engine.dispose()
 
 
+async def narrow(connection: psycopg.AsyncConnection[Any], reach: Reach) -> None:
+    """Have the rest of a transaction that sees its tenant see and write only what the reach says."""
+    await connection.execute(_NARROW, (WORKSPACES_SETTING, reach.within))
+
+
 async def driver_connection(session: AsyncSession) -> psycopg.AsyncConnection[Any]:
     """Return psycopg's connection of the session's transaction, for hot paths whose SQL lies in a file of its own."""
     return await _driver(await session.connection())
+
+
+async def _reach(connection: psycopg.AsyncConnection[Any], reach: uuid.UUID | Reach) -> None:
+    whole = reach if isinstance(reach, Reach) else Reach(reach)
+    await connection.execute(_SET, (TENANT_SETTING, str(whole.tenant_id), WORKSPACES_SETTING, whole.within))
 
 
 async def _driver(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:

@@ -59,10 +59,12 @@ class ApiKey:
     #: None for all that the tenant may.
     scopes: frozenset[str] | None
     bounds: KeyBounds
+    #: None for the whole tenant.
+    workspaces: frozenset[uuid.UUID] | None
 
 
 _FIND = """
-SELECT k.id, k.secret_sha256, k.expires_at, k.revoked_at, k.scopes, k.networks, t.state,
+SELECT k.id, k.secret_sha256, k.expires_at, k.revoked_at, k.scopes, k.networks, k.workspaces, t.state,
     k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS last_use_is_old
 FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
 WHERE k.tenant_id = %(tenant_id)s AND k.prefix = %(prefix)s
@@ -115,7 +117,8 @@ async def verify_api_key(connection: AsyncConnection[Any], presented: PresentedK
     if found.last_use_is_old:
         await connection.execute(_NOTE_USE, {"id": found.id})
     scopes = None if found.scopes is None else frozenset(found.scopes)
-    return ApiKey(found.id, presented.tenant_id, found.state, scopes, bounds)
+    workspaces = None if found.workspaces is None else frozenset(found.workspaces)
+    return ApiKey(found.id, presented.tenant_id, found.state, scopes, bounds, workspaces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,10 @@ class NewApiKey:
 
 
 _INSERT = text("""
-INSERT INTO api_keys (id, tenant_id, name, prefix, secret_sha256, scopes, expires_at, networks, created_by)
-VALUES (:id, :tenant_id, :name, :prefix, :secret_sha256, :scopes, :expires_at, CAST(:networks AS cidr[]), :created_by)
+INSERT INTO api_keys
+    (id, tenant_id, name, prefix, secret_sha256, scopes, expires_at, networks, workspaces, created_by)
+VALUES (:id, :tenant_id, :name, :prefix, :secret_sha256, :scopes, :expires_at, CAST(:networks AS cidr[]),
+    CAST(:workspaces AS uuid[]), :created_by)
 """)
 
 
@@ -141,8 +146,9 @@ async def insert_api_key(
     created_by: str,
     scopes: Iterable[str] | None = None,
     bounds: KeyBounds = UNBOUNDED,
+    workspaces: frozenset[uuid.UUID] | None = None,
 ) -> NewApiKey:
-    """Insert a key and return it; without scopes it may do all that its tenant may."""
+    """Insert a key and return it; without scopes it may do all that its tenant may, without workspaces in all."""
     new, key_id = new_secret(), uuid.uuid4()
     values = {
         "id": key_id,
@@ -153,6 +159,7 @@ async def insert_api_key(
         "scopes": None if scopes is None else sorted(scopes),
         "expires_at": bounds.expires_at,
         "networks": [str(network) for network in bounds.networks],
+        "workspaces": None if workspaces is None else sorted(workspaces),
         "created_by": created_by,
     }
     await session.execute(_INSERT, values)

@@ -47,7 +47,7 @@ async def create_inbox(session: AsyncSession, scope: TenantScope, new: NewInbox,
 
     Raises `Conflict` when its address or domain is taken, or the domain's mail goes to another server.
     """
-    domain_id = await claim_domain(session, scope, new.address.domain, sealer)
+    domain_id = await claim_domain(session, scope, new.address.domain, sealer, new.workspace_id)
     if await server_of_domain(session, scope, new.address.domain) not in {None, new.vps_id}:
         raise Conflict(f"The mail of {new.address.domain} goes to another server; leave vps_id out to use that one.")
     if await domain_is_moving(session, scope, new.address.domain):

@@ -25,7 +25,8 @@ _KEY_BITS = 2048
 
 # A name that is taken is not ours to wait for or to look at: nothing comes back, whoever has it.
 _CLAIM = text(
-    "INSERT INTO domains (tenant_id, name) VALUES (:tenant_id, :name) ON CONFLICT (name) DO NOTHING RETURNING id"
+    "INSERT INTO domains (tenant_id, name, workspace_id) VALUES (:tenant_id, :name, :workspace_id)"
+    " ON CONFLICT (name) DO NOTHING RETURNING id"
 )
 _FIND = text("SELECT id FROM domains WHERE tenant_id = :tenant_id AND name = :name")
 # Two inboxes of one domain that come at once must not choose different servers.
@@ -51,22 +52,25 @@ def _suffixes() -> PublicSuffixList:
     return PublicSuffixList()
 
 
-async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sealer: Sealer) -> uuid.UUID:
-    """Return the id of the tenant's domain, making it and its DKIM key when it is new.
+async def claim_domain(
+    session: AsyncSession, scope: TenantScope, name: str, sealer: Sealer, workspace_id: uuid.UUID | None = None
+) -> uuid.UUID:
+    """Return the id of the tenant's domain, making it, in the workspace, and its DKIM key when it is new.
 
-    Raises `DomainInUse` when another tenant has it, or a domain that it lies under, without saying who, and
-    `PublicSuffix`.
+    Raises `DomainInUse` when another tenant has it, or a workspace that the caller is not there for, or a domain that
+    it lies under, without saying who, and `PublicSuffix`, and `InvalidInput` when it is not said for which workspace.
     """
     if is_public_suffix(name):
         raise PublicSuffix(
             f"{name} is a public suffix: names under it belong to many. Use the domain that was registered under it.",
             "/email_address",
         )
-    key = {"tenant_id": scope.tenant_id, "name": name}
+    workspace_id = scope.workspace_of(workspace_id)
+    key = {"tenant_id": scope.tenant_id, "name": name, "workspace_id": workspace_id}
     own: uuid.UUID | None = await session.scalar(_FIND, key)
     if own is not None:
         return own
-    await _refuse_under_anothers(session, scope, name)
+    await _refuse_under_anothers(session, scope, name, workspace_id)
     domain_id: uuid.UUID | None = await session.scalar(_CLAIM, key)
     if domain_id is not None:
         await _create_dkim_key(session, scope, domain_id, sealer)
@@ -77,13 +81,15 @@ async def claim_domain(session: AsyncSession, scope: TenantScope, name: str, sea
     return domain_id
 
 
-async def _refuse_under_anothers(session: AsyncSession, scope: TenantScope, name: str) -> None:
+async def _refuse_under_anothers(
+    session: AsyncSession, scope: TenantScope, name: str, workspace_id: uuid.UUID | None
+) -> None:
     """Raise `DomainInUse` below a domain of another tenant: its zone at our DNS host would be cut in two.
 
     A tenant sees no rows of others, but their names cannot be inserted: each is tried, and taken back.
     """
     for parent in domains_above(name):
-        key = {"tenant_id": scope.tenant_id, "name": parent}
+        key = {"tenant_id": scope.tenant_id, "name": parent, "workspace_id": workspace_id}
         if await session.scalar(_FIND, key) is not None:
             continue
         attempt = await session.begin_nested()

@@ -4,5 +4,5 @@ SELECT i.id AS inbox_id, a.key, i.workspace_id, i.vps_id, i.email_address, i.dis
     k.request_sha256, k.message_id, k.message_ids, k.problems, m.accepted_at, m.send_at
 FROM unnest(%(inbox_ids)s::uuid[], %(keys)s::text[]) AS a (inbox_id, key)
 JOIN inboxes i ON i.tenant_id = %(tenant_id)s AND i.id = a.inbox_id
-LEFT JOIN idempotency_keys k ON k.tenant_id = i.tenant_id AND k.key = a.key
+LEFT JOIN idempotency_keys k ON k.tenant_id = i.tenant_id AND k.within = %(within)s AND k.key = a.key
 LEFT JOIN messages m ON m.tenant_id = k.tenant_id AND m.id = k.message_id

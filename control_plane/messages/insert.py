@@ -76,6 +76,7 @@ async def insert_sends(connection: AsyncConnection[Any], scope: TenantScope, ent
     await _copy(connection, distinct)
     parameters = {
         "tenant_id": scope.tenant_id,
+        "within": scope.reach.within,
         "inbox_ids": list({entry.sender.inbox_id for entry in distinct}),
         "claims": Jsonb([_claim(entry, entry.idempotency) for entry in distinct if entry.idempotency]),
     }

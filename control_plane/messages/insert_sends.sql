@@ -10,8 +10,8 @@ WITH sender AS MATERIALIZED (
     ORDER BY id
     FOR KEY SHARE
 ), claimed AS (
-    INSERT INTO idempotency_keys (tenant_id, key, request_sha256, message_id, message_ids, problems)
-    SELECT sender.tenant_id, c.key, c.request_sha256, c.message_id, c.message_ids, c.problems
+    INSERT INTO idempotency_keys (tenant_id, within, key, request_sha256, message_id, message_ids, problems)
+    SELECT sender.tenant_id, %(within)s, c.key, c.request_sha256, c.message_id, c.message_ids, c.problems
     FROM jsonb_to_recordset(%(claims)s) AS c (
         inbox_id UUID, key TEXT, request_sha256 BYTEA, message_id UUID, message_ids UUID[], problems JSONB
     ) JOIN sender ON sender.id = c.inbox_id

@@ -1,9 +1,9 @@
 """A tenant's sends, newest first, by what is known of them.
 
 A page is one walk along an index in falling order of ids, which begin with the time: of the inbox or the recipient
-where one is given, or of a state that is rare, else of the tenant. What else is asked for is looked for in the rows on
-the way, and so many of them are walked for a page at most; one that ends there has fewer messages than it may, and says
-where the next goes on.
+where one is given, or of a state that is rare, else of the workspace of a caller of one, or of the tenant. What else is
+asked for is looked for in the rows on the way, and so many of them are walked for a page at most; one that ends there
+has fewer messages than it may, and says where the next goes on.
 """
 
 import datetime as dt
@@ -74,6 +74,8 @@ async def search_sends(
 def walk(query: Select[Any], scope: TenantScope, wanted: Wanted, after: uuid.UUID | None) -> Select[Any]:
     """Return `query` as the walk along the index that fits, from below `after`; the part of a subject is not in it."""
     query = query.where(Message.tenant_id == scope.tenant_id)
+    if scope.single_workspace is not None:
+        query = query.where(Message.workspace_id == scope.single_workspace)
     if wanted.state in _RARE:
         query = query.where(in_state(wanted.state))
     if wanted.recipient is not None:

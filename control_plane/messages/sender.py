@@ -104,6 +104,7 @@ async def find_senders(
     cursor = connection.cursor(row_factory=class_row(Sender))
     parameters = {
         "tenant_id": scope.tenant_id,
+        "within": scope.reach.within,
         "inbox_ids": [inbox_id for inbox_id, _ in pairs],
         "keys": [key for _, key in pairs],
     }

@@ -94,7 +94,7 @@ class InboxPost:
     async def send(self, letter: Letter) -> None:
         """Accept the send; from then on it is like any other."""
         request = SendRequest(letter.to, letter.subject, text=letter.text, priority=Priority.HIGH)
-        async with self._database.tenant_connection(self._scope.tenant_id) as connection:
+        async with self._database.tenant_connection(self._scope.reach) as connection:
             [outcome] = await accept_sends(connection, self._scope, [WantedSend(self._inbox_id, request)])
         if isinstance(outcome, PenguinError):
             raise Unavailable("The platform's own inbox does not take letters now; try again later.")

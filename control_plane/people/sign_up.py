@@ -6,6 +6,7 @@ Whoever signs up is told the same whether the address is known or not; what is t
 import datetime as dt
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, insert, select
@@ -124,13 +125,34 @@ async def own_tenant(session: AsyncSession, person_id: uuid.UUID, name: str) -> 
 
 async def _take_up(session: AsyncSession, invitation: Invitation, person_id: uuid.UUID, now: dt.datetime) -> uuid.UUID:
     invitation.accepted_at = now
-    await _join(session, invitation.tenant_id, person_id, Role(invitation.role))
+    if not await _is_let_into_more(session, invitation, person_id):
+        await _join(session, invitation.tenant_id, person_id, Role(invitation.role), invitation.workspaces)
     return invitation.tenant_id
 
 
-async def _join(session: AsyncSession, tenant_id: uuid.UUID, person_id: uuid.UUID, role: Role) -> None:
+async def _is_let_into_more(session: AsyncSession, invitation: Invitation, person_id: uuid.UUID) -> bool:
+    """Add the invitation's workspaces to those of somebody who is the same in others of the tenant; tell whether."""
+    query = select(Membership).where(
+        Membership.tenant_id == invitation.tenant_id, Membership.person_id == person_id, Membership.ended_at.is_(None)
+    )
+    present = await session.scalar(query)
+    if present is None or present.workspaces is None or invitation.workspaces is None:
+        return False
+    if present.role != invitation.role:
+        raise Conflict(f"This person is {present.role} in other workspaces; have that changed first.")
+    present.workspaces = sorted({*present.workspaces, *invitation.workspaces})
+    return True
+
+
+async def _join(
+    session: AsyncSession,
+    tenant_id: uuid.UUID,
+    person_id: uuid.UUID,
+    role: Role,
+    workspaces: Sequence[uuid.UUID] | None = None,
+) -> None:
     joined = postgresql_insert(Membership).values(
-        id=uuid.uuid4(), tenant_id=tenant_id, person_id=person_id, role=role.value
+        id=uuid.uuid4(), tenant_id=tenant_id, person_id=person_id, role=role.value, workspaces=workspaces
     )
     if await session.scalar(joined.on_conflict_do_nothing().returning(Membership.id)) is None:
         raise Conflict("This person is a member already.")

@@ -15,6 +15,7 @@ from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
+from control_plane.rest.workspaces import Workspaces
 from control_plane.rest.written_time import WrittenTime
 from control_plane.ses.signing_secrets import keep_signing_secret
 from control_plane.tenancy.keys import WantedKey, list_keys, load_key, make_key, revoke_key
@@ -41,6 +42,7 @@ class NewKeyBody(BaseModel):
     networks: list[Annotated[str, Field(max_length=50)]] = Field(
         default_factory=list, max_length=100, description="Where it may be used from, such as 192.0.2.0/24."
     )
+    workspaces: Workspaces = None
     signing: StrictBool = Field(
         False, description="Whether it signs requests to /v2/email too, as AWS clients do; its secret is kept for that."
     )
@@ -54,7 +56,10 @@ class NewKeyBody(BaseModel):
 
 
 class KeyView(BaseModel):
-    """A key without its secret. Without scopes it may do all that its tenant may; without networks from anywhere."""
+    """A key without its secret. Without scopes it may do all that its tenant may; without networks from anywhere.
+
+    Without workspaces it is for the whole tenant.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -63,6 +68,7 @@ class KeyView(BaseModel):
     prefix: str
     scopes: list[str] | None
     networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    workspaces: list[uuid.UUID] | None
     created_by: str
     created_at: dt.datetime
     last_used_at: dt.datetime | None
@@ -97,7 +103,7 @@ class KeyList(BaseModel):
 async def create(body: NewKeyBody, request: Request, response: Response, access: _Managing) -> KeyCreated:
     """Make a key. It can do no more than whoever makes it, nor for longer, nor from elsewhere."""
     networks = tuple(parse_network(text, f"/networks/{place}") for place, text in enumerate(body.networks))
-    wanted = WantedKey(body.name, _permissions(body), KeyBounds(body.expires_at, networks))
+    wanted = WantedKey(body.name, _permissions(body), KeyBounds(body.expires_at, networks), body.workspaces)
     parts = parts_of(request)
     made = await make_key(access.session, access.scope, wanted, parts.clock())
     signing = await keep_signing_secret(access.session, parts.sealer, access.scope, made) if body.signing else None

@@ -56,7 +56,7 @@ async def record_deed(request: Request, answer: Response) -> None:
     if begun.connection is not None:
         await append(begun.connection, begun.scope.tenant_id, deed)
     elif begun.database is not None:
-        async with begun.database.tenant_connection(begun.scope.tenant_id) as connection:
+        async with begun.database.tenant_connection(begun.scope.reach) as connection:
             await append(connection, begun.scope.tenant_id, deed)
 
 

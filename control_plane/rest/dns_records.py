@@ -96,10 +96,10 @@ async def show(inbox_id: uuid.UUID, access: _Reading) -> Records:
 async def verify(inbox_id: uuid.UUID, request: Request, scope: _Verifying) -> Records:
     """Ask the zones' own name servers now, and show what they said."""
     parts = parts_of(request)
-    async with parts.database.tenant(scope.tenant_id) as session:
+    async with parts.database.tenant(scope.reach) as session:
         await load_inbox(session, scope, inbox_id)
     await verify_inbox(parts.database, inbox_id, scope.tenant_id, parts.settings.nameservers)
-    async with parts.database.tenant(scope.tenant_id) as session:
+    async with parts.database.tenant(scope.reach) as session:
         return _view(await load_dns_records(session, scope, inbox_id))
 
 
@@ -107,7 +107,7 @@ async def verify(inbox_id: uuid.UUID, request: Request, scope: _Verifying) -> Re
 async def plan(inbox_id: uuid.UUID, request: Request, scope: _Looking) -> PlanView:
     """Show what a repair would change, from what the zone's own name servers answer now."""
     parts = parts_of(request)
-    async with parts.database.tenant(scope.tenant_id) as session:
+    async with parts.database.tenant(scope.reach) as session:
         inbox = await load_inbox(session, scope, inbox_id)
         domain = await load_domain(session, scope, inbox.domain_id)
     try:

@@ -13,7 +13,8 @@ from control_plane.rest.auth.bodies import Body, EmailText, address_text
 from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
-from control_plane.tenancy.members import invite, list_invitations, load_invitation, take_back
+from control_plane.rest.workspaces import Workspaces
+from control_plane.tenancy.members import Place, invite, list_invitations, load_invitation, take_back
 from control_plane.tenancy.permissions import Permission, Role
 from control_plane.tenancy.scope import TenantScope
 
@@ -30,6 +31,7 @@ class InvitationBody(Body):
 
     email: EmailText
     role: Role
+    workspaces: Workspaces = None
 
 
 class InvitationView(BaseModel):
@@ -40,6 +42,7 @@ class InvitationView(BaseModel):
     id: uuid.UUID
     email: str
     role: Role
+    workspaces: list[uuid.UUID] | None
     invited_by: str
     created_at: dt.datetime
     expires_at: dt.datetime
@@ -62,8 +65,8 @@ async def create(body: InvitationBody, request: Request, response: Response, sco
     """
     parts = parts_of(request)
     post, email = parts.people.post, address_text(body.email)
-    async with parts.database.tenant(scope.tenant_id) as session:
-        made = await invite(session, scope, email, body.role, parts.clock())
+    async with parts.database.tenant(scope.reach) as session:
+        made = await invite(session, scope, email, Place(body.role, body.workspaces), parts.clock())
         view = InvitationView.model_validate(await load_invitation(session, scope, made.id))
     await post.send(letters.invitation(email, parts.people.public_url, made.token, made.tenant_name))
     response.headers["Location"] = f"/api/v1/invitations/{made.id}"

@@ -30,19 +30,22 @@ _KEPT_HEADERS = ("content-type", "location")
 #: Minutes after which a request that was never answered counts as lost with its process.
 _LOST_MINUTES = 5
 
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%(tenant_id)s::text || %(key)s, 1))"
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%(tenant_id)s::text || %(within)s || %(key)s, 1))"
 _FIND = """
 SELECT request_sha256, status, headers, body, created_at < now() - make_interval(mins => %(lost)s) AS lost
-FROM kept_answers WHERE tenant_id = %(tenant_id)s AND key = %(key)s
+FROM kept_answers WHERE tenant_id = %(tenant_id)s AND within = %(within)s AND key = %(key)s
 """
 _WRITE = """
-INSERT INTO kept_answers AS k (tenant_id, key, request_sha256, status, headers, body)
-VALUES (%(tenant_id)s, %(key)s, %(sha256)s, %(status)s, %(headers)s, %(body)s)
-ON CONFLICT (tenant_id, key) DO UPDATE SET
+INSERT INTO kept_answers AS k (tenant_id, within, key, request_sha256, status, headers, body)
+VALUES (%(tenant_id)s, %(within)s, %(key)s, %(sha256)s, %(status)s, %(headers)s, %(body)s)
+ON CONFLICT (tenant_id, within, key) DO UPDATE SET
     request_sha256 = excluded.request_sha256, status = excluded.status, headers = excluded.headers,
     body = excluded.body, created_at = now()
 """
-_FREE = "UPDATE kept_answers SET created_at = '-infinity' WHERE tenant_id = %(tenant_id)s AND key = %(key)s"
+_FREE = """
+UPDATE kept_answers SET created_at = '-infinity'
+WHERE tenant_id = %(tenant_id)s AND within = %(within)s AND key = %(key)s
+"""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -120,7 +123,12 @@ async def _digest(request: Request) -> bytes:
 
 
 def _row(repeatable: Repeatable, scope: TenantScope) -> dict[str, Any]:
-    return {"tenant_id": scope.tenant_id, "key": repeatable.key, "sha256": repeatable.sha256}
+    return {
+        "tenant_id": scope.tenant_id,
+        "within": scope.reach.within,
+        "key": repeatable.key,
+        "sha256": repeatable.sha256,
+    }
 
 
 async def _look(repeatable: Repeatable, connection: AsyncConnection[Any], scope: TenantScope) -> None:
@@ -161,12 +169,12 @@ async def _keep(repeatable: Repeatable, answer: Response) -> None:
     if repeatable.connection is not None:
         await repeatable.connection.execute(_WRITE, row)
     elif repeatable.database is not None:
-        async with repeatable.database.tenant_connection(repeatable.scope.tenant_id) as connection:
+        async with repeatable.database.tenant_connection(repeatable.scope.reach) as connection:
             await connection.execute(_WRITE, row)
 
 
 async def _free(repeatable: Repeatable) -> None:
     """Free the key of a request that was begun before and came to nothing; a transaction frees its own."""
     if repeatable.database is not None and repeatable.scope is not None:
-        async with repeatable.database.tenant_connection(repeatable.scope.tenant_id) as connection:
+        async with repeatable.database.tenant_connection(repeatable.scope.reach) as connection:
             await connection.execute(_FREE, _row(repeatable, repeatable.scope))

@@ -13,7 +13,8 @@ from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
-from control_plane.tenancy.members import change_role, end_membership, list_members
+from control_plane.rest.workspaces import Workspaces
+from control_plane.tenancy.members import Place, change_place, end_membership, list_members
 from control_plane.tenancy.permissions import Permission, Role
 from db.models import Membership, Person
 
@@ -24,21 +25,23 @@ _Managing = Annotated[Access, transaction(Permission.MANAGE_MEMBERS)]
 
 
 class RoleBody(BaseModel):
-    """What the member becomes."""
+    """What the member becomes, and where; without `workspaces`, where they are it now."""
 
     model_config = ConfigDict(extra="forbid")
 
     role: Role
+    workspaces: Workspaces = None
 
 
 class MemberView(BaseModel):
-    """A member; `id` is of the membership."""
+    """A member; `id` is of the membership. Without workspaces they are one of the whole tenant."""
 
     id: uuid.UUID
     person_id: uuid.UUID
     email: str
     name: str
     role: Role
+    workspaces: list[uuid.UUID] | None
     created_at: dt.datetime
 
 
@@ -61,8 +64,10 @@ async def list_all(request: Request, access: _Reading, page: TenantsPage) -> Mem
 
 @router.patch("/{member_id}")
 async def change(member_id: uuid.UUID, body: RoleBody, request: Request, access: _Managing) -> MemberView:
-    """Give a member another role, from their next request on."""
-    member = await change_role(access.session, access.scope, member_id, body.role)
+    """Give a member another role, or other workspaces, from their next request on."""
+    keep = "workspaces" not in body.model_fields_set
+    place = Place(body.role, body.workspaces)
+    member = await change_place(access.session, access.scope, member_id, place, keep_workspaces=keep)
     return _view(member, await _known(request, [member]))
 
 
@@ -85,5 +90,6 @@ def _view(member: Membership, known: Mapping[uuid.UUID, Person]) -> MemberView:
         email=who.email,
         name=who.name,
         role=Role(member.role),
+        workspaces=member.workspaces,
         created_at=member.created_at,
     )

@@ -162,7 +162,7 @@ async def _as_events(page: LogPage, read_on: Callable[[str | None], Awaitable[Lo
 
 async def _perform(parts: Parts, scope: TenantScope, vps_id: uuid.UUID, command: Command) -> CommandState:
     """Ask the server and return how that stands; raise a problem when it was not done."""
-    async with parts.database.tenant(scope.tenant_id) as session:
+    async with parts.database.tenant(scope.reach) as session:
         query = select(VpsServer.id).where(VpsServer.tenant_id == scope.tenant_id, VpsServer.id == vps_id)
         if await session.scalar(query) is None:
             raise NotFound("There is no such server.")

@@ -5,7 +5,7 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Response, status
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.names import Name
@@ -24,6 +24,17 @@ router = APIRouter(prefix="/workspaces", tags=["workspaces"], route_class=Resour
 
 _Reading = Annotated[Access, transaction(Permission.READ_TENANT)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_TENANT)]
+
+
+#: What somebody, or a key, is to be there for.
+Workspaces = Annotated[
+    frozenset[uuid.UUID] | None,
+    Field(
+        min_length=1,
+        max_length=100,
+        description="These workspaces alone; none said is as much as whoever asks is there for.",
+    ),
+]
 
 
 class WorkspaceBody(BaseModel):
@@ -84,5 +95,5 @@ async def change(workspace_id: uuid.UUID, body: WorkspaceBody, access: _Managing
 
 @router.delete("/{workspace_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def delete(workspace_id: uuid.UUID, access: _Managing) -> None:
-    """Delete a workspace; 409 while it has servers, inboxes, IP pools or webhooks."""
+    """Delete a workspace; 409 while it has servers, inboxes, IP pools or webhooks, members or API keys of its own."""
     await delete_workspace(access.session, access.scope, workspace_id)

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Text, cast, func, literal, select, update
+from sqlalchemy import Text, cast, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Forbidden, InvalidInput, NotFound
@@ -13,6 +13,7 @@ from control_plane.identity.api_keys import KeyBounds, NewApiKey, insert_api_key
 from control_plane.identity.networks import is_within
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
+from control_plane.tenancy.workspaces import chosen_workspaces
 from db.models import ApiKeyRow
 
 
@@ -23,12 +24,14 @@ class WantedKey:
     name: str
     permissions: frozenset[Permission]
     bounds: KeyBounds
+    #: None for as much as the caller is there for.
+    workspaces: frozenset[uuid.UUID] | None = None
 
 
 async def make_key(session: AsyncSession, scope: TenantScope, wanted: WantedKey, now: dt.datetime) -> NewApiKey:
     """Insert a key; raise `Forbidden` for permissions or bounds beyond the caller's, `InvalidInput` for a past expiry.
 
-    Bounds that are not asked for are the caller's own.
+    Bounds and workspaces that are not asked for are the caller's own; `NotFound` for another workspace.
     """
     beyond = sorted(each.value for each in wanted.permissions - scope.permissions)
     if beyond:
@@ -36,9 +39,16 @@ async def make_key(session: AsyncSession, scope: TenantScope, wanted: WantedKey,
     if wanted.bounds.expires_at is not None and wanted.bounds.expires_at <= now:
         raise InvalidInput("The key would have expired already.", "/expires_at")
     bounds = bounds_within(scope.bounds, wanted.bounds)
+    workspaces = await chosen_workspaces(session, scope, wanted.workspaces)
     scopes = [each.value for each in wanted.permissions]
     return await insert_api_key(
-        session, scope.tenant_id, wanted.name, created_by=scope.actor, scopes=scopes, bounds=bounds
+        session,
+        scope.tenant_id,
+        wanted.name,
+        created_by=scope.actor,
+        scopes=scopes,
+        bounds=bounds,
+        workspaces=workspaces,
     )
 
 
@@ -84,14 +94,26 @@ async def revoke_key(session: AsyncSession, scope: TenantScope, key_id: uuid.UUI
     )
 
 
-async def revoke_keys_of(session: AsyncSession, scope: TenantScope, person_id: uuid.UUID) -> None:
-    """Put out of force what somebody made who is a member no longer, and what was made by means of that."""
+async def revoke_keys_of(
+    session: AsyncSession,
+    scope: TenantScope,
+    person_id: uuid.UUID,
+    left_with: frozenset[uuid.UUID] | None = None,
+) -> None:
+    """Put out of force what somebody made who is a member no longer, and what was made by means of that.
+
+    Of somebody who is left with some workspaces, what is for others.
+    """
     own = ApiKeyRow.tenant_id == scope.tenant_id
     made = select(ApiKeyRow.id).where(own, ApiKeyRow.created_by == f"person {person_id}").cte(recursive=True)
     maker = literal("api-key ").concat(cast(made.c.id, Text))
     made = made.union(select(ApiKeyRow.id).join(made, ApiKeyRow.created_by == maker).where(own))
-    await session.execute(
+    revoked = (
         update(ApiKeyRow)
         .where(own, ApiKeyRow.id.in_(select(made.c.id)), ApiKeyRow.revoked_at.is_(None))
         .values(revoked_at=func.now())
     )
+    if left_with is not None:
+        kept = ApiKeyRow.workspaces.contained_by(sorted(left_with))
+        revoked = revoked.where(or_(ApiKeyRow.workspaces.is_(None), ~kept))
+    await session.execute(revoked)

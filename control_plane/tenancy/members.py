@@ -7,16 +7,17 @@ import datetime as dt
 import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Update, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import Conflict, Forbidden, NotFound
+from control_plane.errors import Conflict, Forbidden, InvalidInput, NotFound
 from control_plane.identity.secret_keys import base32, sha256_of
 from control_plane.tenancy.keys import revoke_keys_of
-from control_plane.tenancy.permissions import ROLES, Role
+from control_plane.tenancy.permissions import ROLES, ROLES_IN_WORKSPACES, Role, permissions_within
 from control_plane.tenancy.scope import TenantScope
+from control_plane.tenancy.workspaces import chosen_workspaces
 from db.models import Invitation, Membership, Tenant
 
 #: How long an invitation is good.
@@ -29,6 +30,15 @@ _OPEN = (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What somebody is or shall be: a role, in the whole tenant or in single workspaces."""
+
+    role: Role
+    #: None for as much as whoever gives it is there for.
+    workspaces: frozenset[uuid.UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewInvitation:
     """An invitation that was just made; its token is for the letter alone."""
 
@@ -37,10 +47,14 @@ class NewInvitation:
     token: str = field(repr=False)
 
 
-def require_may_give(scope: TenantScope, role: Role) -> None:
+def require_may_give(scope: TenantScope, place: Place) -> None:
     """Raise `Forbidden` unless the caller may make somebody this; only an owner makes owners."""
-    if not ROLES[role] <= scope.permissions or (role is Role.OWNER and scope.role is not Role.OWNER):
+    role, workspaces = place.role, place.workspaces or scope.workspaces
+    gives = permissions_within(workspaces, ROLES[role])
+    if not gives <= scope.permissions or (role is Role.OWNER and scope.role is not Role.OWNER):
         raise Forbidden(f"The caller cannot make anybody {role.value}.")
+    if workspaces is not None and role not in ROLES_IN_WORKSPACES:
+        raise InvalidInput(f"Nobody is {role.value} of single workspaces.", "/role")
 
 
 async def list_members(
@@ -53,13 +67,23 @@ async def list_members(
     return (await session.scalars(query.order_by(Membership.id).limit(limit))).all()
 
 
-async def change_role(session: AsyncSession, scope: TenantScope, member_id: uuid.UUID, role: Role) -> Membership:
-    """Give a member another role; raise `NotFound`, `Forbidden`, and `Conflict` for the last owner."""
-    require_may_give(scope, role)
+async def change_place(
+    session: AsyncSession, scope: TenantScope, member_id: uuid.UUID, place: Place, *, keep_workspaces: bool
+) -> Membership:
+    """Give a member another role, and other workspaces unless they are kept; keys for what they lose end with it.
+
+    Raises `NotFound`, also for a workspace, `Forbidden`, `InvalidInput`, and `Conflict` for the last owner.
+    """
     member = await _locked(session, scope, member_id)
-    if role.value != member.role:
+    place = replace(place, workspaces=_workspaces_of(member)) if keep_workspaces else place
+    require_may_give(scope, place)
+    workspaces = await chosen_workspaces(session, scope, place.workspaces)
+    if (place.role.value, workspaces) != (member.role, _workspaces_of(member)):
         await _require_may_lose(session, scope, member)
-        await session.execute(_of(scope, member_id).values(role=role.value))
+        listed = None if workspaces is None else sorted(workspaces)
+        await session.execute(_of(scope, member_id).values(role=place.role.value, workspaces=listed))
+        if workspaces is not None:
+            await revoke_keys_of(session, scope, member.person_id, workspaces)
     await session.refresh(member)
     return member
 
@@ -84,19 +108,28 @@ async def leave(session: AsyncSession, scope: TenantScope, person_id: uuid.UUID)
     await _end(session, scope, member)
 
 
-async def invite(session: AsyncSession, scope: TenantScope, email: str, role: Role, now: dt.datetime) -> NewInvitation:
+async def invite(
+    session: AsyncSession, scope: TenantScope, email: str, place: Place, now: dt.datetime
+) -> NewInvitation:
     """Insert an invitation; an earlier one of the address is taken back.
 
-    Raises `Forbidden`, and `Conflict` when too many are open.
+    Raises `Forbidden`, `InvalidInput`, `NotFound` for a workspace, and `Conflict` when too many are open.
     """
-    require_may_give(scope, role)
+    require_may_give(scope, place)
+    workspaces = await chosen_workspaces(session, scope, place.workspaces)
     own = (Invitation.tenant_id == scope.tenant_id, *_OPEN)
     await session.execute(update(Invitation).where(*own, Invitation.email == email).values(revoked_at=now))
     count = select(func.count()).select_from(Invitation).where(*own, Invitation.expires_at > now)
     if (await session.scalar(count) or 0) >= _MOST_OPEN:
         raise Conflict(f"There are {_MOST_OPEN} open invitations; take some back first.")
     token, invitation_id = base32(secrets.token_bytes(_SECRET_BYTES)), uuid.uuid4()
-    values = {"email": email, "role": role.value, "token_sha256": sha256_of(token), "invited_by": scope.actor}
+    values = {
+        "email": email,
+        "role": place.role.value,
+        "workspaces": None if workspaces is None else sorted(workspaces),
+        "token_sha256": sha256_of(token),
+        "invited_by": scope.actor,
+    }
     expires_at = now + dt.timedelta(days=INVITATION_DAYS)
     await session.execute(
         insert(Invitation).values(id=invitation_id, tenant_id=scope.tenant_id, expires_at=expires_at, **values)
@@ -158,7 +191,7 @@ async def _end(session: AsyncSession, scope: TenantScope, member: Membership) ->
 
 
 async def _require_may_lose(session: AsyncSession, scope: TenantScope, member: Membership) -> None:
-    require_may_give(scope, Role(member.role))
+    require_may_give(scope, Place(Role(member.role), _workspaces_of(member)))
     await _require_another_owner(session, scope, member)
 
 
@@ -173,6 +206,10 @@ async def _require_another_owner(session: AsyncSession, scope: TenantScope, memb
     )
     if not await session.scalar(others):
         raise Conflict("A tenant has an owner; make somebody else one first.")
+
+
+def _workspaces_of(member: Membership) -> frozenset[uuid.UUID] | None:
+    return None if member.workspaces is None else frozenset(member.workspaces)
 
 
 def _of(scope: TenantScope, member_id: uuid.UUID) -> Update:

@@ -4,6 +4,7 @@ What the platform's operators may do is not here: they have a door of their own 
 """
 
 import enum
+import uuid
 from collections.abc import Mapping
 
 
@@ -76,6 +77,27 @@ ROLES: Mapping[Role, frozenset[Permission]] = {
     # Whoever pays sees what is paid for, and no mail.
     Role.BILLING: frozenset({Permission.READ_TENANT, Permission.READ_SERVERS}),
 }
+
+
+#: What is one workspace's to do. The rest is the tenant's: its name and workspaces, deeds of all who act in it, and
+#: recipients, who are the same for all workspaces.
+IN_WORKSPACES = EVERYTHING - {
+    Permission.MANAGE_TENANT,
+    Permission.READ_AUDIT,
+    Permission.READ_SUPPRESSIONS,
+    Permission.MANAGE_SUPPRESSIONS,
+    Permission.MANAGE_DATA_SUBJECTS,
+}
+
+#: What somebody can be in single workspaces: a tenant's owners and whoever pays are the whole tenant's.
+ROLES_IN_WORKSPACES = frozenset({Role.ADMIN, Role.MEMBER, Role.READ_ONLY})
+
+
+def permissions_within(
+    workspaces: frozenset[uuid.UUID] | None, granted: frozenset[Permission]
+) -> frozenset[Permission]:
+    """Return what is left of permissions for a caller of single workspaces; None is the whole tenant."""
+    return granted if workspaces is None else granted & IN_WORKSPACES
 
 
 def permissions_named(names: frozenset[str]) -> frozenset[Permission]:

@@ -26,6 +26,10 @@ _HELD_BY = {
     " AND deleted_at IS NULL)",
     "webhooks": "SELECT EXISTS (SELECT FROM webhook_endpoints WHERE tenant_id = :tenant_id AND workspace_id = :id"
     " AND deleted_at IS NULL)",
+    "members": "SELECT EXISTS (SELECT FROM memberships WHERE tenant_id = :tenant_id AND :id = ANY (workspaces)"
+    " AND ended_at IS NULL)",
+    "API keys": "SELECT EXISTS (SELECT FROM api_keys WHERE tenant_id = :tenant_id AND :id = ANY (workspaces)"
+    " AND revoked_at IS NULL)",
 }
 
 
@@ -35,6 +39,18 @@ async def require_workspace(
     """Raise `NotFound` unless the tenant has this workspace; with `hold` it is there until the transaction ends."""
     if not await session.scalar(_HOLD if hold else _EXISTS, {"tenant_id": scope.tenant_id, "id": workspace_id}):
         raise NotFound("There is no such workspace.")
+
+
+async def chosen_workspaces(
+    session: AsyncSession, scope: TenantScope, asked: frozenset[uuid.UUID] | None
+) -> frozenset[uuid.UUID] | None:
+    """Return the workspaces that somebody is let into: those asked for, or as much as the caller is there for.
+
+    Raises `NotFound` for one that the caller does not see. Each is there until the transaction ends.
+    """
+    for workspace_id in sorted(asked or ()):
+        await require_workspace(session, scope, workspace_id, hold=True)
+    return asked or scope.workspaces
 
 
 async def list_workspaces(

@@ -52,9 +52,10 @@ class EndpointChange:
 async def create_endpoint(
     session: AsyncSession, scope: TenantScope, wanted: WantedEndpoint, sealer: Sealer
 ) -> tuple[uuid.UUID, str]:
-    """Make an endpoint; return its id and its secret. Raises `Conflict` for one too many, and `NotFound`."""
+    """Make an endpoint; return its id and secret. Raises `Conflict` for one too many, `NotFound`, `InvalidInput`."""
+    workspace_id = scope.workspace_of(wanted.workspace_id)
     await session.execute(_ONE_AT_A_TIME, {"tenant": scope.tenant_id})
-    await _require_workspace(session, scope, wanted.workspace_id)
+    await _require_workspace(session, scope, workspace_id)
     count = await session.scalar(select(func.count()).select_from(WebhookEndpoint).where(_of(scope)))
     if (count or 0) >= MOST_ENDPOINTS:
         raise Conflict(f"A tenant may have {MOST_ENDPOINTS} webhooks; delete one first.")
@@ -63,7 +64,7 @@ async def create_endpoint(
     row = {
         "id": endpoint_id,
         "tenant_id": scope.tenant_id,
-        "workspace_id": wanted.workspace_id,
+        "workspace_id": workspace_id,
         "url": wanted.url,
         "event_types": _names(wanted.event_types),
         "secret_sealed": keys.seal(secret.encode(), place_of(endpoint_id)),

@@ -15,12 +15,17 @@ class Domain(Base):
     """A domain that one tenant sends from; lower case, A-labels, no trailing dot."""
 
     __tablename__ = "domains"
-    __table_args__ = (UniqueConstraint("tenant_id", "id"),)
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
+    )
 
     id: Mapped[RowId]
     tenant_id: Mapped[TenantId]
     name: Mapped[str] = mapped_column(String(255), unique=True)
     created_at: Mapped[CreatedAt]
+    #: That of its inboxes, which share a server; None before there was one.
+    workspace_id: Mapped[uuid.UUID | None]
     #: See dns/extras.py.
     tls_reports_to: Mapped[str | None] = mapped_column(String(254))
     client_records: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -47,6 +47,7 @@ class Message(Base):
         ),
         Index("idx_messages_leased", "vps_id", "lease_deadline", postgresql_where=text("state = 'queued'")),
         Index("idx_messages_inbox", "tenant_id", "inbox_id", "id"),
+        Index("idx_messages_workspace", "tenant_id", "workspace_id", "id"),
         Index("idx_messages_recipient", "tenant_id", "recipient_folded", "id"),
         Index(
             "idx_messages_not_delivered",
@@ -143,6 +144,7 @@ class IdempotencyKey(Base):
     __table_args__ = (_of_message(), Index("idx_idempotency_keys_age", "created_at"))
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
+    within: Mapped[str] = mapped_column(Text, primary_key=True, server_default=text("''"))
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     request_sha256: Mapped[bytes]
     message_id: Mapped[uuid.UUID | None]

@@ -8,8 +8,8 @@ import ipaddress
 import uuid
 from typing import Annotated
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY, INET
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, CreatedAt, RowId, TenantId
@@ -190,6 +190,8 @@ class Membership(Base):
     role: Mapped[str] = mapped_column(String(20))
     created_at: Mapped[CreatedAt]
     ended_at: Mapped[dt.datetime | None]
+    #: Where they are it; None for the whole tenant.
+    workspaces: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
 
 
 class Invitation(Base):
@@ -208,3 +210,4 @@ class Invitation(Base):
     expires_at: Mapped[dt.datetime]
     accepted_at: Mapped[dt.datetime | None]
     revoked_at: Mapped[dt.datetime | None]
+    workspaces: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))

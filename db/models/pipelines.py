@@ -16,6 +16,7 @@ class PipelineRun(Base):
     __tablename__ = "pipeline_runs"
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
+        ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
         Index(
             "idx_pipeline_runs_open",
             "created_at",
@@ -33,6 +34,8 @@ class PipelineRun(Base):
     remedy: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[CreatedAt]
     finished_at: Mapped[dt.datetime | None]
+    #: That of what it is about, also when that is gone; a trigger fills it in.
+    workspace_id: Mapped[uuid.UUID | None]
 
 
 class PipelineStep(Base):

@@ -85,6 +85,7 @@ def test_each_tenant_table_has_exactly_its_policies(catalogue: psycopg.Connectio
     policies: dict[str, set[tuple[object, ...]]] = {}
     for name, *policy in catalogue.execute(
         "SELECT tablename, array_to_string(roles, ','), cmd, permissive, qual, with_check FROM pg_policies"
+        " WHERE permissive = 'PERMISSIVE'"
     ):
         policies.setdefault(name, set()).add(tuple(policy))
     for name, tenants in tables(catalogue).items():
@@ -93,6 +94,47 @@ def test_each_tenant_table_has_exactly_its_policies(catalogue: psycopg.Connectio
         if name in OF_PEOPLE:
             expected.add((IDENTITY, "ALL", "PERMISSIVE", "true", "true"))
         assert policies.get(name, set()) == (expected if tenants else set()), name
+
+
+def test_each_table_of_the_api_holds_callers_of_single_workspaces_to_these(catalogue: psycopg.Connection) -> None:
+    held = catalogue.execute(
+        "SELECT tablename, array_agg(cmd ORDER BY cmd), bool_and(array_to_string(roles, ',') = %s"
+        " AND coalesce(qual, with_check) LIKE %s) FROM pg_policies WHERE permissive = 'RESTRICTIVE' GROUP BY tablename",
+        [API, "%'app.workspaces'%"],
+    )
+    policies = {name: commands for name, commands, sound in held if sound}
+    open_to_api = "SELECT has_any_column_privilege(%s, %s, 'SELECT, INSERT, UPDATE')"
+    reached = {
+        name
+        for name, tenants in tables(catalogue).items()
+        if tenants and catalogue.execute(open_to_api, [API, name]).fetchone() == (True,)
+    }
+    # Everybody who seals needs the key.
+    assert {name: policies.get(name) for name in reached} == {name: ["ALL"] for name in reached} | {
+        "tenant_data_keys": None,
+        "audit_events": ["SELECT"],
+        "tenants": ["UPDATE"],
+        "pauses": ["INSERT", "SELECT", "UPDATE"],
+    }
+
+
+def test_triggers_see_the_whole_tenant_whoever_sets_them_off(catalogue: psycopg.Connection) -> None:
+    """A limit that counts what its caller sees would be none, and nobody else would be told."""
+    narrow = catalogue.execute(
+        "SELECT p.proname FROM pg_proc p WHERE p.prorettype = 'trigger'::regtype"
+        " AND p.pronamespace = 'public'::regnamespace AND p.proname NOT LIKE 'procrastinate%%'"
+        " AND NOT coalesce(%s = ANY (p.proconfig), false)",
+        ["app.workspaces="],
+    )
+    # They read no table, or one row of the caller's own, or what a caller of all tenants deletes.
+    assert {name for (name,) in narrow} <= {
+        "deeds_stay",
+        "hold_named_workspaces",
+        "notify_ban",
+        "notify_server_watch",
+        "run_takes_workspace",
+        "webhook_secret_moves_aside",
+    }
 
 
 def test_the_roles_cannot_bypass_anything(catalogue: psycopg.Connection) -> None:

@@ -1,6 +1,6 @@
 """The tenants' door with three tenants behind it, and those of one of them who attack the others."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +8,14 @@ from pathlib import Path
 from control_plane.embedded.postgres import EmbeddedPostgres
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.rest.access import Open
-from control_plane.tenancy.permissions import Permission
+from control_plane.tenancy.permissions import Permission, permissions_within
 from db.session import Database
 from tests.attack.door import Caller, Door, make_key, open_door
-from tests.attack.ground import make_ground
+from tests.attack.ground import Ground, make_ground
 from tests.attack.operations import Operation
 from tests.attack.walk import Case, ids_named, judge
 from tests.fakes.submission_server import running_submission_server
-from tests.integration.database import fresh_database
+from tests.integration.database import FreshDatabase, fresh_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,22 @@ class Attack:
 
 @asynccontextmanager
 async def attacking(
-    cluster: EmbeddedPostgres, redis_server: EmbeddedRedis, state: Path, role: str
+    cluster: EmbeddedPostgres,
+    redis_server: EmbeddedRedis,
+    state: Path,
+    role: str,
+    make: Callable[[FreshDatabase], Ground] = make_ground,
 ) -> AsyncIterator[Attack]:
     """Open the door as a database role, and see in the end that no row of the others is another."""
     with fresh_database(cluster) as fresh:
-        ground, system = make_ground(fresh), Database(fresh.url("penguin_system"))
+        ground, system = make(fresh), Database(fresh.url("penguin_system"))
         async with running_submission_server() as sink:
             settings = {"state_dir": state, "redis_url": redis_server.url, "mail_url": sink.url}
             async with open_door(ground, settings, role) as door:
                 before = [ground.sums_of(rows) for rows in (ground.victim, ground.bystander)]
-                owner = Caller("owner (key)", await make_key(system, ground.attacker, None), frozenset(Permission))
+                there = ground.attacker.values["api_keys", "workspaces"]
+                key = await make_key(system, ground.attacker, None, workspaces=there and frozenset(there))
+                owner = Caller("owner (key)", key, permissions_within(there, frozenset(Permission)))
                 yield Attack(door, system, owner, await door.person(ground.attacker))
                 assert [ground.sums_of(rows) for rows in (ground.victim, ground.bystander)] == before
         await system.close()

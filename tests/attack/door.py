@@ -154,13 +154,23 @@ class Door:
 
 
 async def make_key(
-    database: Database, rows: Rows, permissions: frozenset[Permission] | None, bounds: KeyBounds | None = None
+    database: Database,
+    rows: Rows,
+    permissions: frozenset[Permission] | None,
+    bounds: KeyBounds | None = None,
+    workspaces: frozenset[uuid.UUID] | None = None,
 ) -> str:
-    """Make a key of a tenant; without permissions it may do all."""
+    """Make a key of a tenant; without permissions it may do all, without workspaces in all of it."""
     scopes = None if permissions is None else [each.value for each in permissions]
     async with database.system() as session:
         made = await insert_api_key(
-            session, rows.id, "attack", created_by="operator", scopes=scopes, bounds=bounds or KeyBounds()
+            session,
+            rows.id,
+            "attack",
+            created_by="operator",
+            scopes=scopes,
+            bounds=bounds or KeyBounds(),
+            workspaces=workspaces,
         )
         return made.key
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from control_plane.embedded.postgres import OWNER
-from tests.attack.rows import Catalogue, Rows, fill, loosen, read_catalogue
+from tests.attack.rows import Catalogue, Rows, fill, fill_workspace, loosen, read_catalogue
 from tests.integration.database import FreshDatabase
 
 #: Nobody is called so: where one of these turns up, it came out of a row of its tenant.
@@ -58,7 +58,21 @@ def make_ground(database: FreshDatabase) -> Ground:
     return Ground(database, catalogue, attacker, victim, bystander)
 
 
+def make_neighbours(database: FreshDatabase) -> Ground:
+    """Do the same with a victim that is another workspace of the attacker's tenant; each has callers of its own."""
+    with psycopg.connect(database.url(OWNER), autocommit=True) as owner:
+        catalogue = read_catalogue(owner)
+        loosen(owner)
+        attacker = fill_workspace(owner, catalogue, ATTACKER)
+        victim = fill_workspace(owner, catalogue, VICTIM, attacker)
+        bystander = fill(owner, catalogue, BYSTANDER)
+        owner.execute("ANALYZE")
+    return Ground(database, catalogue, attacker, victim, bystander)
+
+
 def _sums(owner: psycopg.Connection, table: str, column: str, rows: Rows) -> tuple[str, ...]:
-    query = sql.SQL("SELECT md5(t::text) FROM {} t WHERE {} = %s ORDER BY 1")
-    found = owner.execute(query.format(sql.Identifier(table), sql.Identifier(column)), [rows.id])
+    query = sql.SQL("SELECT md5(t::text) FROM {} t WHERE {} = %s AND t::text ~ %s ORDER BY 1")
+    # Of a tenant that has others' rows too, those that show whose they are.
+    own = "|".join((rows.mark, *map(str, rows.ids().values()))) if rows.shared else ""
+    found = owner.execute(query.format(sql.Identifier(table), sql.Identifier(column)), [rows.id, own])
     return tuple(value for (value,) in found)

@@ -28,6 +28,7 @@ _NAMED: Mapping[str, Place] = {
     "subject_id": ("messages", "id"),
     "tenant_id": ("tenants", "id"),
     "webhook_id": ("webhook_endpoints", "id"),
+    "workspaces": ("workspaces", "id"),
 }
 
 

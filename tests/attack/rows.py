@@ -71,7 +71,15 @@ _FITTING: Mapping[tuple[str, str], Any] = {
     ("inboxes", "imap_config"): {"host": "mx.example", "port": 993, "security": "tls"},
     ("health_checks", "kind"): "ssl",
     ("health_samples", "at"): dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    # For the whole tenant.
+    ("api_keys", "workspaces"): None,
+    ("memberships", "workspaces"): None,
+    ("invitations", "workspaces"): None,
+    ("kept_answers", "within"): "",
+    ("idempotency_keys", "within"): "",
 }
+#: Of a tenant there is one of these, whatever workspaces it has.
+_ONE_FOR_ALL = frozenset({"tenants", "tenant_data_keys", "suppression_keys", "audit_events"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +120,15 @@ class Rows:
     mark: str
     catalogue: Catalogue = field(repr=False)
     values: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+    #: What is another's as well.
+    shared: set[tuple[str, str]] = field(default_factory=set, repr=False)
 
     def ids(self) -> dict[tuple[str, str], uuid.UUID]:
         """Return every id that names something of this tenant, by table and column."""
         return {
             place: value
             for place, value in self.values.items()
-            if isinstance(value, uuid.UUID) and place not in self.catalogue.references
+            if isinstance(value, uuid.UUID) and place not in self.catalogue.references and place not in self.shared
         }
 
 
@@ -148,10 +158,30 @@ def loosen(owner: psycopg.Connection) -> None:
 
 def fill(owner: psycopg.Connection, catalogue: Catalogue, mark: str) -> Rows:
     """Insert one row into each table for a new tenant; no trigger fires meanwhile."""
-    rows = Rows(uuid.uuid4(), mark, catalogue)
+    return _insert(owner, Rows(uuid.uuid4(), mark, catalogue))
+
+
+def fill_workspace(owner: psycopg.Connection, catalogue: Catalogue, mark: str, beside: Rows | None = None) -> Rows:
+    """Do the same for a workspace: what can be of a workspace alone is of this one. `beside` has the same tenant."""
+    rows = Rows(beside.id if beside else uuid.uuid4(), mark, catalogue)
+    if beside:
+        rows.values = {place: value for place, value in beside.values.items() if place[0] in _ONE_FOR_ALL}
+        rows.shared = {*rows.values}
+    workspace = rows.values["workspaces", "id"] = uuid.uuid4()
+    for table, columns in catalogue.columns.items():
+        names = {column.name for column in columns}
+        if "workspaces" in names:
+            rows.values[table, "workspaces"] = [workspace]
+        if "within" in names:
+            rows.values[table, "within"] = f"{{{workspace}}}"
+    return _insert(owner, rows)
+
+
+def _insert(owner: psycopg.Connection, rows: Rows) -> Rows:
+    catalogue = rows.catalogue
     owner.execute("SET session_replication_role = replica")
     for table, columns in catalogue.columns.items():
-        if table == "plans":
+        if table == "plans" or any(place[0] == table for place in rows.shared):
             continue
         written = [column for column in columns if not column.made_by_itself]
         # Of what is the platform's there may be one alone.

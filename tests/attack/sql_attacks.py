@@ -55,7 +55,7 @@ def neighbour(value: uuid.UUID) -> uuid.UUID:
 def traces(rows: Rows, content: object) -> list[str]:
     """Return what of a tenant turns up in something: its mark and its ids."""
     text = str(content)
-    return [each for each in (rows.mark, str(rows.id), *map(str, rows.ids().values())) if each in text]
+    return [each for each in (rows.mark, *map(str, rows.ids().values())) if each in text]
 
 
 def reading(connection: psycopg.Connection, ground: Ground) -> list[str]:

@@ -8,7 +8,8 @@ from tests.attack.sql_attacks import name_tenant
 
 _POLICIES = """
 SELECT p.polname, p.polcmd, p.polpermissive, p.polroles::regrole[]::text,
-    regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\\w+\\.', '', 'g'), pg_get_expr(p.polwithcheck, p.polrelid)
+    regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\\w+\\.', '', 'g'),
+    regexp_replace(pg_get_expr(p.polwithcheck, p.polrelid), '\\w+\\.', '', 'g')
 FROM pg_policy p WHERE p.polrelid = %s::oid ORDER BY 1
 """
 _PARTITIONS = """

@@ -51,5 +51,5 @@ async def accept(body: AcceptBody, request: Request, who: _Person) -> TenantJoin
 async def leave_tenant(body: LeaveBody, request: Request, who: _Person) -> None:
     """Be a member no longer, from the next request on; API keys that one made end, too. The last owner cannot leave."""
     scope = TenantScope(body.tenant_id, frozenset(), f"person {who.person_id}")
-    async with parts_of(request).database.tenant(body.tenant_id) as session:
+    async with parts_of(request).database.tenant(scope.reach) as session:
         await leave(session, scope, who.person_id)
