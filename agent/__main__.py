@@ -84,7 +84,9 @@ async def run(settings: Settings, version: str) -> None:
     journal = CountingJournal.open(settings.state_dir / "journal.sqlite3")
     journal.deliveries = deliveries = Deliveries()
     uplink = Uplink(settings, journal, version)
-    configurator = Configurator(uplink.desired_state, uplink.send, settings.state_dir, settings.configure_socket)
+    configurator = Configurator(
+        uplink.desired_state, uplink.send, settings.state_dir, settings.configure_socket, release=version
+    )
     relay = Relay(
         journal, uplink.queue_access, configurator.applied, uplink.request_queue_access, queued_among=queued_among
     )

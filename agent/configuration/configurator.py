@@ -2,7 +2,9 @@
 
 It reads nothing of a state but its version. While one is applied newer ones may arrive; the newest is applied next,
 those between never. The last applied state is kept on disk (0600, it holds keys), so that after a restart the relay can
-sign and the control plane is told the right version before the link is up.
+sign and the control plane is told the right version before the link is up. Which release had it rendered is kept beside
+it: another one has it rendered anew when it starts, so that what it renders otherwise is judged with it, and not with
+whatever is changed next.
 """
 
 import asyncio
@@ -23,6 +25,7 @@ from protos.agent.v1.link_pb2 import AgentMessage
 from protos.agent.v1.root_half_pb2 import RootRequest
 
 _KEPT_STATE = "desired_state.pb"
+_RENDERED_BY = "rendered_by"
 #: Seconds for the root half to apply, verify and perhaps roll back.
 _ANSWER_TIMEOUT = 300.0
 
@@ -38,12 +41,16 @@ class Configurator:
         send: Callable[[AgentMessage], None],
         state_dir: Path,
         socket: Path,
+        *,
+        release: str,
         retry_seconds: float = 5.0,
     ) -> None:
         self.applied: Latest[DesiredState] = Latest()
         self._desired_state = desired_state
         self._send = send
         self._kept_state = state_dir / _KEPT_STATE
+        self._rendered_by = state_dir / _RENDERED_BY
+        self._release = release
         self._socket = socket
         self._retry_seconds = retry_seconds
         #: So that nothing older is applied after what is newer.
@@ -58,6 +65,7 @@ class Configurator:
 
     async def run(self) -> None:
         """Apply desired states for ever, each once; one that could not be handed over is tried again."""
+        await self._render_anew()
         settled: DesiredState | None = None
         while True:
             wanted = self._desired_state.get()
@@ -83,6 +91,16 @@ class Configurator:
             result = await self._ask_root_half(applied)
         self._report(result)
         return result.outcome == ConfigurationResult.OUTCOME_APPLIED
+
+    async def _render_anew(self) -> None:
+        while self.applied.get() is not None and self._kept_release() != self._release:
+            try:
+                await self.reapply()
+            except (OSError, EOFError, wire.BadFrame, DecodeError) as error:
+                _log.warning("the root half did not answer: %r", error)
+                await asyncio.sleep(self._retry_seconds)
+            else:
+                self._write(self._rendered_by, self._release.encode())
 
     async def _settle(self, wanted: DesiredState) -> ConfigurationResult:
         async with self._turn:
@@ -121,10 +139,20 @@ class Configurator:
             _log.warning("%s cannot be read; waiting for the control plane", self._kept_state)
 
     def _keep(self, state: DesiredState) -> None:
-        """Replace the kept state, whole or not at all; mkstemp makes it 0600."""
-        descriptor, name = tempfile.mkstemp(prefix=f".{_KEPT_STATE}.", dir=self._kept_state.parent)
+        self._write(self._kept_state, state.SerializeToString())
+        self._write(self._rendered_by, self._release.encode())
+
+    def _kept_release(self) -> str | None:
+        try:
+            return self._rendered_by.read_text(encoding="utf-8")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Replace a file, whole or not at all; mkstemp makes it 0600."""
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(state.SerializeToString())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(self._kept_state)
+        Path(name).replace(path)

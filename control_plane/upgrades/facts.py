@@ -26,6 +26,10 @@ def _sums() -> str:
     )
 
 
+#: Among the names of checks: that its last configuration was refused or rolled back. Another release renders otherwise.
+CONFIGURATION = "configuration"
+_REFUSED = "v.mail_server_status IN ('refused', 'rolled_back')"
+
 # What is counted lately begins with the first window that began after the server had it.
 _SERVERS = text(
     "SELECT u.vps_id, u.ring, u.state, u.since, u.told_at, u.past_delivered, u.past_deferred, u.past_bounced,"  # noqa: S608 - names of ours
@@ -33,7 +37,8 @@ _SERVERS = text(
     " v.applied_detail, v.agent_version, v.link_session, v.last_seen_at, r.report::text AS report,"
     " ARRAY(SELECT kind FROM health_checks h WHERE h.vps_id = u.vps_id AND h.state = 'fail'"
     "  AND h.kind <> ALL(u.failing_before) AND u.state = 'installed' AND h.changed_at > u.since ORDER BY kind)"
-    " AS newly_failing,"
+    f" || CASE WHEN u.state = 'installed' AND {_REFUSED} AND '{CONFIGURATION}' <> ALL(u.failing_before)"
+    f"  THEN ARRAY['{CONFIGURATION}'] END AS newly_failing,"
     " s.delivered, s.deferred, s.bounced"
     " FROM upgrade_servers u JOIN vps_servers v ON v.id = u.vps_id AND v.status = 'ready'"
     " LEFT JOIN vps_reports r ON r.vps_id = u.vps_id"
@@ -46,6 +51,7 @@ _REMEMBER = text(
     "UPDATE upgrade_servers u SET past_delivered = p.delivered, past_deferred = p.deferred,"  # noqa: S608 - as above
     " past_bounced = p.bounced, failing_before = ARRAY(SELECT kind FROM health_checks h"
     "  WHERE h.vps_id = u.vps_id AND h.state = 'fail' ORDER BY kind)"
+    f"  || (SELECT ARRAY['{CONFIGURATION}'] FROM vps_servers v WHERE v.id = u.vps_id AND {_REFUSED})"
     f" FROM (SELECT w.id, {_sums()} FROM unnest(CAST(:servers AS uuid[])) AS w (id)"
     "  LEFT JOIN health_hours h ON h.vps_id = w.id AND h.at >= CAST(:day_ago AS timestamptz) GROUP BY w.id) p"
     " WHERE u.upgrade_id = :upgrade AND u.vps_id = p.id"

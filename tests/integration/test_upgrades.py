@@ -280,6 +280,30 @@ async def test_a_check_that_begins_to_fail_takes_it_back_and_one_that_failed_bef
     assert "queue" in ((await shown(system_database, plan_id)).plan.reason or "")
 
 
+async def refuse_configuration(database: Database, vps_id: uuid.UUID) -> None:
+    async with database.system() as session:
+        await session.execute(
+            text("UPDATE vps_servers SET mail_server_status = 'refused' WHERE id = :id"), {"id": vps_id}
+        )
+
+
+@pytest.mark.parametrize("was_refused_before", [False, True])
+async def test_a_release_whose_rendering_a_server_refuses_is_taken_back(
+    system_database: Database, release: str, servers: list[uuid.UUID], was_refused_before: bool
+) -> None:
+    canary = servers[0]
+    if was_refused_before:
+        await refuse_configuration(system_database, canary)
+    plan_id = await begin(system_database, release, canary, Pace(100, dt.timedelta(hours=1)))
+    await tick(system_database, NOW)
+    at = await install(system_database, canary, release, NOW)
+    await refuse_configuration(system_database, canary)
+    await tick(system_database, at + SECOND)
+    plan = (await shown(system_database, plan_id)).plan
+    assert plan.state == ("running" if was_refused_before else "rolling_back")
+    assert was_refused_before or str(plan.reason).endswith("configuration")
+
+
 async def fail_check(database: Database, vps_id: uuid.UUID, kind: str, at: dt.datetime) -> None:
     async with database.system() as session:
         await session.execute(

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,20 @@ class Bench:
         self.results: asyncio.Queue[ConfigurationResult] = asyncio.Queue()
         self.configurator = self.another()
 
-    def another(self) -> Configurator:
-        return Configurator(self.desired, self._sent, self.folder, self.root_half.socket, retry_seconds=0.01)
+    def another(self, release: str = "release-1") -> Configurator:
+        return Configurator(
+            self.desired, self._sent, self.folder, self.root_half.socket, release=release, retry_seconds=0.01
+        )
+
+    @asynccontextmanager
+    async def running(self, release: str = "release-1") -> AsyncIterator[None]:
+        """Let a configurator of a release run on what was kept, linked anew."""
+        self.desired = Latest()
+        self.configurator = self.another(release)
+        task = asyncio.create_task(self.configurator.run())
+        yield
+        task.cancel()
+        await asyncio.wait([task])
 
     def want(self, version: int) -> None:
         self.desired.set(DesiredState(version=version))
@@ -78,11 +91,9 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path)
     await bench.root_half.start()
-    task = asyncio.create_task(bench.configurator.run())
-    yield bench
-    bench.root_half.hold.set()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with bench.running():
+        yield bench
+        bench.root_half.hold.set()
     await bench.root_half.stop()
 
 
@@ -101,6 +112,56 @@ async def test_after_a_restart_the_applied_state_is_known_before_the_link_is_up(
     restarted = bench.another()
     assert restarted.applied_version == 4
     assert restarted.applied.get() == DesiredState(version=4)
+
+
+async def configured(folder: Path) -> Bench:
+    """Return a bench whose first release has applied version 3, and has ended."""
+    bench = Bench(folder)
+    await bench.root_half.start()
+    async with bench.running("release-1"):
+        bench.want(3)
+        await bench.result()
+    return bench
+
+
+async def test_another_release_has_what_is_applied_rendered_anew_when_it_starts(tmp_path: Path) -> None:
+    bench = await configured(tmp_path)
+    async with bench.running("release-2"):
+        assert await bench.result() == (3, _APPLIED)
+    async with bench.running("release-2"):
+        bench.want(4)
+        assert await bench.result() == (4, _APPLIED)
+    assert bench.root_half.asked == [3, 3, 4]
+    await bench.root_half.stop()
+
+
+async def test_a_release_whose_rendering_is_refused_says_so_once_and_the_one_before_renders_again(
+    tmp_path: Path,
+) -> None:
+    bench = await configured(tmp_path)
+    bench.root_half.refuse = {3}
+    async with bench.running("release-2"):
+        assert await bench.result() == (3, _REFUSED)
+    async with bench.running("release-2"):
+        bench.root_half.refuse = {4}
+        bench.want(4)
+        assert await bench.result() == (4, _REFUSED)
+    bench.root_half.refuse = set()
+    async with bench.running("release-1"):
+        assert await bench.result() == (3, _APPLIED)
+    assert bench.root_half.asked == [3, 3, 4, 3]
+    await bench.root_half.stop()
+
+
+async def test_rendering_anew_waits_for_a_root_half_that_does_not_answer(tmp_path: Path) -> None:
+    bench = await configured(tmp_path)
+    bench.root_half.hang_up = True
+    bench.root_half.busy.clear()
+    async with bench.running("release-2"):
+        await bench.root_half.busy.wait()
+        bench.root_half.hang_up = False
+        assert await bench.result() == (3, _APPLIED)
+    await bench.root_half.stop()
 
 
 async def test_a_kept_state_that_cannot_be_read_counts_as_none(bench: Bench) -> None:

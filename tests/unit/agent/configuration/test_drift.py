@@ -36,7 +36,9 @@ class Bench:
         self.results: list[ConfigurationResult] = []
         self.desired: Latest[DesiredState] = Latest()
         self.path = folder / "configure.sock"
-        self.configurator = Configurator(self.desired, self._sent, folder, self.path, retry_seconds=0.01)
+        self.configurator = Configurator(
+            self.desired, self._sent, folder, self.path, release="release-1", retry_seconds=0.01
+        )
         self.watch = DriftWatch(self.configurator, self.path)
 
     def answer(self, request: RootRequest) -> RootAnswer:
