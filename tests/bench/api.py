@@ -7,6 +7,7 @@ which tells what a request costs: the machine does nothing but this then, and th
 operation is held against is measured right before it.
 """
 
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -57,6 +58,7 @@ async def measure(rounds: int, messages: int) -> Rounds:
     """Return the figures of as many rounds as are done in ten minutes, one at least."""
     result = Rounds()
     with running_stores() as stores:
+        print(f"penguin: making {messages:,} messages", file=sys.stderr, flush=True)
         started = time.monotonic()
         make_rows(stores, messages)
         result.add("rows made in, s", time.monotonic() - started)
@@ -87,6 +89,7 @@ async def _one_round(callers: list[Caller], result: Rounds) -> None:
     nothing = [idling(caller) for caller in callers]
     primary = [reading(caller, READS[PRIMARY_KEY]) for caller in callers]
     for name, asked in _operations(callers):
+        print(f"penguin: {name}", file=sys.stderr, flush=True)
         for pause, how in ((_PAUSE, ""), (0.0, _BUSY)):
             plain = await p95_of(nothing, _TIMES, pause)
             row = await p95_of(primary, _TIMES, pause) if name in LISTS else None
