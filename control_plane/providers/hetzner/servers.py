@@ -135,19 +135,19 @@ def rebuild(
     _check_user_data(user_data)
     server = existing(operation, name)
     under_way = f"Hetzner is rebuilding {name}"
-    if server.status == Server.STATUS_REBUILDING:
-        raise ProviderBusy(under_way, 5.0)
     labels = dict(server.labels or {})
     if (asked := int(labels.get(GENERATION, "0"))) > generation:
         return
     last = _last_rebuild(server)
-    if asked < generation:
-        server.update(labels={**labels, GENERATION: str(generation), REBUILT_BEFORE: str(last.id if last else 0)})
-    elif last is not None and last.id > int(labels.get(REBUILT_BEFORE, "0")):
+    if asked == generation and last is not None and last.id > int(labels.get(REBUILT_BEFORE, "0")):
         if last.status == Action.STATUS_ERROR:
             server.update(labels={**labels, REBUILT_BEFORE: str(last.id)})
         settle(last, under_way)
         return
+    if server.status == Server.STATUS_REBUILDING:
+        raise ProviderBusy(under_way, 5.0)
+    if asked < generation:
+        server.update(labels={**labels, GENERATION: str(generation), REBUILT_BEFORE: str(last.id if last else 0)})
     settle(server.rebuild(Image(name=operation.account.image), user_data=user_data).action, under_way)
 
 

@@ -29,7 +29,7 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 
 @dataclass
 class Action:
-    """`then` is what it brings about; `error` is how it fails instead."""
+    """`then` is what it brings about; `error` is how it fails instead, which brings about `otherwise`."""
 
     id: int
     command: str
@@ -38,6 +38,7 @@ class Action:
     resources: list[Json]
     then: Callable[[], None] | None = None
     error: tuple[str, str] | None = None
+    otherwise: Callable[[], None] | None = None
     over: bool = False
 
 
@@ -95,8 +96,9 @@ class Project:
         for action in sorted(self.actions.values(), key=lambda each: (each.ends, each.id)):
             if not action.over and action.ends <= self._clock():
                 action.over = True
-                if action.error is None and action.then is not None:
-                    action.then()
+                comes_to = action.then if action.error is None else action.otherwise
+                if comes_to is not None:
+                    comes_to()
                 self._unlock(action)
 
     def act(
@@ -105,10 +107,11 @@ class Project:
         resources: list[Json],
         then: Callable[[], None] | None = None,
         error: tuple[str, str] | None = None,
+        otherwise: Callable[[], None] | None = None,
     ) -> Action:
         """Begin an action; its servers are locked until it ends."""
         now = self._clock()
-        action = Action(self.number(), command, now, now + self.action_seconds, resources, then, error)
+        action = Action(self.number(), command, now, now + self.action_seconds, resources, then, error, otherwise)
         self.actions[action.id] = action
         for resource in resources:
             if resource["type"] == "server" and resource["id"] in self.servers:

@@ -93,15 +93,15 @@ def _actions_of(call: Call, resource: Json) -> list[Json]:
 
 
 def _switch(command: str, before: str | None, after: str | None) -> Callable[[Call], Answer]:
-    """Return the call that does `command`: the status while it is done, and after."""
+    """Return the call that does `command`: the status while it is done, and after; as it was when it fails."""
 
     def handle(call: Call) -> Answer:
         server = _unlocked(call)
+        as_it_was = _becomes(server, server["status"])
         if before is not None:
             server["status"] = before
-        action = call.project.act(
-            command, [{"id": server["id"], "type": "server"}], _becomes(server, after), call.failing
-        )
+        resource = [{"id": server["id"], "type": "server"}]
+        action = call.project.act(command, resource, _becomes(server, after), call.failing, as_it_was)
         answer: Json = {"action": call.project.show_action(action)}
         if command == "rebuild_server":
             server["_user_data"] = call.body.get("user_data", server["_user_data"])
