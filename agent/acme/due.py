@@ -33,6 +33,15 @@ def wanted_from(served: Pair | None, order: Order, status: Status) -> float:
     return renewal_time(certificate).timestamp()
 
 
+def missing(served: Pair | None, order: Order) -> tuple[str, ...]:
+    """Return the names beside the host's own that were ordered and that the served certificate is not for."""
+    try:
+        certificate = served.certificate if served else None
+    except InvalidPair:
+        certificate = None
+    return tuple(name for name in order.further_names if certificate is None or not is_for(certificate, name))
+
+
 def is_due(served: Pair | None, order: Order, status: Status, now: float) -> bool:
     """Say whether the authority is to be asked now. A new order need not wait for the failures of the one before."""
     held_until = status.next_attempt if status.failures and status.names == order.names_mark else 0.0
@@ -81,6 +90,15 @@ def succeeded(status: Status, served: Pair, hostname: str) -> Status:
         f" it is renewed from {_day(until)} on"
     )
     return dataclasses.replace(status, state=State.ISSUED, detail=detail, next_attempt=until.timestamp(), failures=0)
+
+
+def settled(status: Status, served: Pair | None, order: Order, now: float) -> Status:
+    """Return the status while nothing is due: what failed for names that are not ordered any more is over."""
+    if served is None or not status.failures or status.names == order.names_mark:
+        return status
+    if wanted_from(served, order, status) <= now:
+        return status
+    return dataclasses.replace(succeeded(status, served, order.hostname), names=order.names_mark)
 
 
 def failed(status: Status, state: State, why: str, now: float, *, retry_after: float, draw: float) -> Status:

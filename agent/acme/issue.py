@@ -21,6 +21,7 @@ DIAGNOSTICS: one log line for each attempt (journalctl -u penguin-certificates);
 """
 
 import argparse
+import dataclasses
 import fcntl
 import logging
 import random
@@ -108,11 +109,12 @@ def look(issuer: Issuer, *, forced: bool = False) -> None:
         asked = read_asked(issuer.asked_file)
         wanted = forced or asked.wants_renewal(before)
         if not wanted and not due.is_due(_served(issuer), order, before, issuer.now()):
+            _note(issuer, before, _compared(issuer, order, due.settled(before, _served(issuer), order, issuer.now())))
             return
         if not forced and _must_wait_for_port(issuer, order, before, asked):
-            _note(issuer, before, due.waiting_for_port(before, order, issuer.now()))
+            _note(issuer, before, _compared(issuer, order, due.waiting_for_port(before, order, issuer.now())))
             return
-        after = _attempt(issuer, order, before)
+        after = _compared(issuer, order, _attempt(issuer, order, before))
         _note(issuer, before, after)
         pause = after.next_attempt - issuer.now()
         if forced or after.state is State.ISSUED or pause > PATIENCE:
@@ -134,7 +136,7 @@ def _attempt(issuer: Issuer, order: Order, before: Status) -> Status:
         return _hand_over(issuer, order, pending, before)
     if spent := due.spent(before, issuer.now()):
         return spent
-    asking = due.asking(before, order, issuer.now())
+    asking = _compared(issuer, order, due.asking(before, order, issuer.now()))
     status.save(issuer.status_file, asking)
     asked_for = due.part_to_ask_for(_served(issuer), order, before, issuer.now())
     answer = issuer.ask(asked_for, issuer.folder)
@@ -160,6 +162,11 @@ def _hand_over(issuer: Issuer, order: Order, pair: Pair, before: Status) -> Stat
         issuer.pending_file.unlink()
     why = f"a certificate was issued, and the mail server did not take it up: {result.detail}"
     return due.failed(before, State.NOT_TAKEN, why, issuer.now(), retry_after=0, draw=issuer.draw())
+
+
+def _compared(issuer: Issuer, order: Order, after: Status) -> Status:
+    """Return the status with the names that are not certified now."""
+    return dataclasses.replace(after, missing=due.missing(_served(issuer), order))
 
 
 def _pending(issuer: Issuer, order: Order) -> Pair | None:

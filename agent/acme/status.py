@@ -30,13 +30,16 @@ class Status:
     order: str = ""
     #: And for which names; see `Order.names_mark`.
     names: str = ""
+    #: Ordered names that the served certificate is not for.
+    missing: tuple[str, ...] = ()
 
 
 def load(path: Path) -> Status:
     """Return what is remembered; a file that is missing or damaged is nothing."""
     try:
         kept = json.loads(path.read_bytes())
-        return Status(**{**kept, "state": State(kept["state"]), "attempts": tuple(kept["attempts"])})
+        lists = {name: tuple(kept.get(name, ())) for name in ("attempts", "missing")}
+        return Status(**{**kept, **lists, "state": State(kept["state"])})
     except (OSError, ValueError, KeyError, TypeError):
         return Status()
 

@@ -56,4 +56,5 @@ def _issue(kept: dict[str, Any]) -> CertificateIssue:
         next_attempt_ms=int(kept["next_attempt"] * 1000),
         attempts_today=len(kept["attempts"]),
         failures=kept["failures"],
+        missing_names=[str(name) for name in kept.get("missing", ())],
     )

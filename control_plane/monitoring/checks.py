@@ -125,7 +125,11 @@ def check_ssl(facts: Facts) -> Finding:
     if left <= dt.timedelta(0):
         return Finding(Check.SSL, State.FAIL, "Its certificate has expired.", days)
     state = _state(-days, -CERTIFICATE_WARN.days, -CERTIFICATE_FAIL.days)
-    return Finding(Check.SSL, state, f"Its certificate lasts {_duration(left.total_seconds())}.", days)
+    sentence = f"Its certificate lasts {_duration(left.total_seconds())}"
+    if names := _uncertified(facts):
+        state = State.FAIL if state is State.FAIL else State.WARN
+        sentence += f", and is not for {', '.join(names)}"
+    return Finding(Check.SSL, state, f"{sentence}.", days)
 
 
 def check_disk(facts: Facts) -> Finding:
@@ -264,6 +268,14 @@ def _certificates(facts: Facts) -> tuple[list[dt.datetime], list[str]]:
     served = facts.said.certificates
     ends = [dt.datetime.fromtimestamp(each.not_after_ms / 1000, dt.UTC) for each in served if not each.error]
     return ends, [f"port {each.port}, {each.error}" for each in served if each.error]
+
+
+def _uncertified(facts: Facts) -> Sequence[str]:
+    """Return the names of domains that the authority was asked for in vain; a first attempt may still be going on."""
+    if facts.said is None:
+        return ()
+    issue = facts.said.certificate_issue
+    return issue.missing_names if issue.failures or issue.state == "issued" else ()
 
 
 def _used(disk: Disk) -> float:

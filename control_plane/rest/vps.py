@@ -121,6 +121,7 @@ class CertificateView(BaseModel):
 
     `state` is self_signed, waiting_for_port, asking, issued, unreachable, limited, refused, spent, not_taken or failed;
     `detail` says it in a sentence. Whatever it is, the server goes on showing the certificate that it has.
+    `missing_names` are those of domains that were ordered as well and that it is not for.
     """
 
     state: str
@@ -129,6 +130,7 @@ class CertificateView(BaseModel):
     next_attempt_at: dt.datetime | None
     attempts_today: int
     failures: int
+    missing_names: list[str]
 
 
 class DriftView(BaseModel):
@@ -269,6 +271,7 @@ def _certificate(health: ServerHealth | None) -> CertificateView | None:
         next_attempt_at=moment(issue.next_attempt_ms) if issue.next_attempt_ms else None,
         attempts_today=issue.attempts_today,
         failures=issue.failures,
+        missing_names=list(issue.missing_names),
     )
 
 

@@ -1,4 +1,4 @@
-"""A domain's MTA-STS policy on a real server: asked for, shown with a certificate, seen, enforced, gone."""
+"""What a real server shows for a domain over HTTPS: its MTA-STS policy, and settings for mail programs."""
 
 import asyncio
 import shutil
@@ -13,22 +13,34 @@ from control_plane.processes.places import state_dir
 from control_plane.providers.local.network import AUTHORITY
 from control_plane.providers.local.world import World
 from control_plane.provisioning.periodic import POLICIES_QUEUE
-from tests.flow.certificates import ORDER, read_json, shown_serials
+from mailstack.nginx.client_settings import thunderbird_settings
+from tests.flow.certificates import (
+    CERTBOT_ACCOUNTS,
+    CERTBOT_LOG,
+    ORDER,
+    place_order,
+    read_json,
+    renewed_on_demand,
+    shown_serials,
+    until_no_record_is_asked_for,
+)
 from tests.flow.local_cloud import until
 from tests.flow.spine import Party, SaysNothing, Spine, call, make_party, until_key
 
 _INSTANCE = "flow-mta-sts"
+_CLIENT_NAMES = ["autoconfig.acme.example", "autodiscover.acme.example"]
 
-#: Trusts the authority's root of today and nothing else; prints the policy as another mail server gets it.
+#: Trusts the authority's root of today and nothing else; prints what others get, who may send something.
 _FETCH = """
 import socket, ssl, sys, urllib.request
-address, name, authority = sys.argv[1:]
+address, name, authority, path, sent = sys.argv[1:]
 nobody = ssl._create_unverified_context()
 root = urllib.request.urlopen(f"https://{authority}:15000/roots/0", context=nobody).read().decode()
 real = socket.getaddrinfo
 socket.getaddrinfo = lambda host, *more, **named: real(address if host == name else host, *more, **named)
 trusting = ssl.create_default_context(cadata=root)
-with urllib.request.urlopen(f"https://{name}/.well-known/mta-sts.txt", context=trusting, timeout=10) as answer:
+url = f"https://{name}{path}"
+with urllib.request.urlopen(url, sent.encode() or None, context=trusting, timeout=10) as answer:
     print(answer.headers["content-type"], answer.read().decode(), sep="\\n", end="")
 """
 
@@ -74,8 +86,47 @@ async def test_a_policy_is_shown_seen_enforced_and_gone(spine: Spine) -> None:
     await until_key(party.client, f"/inboxes/{party.inbox['id']}", "status", {"ready"})
 
 
+async def test_mail_programs_find_their_settings_with_a_certificate_over_http_and_over_dns(spine: Spine) -> None:
+    party = spine.sender
+    path = f"/domains/{(await call(party.client, 'GET', '/domains'))['items'][0]['id']}"
+    before = shown_serials(spine, party)
+    await call(party.client, "PATCH", path, {"client_settings": True})
+    await _until_verified(party, {"autoconfig", "autodiscover", "_autodiscover._tcp"})
+    await until(lambda: read_json(spine, party, ORDER)["further_names"] == _CLIENT_NAMES)
+    await until(lambda: shown_serials(spine, party).isdisjoint(before))
+    _see_settings(spine, party)
+
+    over_http, order = shown_serials(spine, party), read_json(spine, party, ORDER)
+    # To an account that has shown a name to be its own, the authority may issue without another look.
+    spine.inside(party, "rm", "-r", CERTBOT_ACCOUNTS)
+    place_order(spine, party, {**order, "by_dns": True})
+    await renewed_on_demand(spine, party)
+    place_order(spine, party, order)
+
+    log = spine.inside(party, "cat", CERTBOT_LOG)
+    assert all(f"dns-01 challenge for {name}" in log for name in (party.server["hostname"], *_CLIENT_NAMES))
+    assert shown_serials(spine, party).isdisjoint(over_http)
+    _see_settings(spine, party)
+    await until_no_record_is_asked_for(spine, party)
+
+
+def _see_settings(spine: Spine, party: Party) -> None:
+    """Ask as Thunderbird does, and as Outlook."""
+    autoconfig, autodiscover = _CLIENT_NAMES
+    hostname, address = party.server["hostname"], party.inbox["email_address"]
+    settings = _ask(spine, party, autoconfig, f"/mail/config-v1.1.xml?emailaddress={address}")
+    assert settings == f"text/xml\n{thunderbird_settings('acme.example', hostname)}"
+    question = f"<Autodiscover><Request><EMailAddress>{address}</EMailAddress></Request></Autodiscover>"
+    answer = _ask(spine, party, autodiscover, "/autodiscover/autodiscover.xml", question)
+    assert answer.count(f"<Server>{hostname}</Server>") == answer.count(f"<LoginName>{address}</LoginName>") == 2
+
+
 def _fetch(spine: Spine, party: Party) -> str:
-    return spine.from_outside(_FETCH, party.server["ip_address"], "mta-sts.acme.example", str(AUTHORITY))
+    return _ask(spine, party, "mta-sts.acme.example", "/.well-known/mta-sts.txt")
+
+
+def _ask(spine: Spine, party: Party, name: str, path: str, sent: str = "") -> str:
+    return spine.from_outside(_FETCH, party.server["ip_address"], name, str(AUTHORITY), path, sent)
 
 
 def _web_server(spine: Spine, party: Party) -> list[str]:

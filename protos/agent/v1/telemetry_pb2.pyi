@@ -416,6 +416,7 @@ class CertificateIssue(_message.Message):
     ATTEMPTS_TODAY_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
     CHALLENGES_FIELD_NUMBER: _builtins.int
+    MISSING_NAMES_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """self_signed, waiting_for_port, asking, issued, unreachable, limited, refused, spent, not_taken or failed; see
     agent/acme/states.py.
@@ -433,6 +434,10 @@ class CertificateIssue(_message.Message):
     def challenges(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcmeChallenge]:
         """There while an attempt waits for them, or the authority looks for them; one for each name of the certificate."""
 
+    @_builtins.property
+    def missing_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ordered names that the served certificate is not for."""
+
     def __init__(
         self,
         *,
@@ -443,10 +448,11 @@ class CertificateIssue(_message.Message):
         attempts_today: _builtins.int = ...,
         failures: _builtins.int = ...,
         challenges: _abc.Iterable[Global___AcmeChallenge] | None = ...,
+        missing_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_today", b"attempts_today", "challenges", b"challenges", "detail", b"detail", "failures", b"failures", "last_attempt_ms", b"last_attempt_ms", "next_attempt_ms", b"next_attempt_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_today", b"attempts_today", "challenges", b"challenges", "detail", b"detail", "failures", b"failures", "last_attempt_ms", b"last_attempt_ms", "missing_names", b"missing_names", "next_attempt_ms", b"next_attempt_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

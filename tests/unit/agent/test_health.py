@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from agent.health import problems
-from protos.agent.v1.telemetry_pb2 import Disk, HealthReport, Host, Relay, ServedCertificate, Unit
+from protos.agent.v1.telemetry_pb2 import CertificateIssue, Disk, HealthReport, Host, Relay, ServedCertificate, Unit
 
 DAY_MS = int(dt.timedelta(days=1).total_seconds() * 1000)
 NOW_MS = 1_800_000_000_000
@@ -41,6 +41,10 @@ def test_a_file_system_without_inodes_of_its_own_has_enough_of_them() -> None:
         (HealthReport(host=Host(memory_total_bytes=1000)), "memory is nearly used up"),
         (HealthReport(units=[Unit(name="opendkim.service", active_state="failed")]), "opendkim.service failed"),
         (HealthReport(certificates=[ServedCertificate(port=25, error="no answer")]), "port 25 serves no certificate"),
+        (
+            HealthReport(certificate_issue=CertificateIssue(state="issued", missing_names=["mta-sts.a.example"])),
+            "the certificate is not for mta-sts.a.example",
+        ),
         (
             HealthReport(certificates=[ServedCertificate(port=25, not_after_ms=NOW_MS - 1)]),
             "the certificate on port 25 has expired",

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from agent.acme import certbot
+from agent.acme import certbot, dns_hook
 from agent.acme.certbot import CHALLENGES, ask
 from agent.acme.order import Order
 from agent.acme.states import State
@@ -123,18 +124,33 @@ def test_over_dns_the_authority_looks_once_all_records_are_known_to_be_there(tmp
     assert list(folder.glob("*challenges*")) == list(folder.glob(".*challenges*")) == []
 
 
-def test_a_record_that_does_not_come_keeps_the_authority_from_looking_and_is_named(
-    tmp_path: Path, over_dns: Order, monkeypatch: pytest.MonkeyPatch
+def test_while_a_record_is_not_there_the_hook_keeps_certbot_from_going_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program, folder, shown = _certbot(tmp_path), tmp_path / "state", tmp_path / "shown"
-    monkeypatch.setattr(certbot, "DNS_TIMEOUT", 1.0)
-    monkeypatch.setattr(certbot, "_GRACE", 1.0)
-    shown.write_text("V" * 43 + "\n" + "X" * 43)
-    answer = ask(over_dns, folder, program, shown)
+    asked, shown = tmp_path / CHALLENGES, tmp_path / "shown"
+    shown.write_text("V" * 43)
+    told = {"CERTBOT_DOMAIN": "mx1.fleet.example", "CERTBOT_VALIDATION": "W" * 43, "CERTBOT_REMAINING_CHALLENGES": "0"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["dns_hook.py", str(asked), str(shown), "0"])
+    assert dns_hook.main() == 1
+    shown.write_text("V" * 43 + "\n" + "W" * 43)
+    assert dns_hook.main() == 0
+
+
+def test_records_that_did_not_come_are_named(tmp_path: Path, over_dns: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, folder, shown = tmp_path / "certbot", tmp_path / "state", tmp_path / "shown"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(certbot, "DNS_TIMEOUT", 0.1)
+    wanted = [{"name": f"_acme-challenge.{name}", "value": name} for name in over_dns.names]
+    (folder / CHALLENGES).write_text(json.dumps(wanted))
+    shown.write_text("mx1.fleet.example\nmta-sts.a.example")
+    answer = ask(over_dns, folder, str(program), shown)
 
     assert isinstance(answer, Failure)
     assert (answer.state, answer.why.partition(" s that ")[2]) == (
         State.FAILED,
         "_acme-challenge.autoconfig.a.example is there",
     )
-    assert list(folder.glob("*challenges*")) == list(folder.glob(".*challenges*")) == []
+    assert list(folder.iterdir()) == []

@@ -290,3 +290,44 @@ def test_a_name_that_is_refused_keeps_the_host_from_no_certificate(server: Serve
     look(server.issuer)
     assert server.served == both
     assert len(server.asked) == 3
+
+
+def test_names_that_are_not_certified_are_told_until_they_are(server: Server) -> None:
+    server.issuer.order_file.write_text(json.dumps({**_ORDER, "further_names": ["mta-sts.shop.example"]}))
+    refused, alone = Failure(State.REFUSED, "mta-sts.shop.example leads elsewhere"), _pair()
+    server.answers = [refused, alone]
+    look(server.issuer)
+    assert (server.status.state, server.status.missing) == (State.ISSUED, ("mta-sts.shop.example",))
+
+    # Tried again and refused again: that is what is told, for mail goes on with what is served.
+    server.answers = [refused] * 2
+    look(server.issuer)
+    assert (server.status.state, server.status.missing) == (State.REFUSED, ("mta-sts.shop.example",))
+    assert server.served == alone
+
+    server.time = server.status.next_attempt
+    server.answers = [issued(_HOST, _BEGINS, dt.timedelta(days=90), ("mta-sts.shop.example",))]
+    look(server.issuer)
+    assert (server.status.state, server.status.missing, server.status.failures) == (State.ISSUED, (), 0)
+
+
+def test_what_failed_for_a_name_that_is_not_wanted_any_more_is_over(server: Server) -> None:
+    server.issuer.order_file.write_text(json.dumps({**_ORDER, "further_names": ["mta-sts.shop.example"]}))
+    refused = Failure(State.REFUSED, "mta-sts.shop.example leads elsewhere")
+    server.answers = [refused, _pair(), refused, refused]
+    look(server.issuer)
+    look(server.issuer)
+    assert server.status.failures
+
+    server.order(**_ORDER)
+    look(server.issuer)
+    assert (server.status.state, server.status.missing, server.status.failures) == (State.ISSUED, (), 0)
+    assert len(server.asked) == 4
+
+
+def test_a_renewal_that_failed_is_still_told_of_while_the_order_is_the_same(server: Server) -> None:
+    server.answers = [_pair(), _DOWN]
+    look(server.issuer)
+    look(server.issuer, forced=True)
+    look(server.issuer)
+    assert (server.status.state, server.status.failures) == (State.UNREACHABLE, 1)

@@ -14,11 +14,19 @@ def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> N
     assert not file.seen_change()
     assert file.issue is None
 
-    status.save(path, status.Status(State.LIMITED, "later", 1.5, 7.25, 2, (1.5,), "mark"))
+    status.save(
+        path, status.Status(State.LIMITED, "later", 1.5, 7.25, 2, (1.5,), "mark", missing=("mta-sts.a.example",))
+    )
     assert file.seen_change()
     assert not file.seen_change()
     assert file.issue == CertificateIssue(
-        state="limited", detail="later", last_attempt_ms=1500, next_attempt_ms=7250, attempts_today=1, failures=2
+        state="limited",
+        detail="later",
+        last_attempt_ms=1500,
+        next_attempt_ms=7250,
+        attempts_today=1,
+        failures=2,
+        missing_names=["mta-sts.a.example"],
     )
 
 

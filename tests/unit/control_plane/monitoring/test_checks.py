@@ -9,11 +9,21 @@ import pytest
 from control_plane.monitoring.checks import Facts, check_all
 from control_plane.monitoring.probe import Look
 from control_plane.monitoring.states import Check, Finding, State, worst
-from protos.agent.v1.telemetry_pb2 import Disk, HealthReport, PostfixQueue, Relay, ServedCertificate, Unit
+from protos.agent.v1.telemetry_pb2 import (
+    CertificateIssue,
+    Disk,
+    HealthReport,
+    PostfixQueue,
+    Relay,
+    ServedCertificate,
+    Unit,
+)
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
 GOOD = Look(not_after=NOW + 60 * DAY)
+#: Issued for the server's own name, and not for one of a domain's.
+PARTLY = CertificateIssue(state="issued", missing_names=["mta-sts.a.example"])
 
 
 def told(**changes: Any) -> HealthReport:  # noqa: ANN401 - any field of a report
@@ -45,6 +55,15 @@ WELL = Facts(
 def found(facts: Facts, check: Check) -> Finding:
     [finding] = [each for each in check_all(facts) if each.check is check]
     return finding
+
+
+@pytest.mark.parametrize(
+    ("state", "failures", "tells"), [("asking", 0, False), ("asking", 1, True), ("spent", 3, True)]
+)
+def test_a_name_is_missed_once_it_was_asked_for_in_vain(state: str, failures: int, tells: bool) -> None:
+    issue = CertificateIssue(state=state, failures=failures, missing_names=["mta-sts.a.example"])
+    finding = found(replace(WELL, report=told(certificate_issue=issue)), Check.SSL)
+    assert (finding.state is State.WARN, "mta-sts.a.example" in finding.sentence) == (tells, tells)
 
 
 def test_all_is_well_with_a_server_that_is_well() -> None:
@@ -90,6 +109,13 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
         ({"looks": {25: Look(not_after=NOW - DAY)}}, Check.SSL, State.FAIL, "expired"),
         ({"looks": {25: Look(not_after=NOW + 2 * DAY)}}, Check.SSL, State.FAIL, "lasts 2 days"),
         ({"looks": {25: Look(not_after=NOW + 10 * DAY)}}, Check.SSL, State.WARN, "lasts 10 days"),
+        ({"report": told(certificate_issue=PARTLY)}, Check.SSL, State.WARN, "days, and is not for mta-sts.a.example"),
+        (
+            {"looks": {25: Look(not_after=NOW + 2 * DAY)}, "report": told(certificate_issue=PARTLY)},
+            Check.SSL,
+            State.FAIL,
+            "lasts 2 days, and is not for mta-sts.a.example",
+        ),
         (
             {"looks": {}, "report": told(certificates=[ServedCertificate(port=25, error="refused")])},
             Check.SSL,
