@@ -101,6 +101,11 @@ class Repository:
         self._restic("check", "--read-data")
 
     def _restic(self, *words: str | Path) -> str:
+        if not self.password_file.exists():
+            raise BackupFailed(
+                "nothing was backed up by this installation; if something was, put the password of its backups back:"
+                " `penguin backup keys --from`"
+            )
         environment = {
             **os.environ,
             "RESTIC_REPOSITORY": self.target,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from control_plane.backups.programs import BackupFailed
 from control_plane.backups.results import COPY_EVERY, TEST_EVERY, Kind, Newest
 from control_plane.backups.vault import Vault
-from control_plane.errors import Conflict
 
 #: What failed is tried again after so long.
 _AGAIN = dt.timedelta(hours=1)
@@ -35,10 +34,10 @@ def due(newest: Mapping[Kind, Newest], now: dt.datetime) -> Kind | None:
 
 
 def outcome_of(act: Callable[[], Outcome]) -> Outcome:
-    """Do it, and make of a failure what is said of it."""
+    """Do it, and make of a failure what is said of it. Raises `Conflict` when it was not begun: that is no outcome."""
     try:
         return act()
-    except (BackupFailed, Conflict) as error:
+    except BackupFailed as error:
         return Outcome(ok=False, sentence=error.detail)
 
 

@@ -1,20 +1,25 @@
 """What an installation's backups are: where everything lies, and the acts that change the repository.
 
 One act at a time, by a lock: a backup that is begun while another runs, or a restore, would take its folders away.
+Whoever may wait does: the log is saved every minute, and that takes a while.
 """
 
 import fcntl
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from control_plane.backups.base import SEGMENTS, take_copy
 from control_plane.backups.repository import BASE, WAL, WAL_UNTIL_COPY, Repository, Retention
 from control_plane.backups.restore_test import Tested, try_restore
 from control_plane.backups.segments import drop_before, first_segment
 from control_plane.errors import Conflict
+
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,8 @@ class Vault:
 
     state: Path
     target: str = ""
+    #: Seconds to wait for another act to end.
+    patience: float = 0.0
 
     @property
     def folder(self) -> Path:
@@ -61,13 +68,14 @@ class Vault:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep others from backing up and restoring meanwhile; raise `Conflict` when another does."""
+        """Keep others from backing up and restoring meanwhile; raise `Conflict` when another does for too long."""
         self.make()
+        give_up_at = time.monotonic() + self.patience
         with (self.folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Conflict("another backup, restore or test of one is under way") from None
+            while not _is_locked(file):
+                if time.monotonic() >= give_up_at:
+                    raise Conflict("another backup, restore or test of one is under way")
+                time.sleep(_LOOK_SECONDS)
             yield
 
     def back_up(self, owner_url: str) -> str:
@@ -101,3 +109,12 @@ class Vault:
         """Try to restore the newest whole copy. Raises `BackupFailed`."""
         with self.alone():
             return try_restore(self.repository, self.scratch, self.log)
+
+
+def _is_locked(file: TextIO) -> bool:
+    """Lock it, unless another has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -34,6 +34,8 @@ from control_plane.processes.places import state_dir
 
 backup_commands = typer.Typer(no_args_is_help=True, help="Backups of the control plane's database.")
 
+#: For what the backups process is doing.
+_PATIENCE_SECONDS = 60.0
 _PASSPHRASE = "PENGUIN_BACKUP_PASSPHRASE"  # noqa: S105 - the variable's name
 
 
@@ -55,7 +57,7 @@ def status(as_json: Json = False, instance: Instance = "main") -> None:
         print_json({"newest": rows, "wrong": wrong})
     else:
         print_table(rows) if rows else print("Nothing was backed up yet.")
-        say(wrong or "all is well")
+        say(wrong or ("all is well" if rows else "`penguin backup run` does it now"))
     if wrong:
         sys.exit(FAILED)
 
@@ -154,7 +156,7 @@ def keys(
 
 
 def _vault(instance: str) -> Vault:
-    return Vault(state_dir(instance), os.environ.get("PENGUIN_BACKUP_REPOSITORY", ""))
+    return Vault(state_dir(instance), os.environ.get("PENGUIN_BACKUP_REPOSITORY", ""), _PATIENCE_SECONDS)
 
 
 def _owner_url(instance: str) -> str:

@@ -1,16 +1,19 @@
 """What is due, what is wrong, which pieces of the log are taken, and keys under a passphrase."""
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from control_plane.backups.digest import TableDigest, differences
 from control_plane.backups.key_file import put_back, write_keys
+from control_plane.backups.programs import BackupFailed
 from control_plane.backups.results import Kind, Newest, what_is_wrong
-from control_plane.backups.schedule import due
+from control_plane.backups.schedule import Outcome, due, outcome_of
 from control_plane.backups.segments import drop_before, gather
-from control_plane.errors import InvalidInput
+from control_plane.backups.vault import Vault
+from control_plane.errors import Conflict, InvalidInput
 
 NOW = dt.datetime(2030, 1, 31, 12, tzinfo=dt.UTC)
 FIRST, SECOND = "000000010000000000000001", "000000010000000000000002"
@@ -78,3 +81,36 @@ def test_keys_come_back_with_the_passphrase_alone_and_over_nothing_that_is_there
     assert put_back(kept, files, "a long passphrase") == ["sealing.key"]
     assert master.read_bytes() == b"\x00\xff" * 16
     assert b"here" not in kept.read_bytes()
+
+
+def test_what_failed_is_an_outcome_and_what_was_not_begun_is_none() -> None:
+    def fails() -> Outcome:
+        raise BackupFailed("the disk is full")
+
+    def waits() -> Outcome:
+        raise Conflict("another is under way")
+
+    assert outcome_of(fails) == Outcome(ok=False, sentence="the disk is full")
+    with pytest.raises(Conflict):
+        outcome_of(waits)
+
+
+def test_who_may_wait_for_another_backup_does_and_who_may_not_is_told(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as others:
+        with Vault(tmp_path).alone():
+            with pytest.raises(Conflict), Vault(tmp_path).alone():
+                pass
+            waiting = others.submit(_enter, Vault(tmp_path, patience=30))
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+        assert waiting.result(30)
+
+
+def _enter(vault: Vault) -> bool:
+    with vault.alone():
+        return True
+
+
+def test_a_repository_whose_password_is_not_here_says_how_it_comes_back(tmp_path: Path) -> None:
+    with pytest.raises(BackupFailed, match="backup keys --from"):
+        Vault(tmp_path).repository.snapshots()
