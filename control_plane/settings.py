@@ -182,6 +182,9 @@ class Settings(BaseSettings):
     otlp_endpoint: str = ""
     #: The share of sends that is traced.
     otlp_share: float = Field(default=0.01, ge=0, le=1)
+    #: Where values of servers' reports go on to, by Prometheus' remote write 1.0: the http:// or https:// URL of a
+    #: receiver that the hub reaches, with user and password where it wants them; empty for nowhere.
+    remote_write_url: SecretStr = SecretStr("")
     #: Seconds between health reports.
     report_interval_seconds: float = 15.0
 
@@ -189,6 +192,13 @@ class Settings(BaseSettings):
     def _clocks_are_held_to_less_than_leases(self) -> "Settings":
         if self.clock_tolerance_seconds >= self.lease_tolerance_seconds:
             raise ValueError("clock_tolerance_seconds must be less than lease_tolerance_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _values_go_over_http(self) -> "Settings":
+        url = self.remote_write_url.get_secret_value()
+        if url and not url.startswith(("https://", "http://")):
+            raise ValueError("remote_write_url must begin with https:// or http://")
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from control_plane.cli.output import say
 from control_plane.errors import PenguinError
 from control_plane.processes.places import CHECKOUT
 
-_FOLDERS = ("protos/agent/v1", "protos/queue/v1")
+_FOLDERS = ("protos/agent/v1", "protos/prometheus/v1", "protos/queue/v1")
 #: Those that have services.
 _SERVICES = ("protos/agent/v1/enrolment.proto", "protos/agent/v1/link.proto")
 #: What writes the types; found beside our Python.

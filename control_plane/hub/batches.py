@@ -1,7 +1,7 @@
 """What each link asks of the database, done for many links in one transaction (together.py)."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from control_plane.enrolment.admission import refusals
@@ -12,6 +12,8 @@ from control_plane.fleet.links import Opening, Versions, close_links, open_links
 from control_plane.fleet.reports import Row, record_reports
 from control_plane.hub.caller import Caller
 from control_plane.hub.together import Together
+from control_plane.monitoring.metrics import Measured
+from control_plane.monitoring.samples import Row as ValueRow
 from control_plane.monitoring.samples import keep_values
 from db.session import Database
 
@@ -34,14 +36,15 @@ class KeptReport:
 
     caller: Caller
     report: Row
-    values: Sequence[Row]
+    values: Sequence[ValueRow]
 
 
 class Batches:
-    """One of each for a hub."""
+    """One of each for a hub; `forward` is given the values that were kept, and does not wait."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, forward: Callable[[Iterable[Measured]], None]) -> None:
         self._database = database
+        self._forward = forward
         #: Raise `Unauthenticated` or `Forbidden` for a caller that may not talk to us, and so do `looks`.
         self.admissions: Together[Caller, None] = Together(self._admit, _LINKS_SPACING)
         self.looks: Together[Caller, Look] = Together(self._look, _LINKS_SPACING)
@@ -89,6 +92,7 @@ class Batches:
                 await keep_values(session, [row for report in kept for row in report.values])
             for turn in turns([report.caller.identity.vps_id for report in kept]):
                 await record_reports(session, [kept[place].report for place in turn])
+        self._forward(row.measured for report in kept for row in report.values)
         return outcomes
 
 

@@ -90,16 +90,18 @@ def render(servers: Sequence[ServerValues]) -> str:
     return "\n".join((*lines, "# EOF", ""))
 
 
-def metric_sample(metric: Metric) -> tuple[str, str]:
+def metric_sample(metric: Metric) -> tuple[str, dict[str, str]]:
     """Return what a metric's samples are called, and the labels that they have beside their server's."""
     if "." in metric.name:
         outcome, destination = metric.name.split(".")
-        return f"penguin_server_{_ATTEMPTS}_total", f',destination="{destination}",outcome="{outcome}"'
-    return f"penguin_server_{metric.name}{'_total' if metric.kind is Kind.COUNTER else ''}", ""
+        return f"penguin_server_{_ATTEMPTS}_total", {"destination": destination, "outcome": outcome}
+    return f"penguin_server_{metric.name}{'_total' if metric.kind is Kind.COUNTER else ''}", {}
 
 
-def _samples(place: int, sample: tuple[str, str], labelled: Iterable[tuple[ServerValues, str]]) -> Iterator[str]:
-    name, more = sample
+def _samples(
+    place: int, sample: tuple[str, dict[str, str]], labelled: Iterable[tuple[ServerValues, str]]
+) -> Iterator[str]:
+    name, more = sample[0], "".join(f',{label}="{value}"' for label, value in sample[1].items())
     for server, labels in labelled:
         if place < len(server.measured) and (value := server.measured[place]) is not None:
             yield f"{name}{{{labels}{more}}} {value!r}"

@@ -4,8 +4,10 @@ Rows hold values by position, a third of what names would take. A new metric goe
 older have nothing there.
 """
 
+import datetime as dt
 import enum
 import math
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +31,20 @@ class Metric:
 
     name: str
     kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The values of one report in the order of `METRICS`; None is what it did not say."""
+
+    vps_id: uuid.UUID
+    at: dt.datetime
+    values: Sequence[float | None]
+
+    @property
+    def samples(self) -> int:
+        """How many samples it comes to."""
+        return sum(value is not None for value in self.values)
 
 
 def _gauges(*names: str) -> list[Metric]:

@@ -2,13 +2,14 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.fleet.reports import moment
-from control_plane.monitoring.metrics import COUNTER_POSITIONS, measure
+from control_plane.monitoring.metrics import COUNTER_POSITIONS, Measured, measure
 from control_plane.monitoring.rings import Ring
 from protos.agent.v1.telemetry_pb2 import HealthReport
 
@@ -61,7 +62,12 @@ _CAME_LATE = text(
 )
 
 
-Row = Mapping[str, object]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The values of a report, and when that was by its server's clock."""
+
+    reported_at: dt.datetime
+    measured: Measured
 
 
 def value_rows(
@@ -82,7 +88,13 @@ def value_rows(
 
 async def keep_values(session: AsyncSession, rows: Sequence[Row]) -> None:
     """Keep rows that `value_rows` made, of any servers; one that is kept already is left as it is."""
-    columns = {name: [row[name] for row in rows] for name in ("vps", "reported_at", "at", "slot", "measured")}
+    columns: dict[str, list[object]] = {
+        "vps": [row.measured.vps_id for row in rows],
+        "reported_at": [row.reported_at for row in rows],
+        "at": [row.measured.at for row in rows],
+        "slot": [Ring.REPORTS.slot(row.measured.at) for row in rows],
+        "measured": [_as_array(row.measured.values) for row in rows],
+    }
     await session.execute(_KEEP, columns)
 
 
@@ -121,13 +133,7 @@ async def _roll(
 
 
 def _row(vps_id: uuid.UUID, report: HealthReport, at: dt.datetime, clock_offset_ms: int | None) -> Row:
-    return {
-        "vps": vps_id,
-        "reported_at": moment(report.at_ms),
-        "at": at,
-        "slot": Ring.REPORTS.slot(at),
-        "measured": _as_array(measure(report, clock_offset_ms)),
-    }
+    return Row(moment(report.at_ms), Measured(vps_id, at, measure(report, clock_offset_ms)))
 
 
 def _as_array(values: Sequence[float | None]) -> str:

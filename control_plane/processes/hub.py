@@ -32,6 +32,7 @@ from control_plane.hub.link import LinkService
 from control_plane.hub.returning import Returning
 from control_plane.hub.server import enrolment_server, link_server
 from control_plane.hub.sessions import Sessions
+from control_plane.monitoring.remote_write import RemoteWrite
 from control_plane.processes.readiness import say_ready
 from control_plane.providers.base import ACME_PORT_PROVIDERS
 from control_plane.queuer.access import grant
@@ -67,9 +68,10 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
         sealer = Sealer.of_file(settings.sealing_key_file)
         async with database.system() as session:
             authority = await Authority.load_or_create(session, sealer, settings.trust_domain)
+        remote = RemoteWrite(database, settings.remote_write_url.get_secret_value())
         resources = Resources(
             database=database,
-            batches=Batches(database),
+            batches=Batches(database, remote.offer),
             returning=Returning(),
             sealer=sealer,
             grant_queue_access=partial(
@@ -81,6 +83,7 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
             acme_port_providers=ACME_PORT_PROVIDERS,
         )
         async with (
+            remote.sending(),
             metrics_door(settings.metrics_listen, {"system": database.engine}),
             tracing(settings.otlp_endpoint, settings.otlp_share, "hub"),
         ):

@@ -51,6 +51,13 @@ EVENTS = Counter(
     "What servers told of sends; late news is recorded and changes nothing.",
     ("kind", "effect"),
 )
+REMOTE_WRITTEN = Counter("penguin_remote_write_samples", "Samples that went on to the time-series engine.")
+REMOTE_DROPPED = Counter(
+    "penguin_remote_write_dropped_samples",
+    "Samples that did not: too many waited (full), or the engine would not have them (refused).",
+    ("reason",),
+)
+REMOTE_WAITING = Gauge("penguin_remote_write_waiting_reports", "Reports whose samples wait to go on.")
 
 STEPS = Counter("penguin_pipeline_steps", "Steps of provisioning that came to something.", ("pipeline", "outcome"))
 STEP_SECONDS = Histogram(

@@ -30,9 +30,7 @@ def test_every_fleet_is_openmetrics_and_each_value_is_told_once(servers: list[Se
     }
     for server in servers:
         for metric, value in zip(METRICS, server.measured, strict=False):
-            name, more = metric_sample(metric)
-            labels = dict(part.split("=") for part in more.strip(",").split(",")) if more else {}
-            places = (labels.get("destination", "").strip('"') or None, labels.get("outcome", "").strip('"') or None)
-            sample = told.get((server.hostname, name, *places))
+            name, labels = metric_sample(metric)
+            sample = told.get((server.hostname, name, labels.get("destination"), labels.get("outcome")))
             assert (sample is None) == (value is None)
             assert sample is None or value is None or math.isclose(sample.value, value)
