@@ -34,6 +34,10 @@ def join_command(  # noqa: PLR0917 - each is an option, given by its name
     address: Annotated[
         str | None, typer.Option(help="Its IPv4 address; the one that it joins from when left out.")
     ] = None,
+    ipv6_address: Annotated[
+        str | None,
+        typer.Option("--ipv6", help="Its IPv6 address, if it has one; mail goes out by it once its PTR is set."),
+    ] = None,
     tenant: Annotated[uuid.UUID | None, typer.Option(help="Whose it is, where there are several tenants.")] = None,
     workspace: Annotated[uuid.UUID | None, typer.Option(help="In which of the tenant's workspaces.")] = None,
     minutes: Annotated[int, typer.Option(min=1, max=1440, help="How long the command is good for.")] = 60,
@@ -44,7 +48,7 @@ def join_command(  # noqa: PLR0917 - each is an option, given by its name
 
     Asked for again with the same --hostname, before the server has joined, it makes the earlier command void.
     """
-    wish = OwnServer(hostname, _checked(address), tenant, workspace)
+    wish = OwnServer(hostname, _checked(address, 4), _checked(ipv6_address, 6), tenant, workspace)
     made = asyncio.run(_invite(instance, wish, timedelta(minutes=minutes)))
     if as_json:
         print_json(made)
@@ -75,8 +79,13 @@ async def _release(settings: Settings) -> Release:
         raise Unavailable(f"there is no release for servers yet ({error}); `./penguin up` makes it") from None
 
 
-def _checked(address: str | None) -> str | None:
+def _checked(address: str | None, version: int) -> str | None:
+    if address is None:
+        return None
     try:
-        return None if address is None else str(ipaddress.IPv4Address(address))
+        found = ipaddress.ip_address(address)
     except ValueError:
-        raise InvalidInput(f"not an IPv4 address: {address!r}") from None
+        found = None
+    if found is None or found.version != version or "%" in address:
+        raise InvalidInput(f"not an IPv{version} address: {address!r}")
+    return str(found)

@@ -54,9 +54,12 @@ def show(server: Server, as_json: Json = False, instance: Instance = "main") -> 
     """Show a server and its runs, step by step, with times, the newest first."""
     standing = asyncio.run(_standing(instance, server))
     if as_json:
-        print_json(_row_fields(standing.row) | {"runs": [asdict(run) for run in standing.runs]})
+        fields = _row_fields(standing.row) | _ipv6_fields(standing.row)
+        print_json(fields | {"runs": [asdict(run) for run in standing.runs]})
         return
     print_table([_row_fields(standing.row)])
+    if standing.row.ipv6_address:
+        print_table([_ipv6_fields(standing.row)])
     for run in standing.runs:
         print(f"\n{run.kind} {run.id}: {run.state}, asked for {run.created_at:%Y-%m-%d %H:%M:%S %Z}")
         if run.reason:
@@ -188,6 +191,10 @@ def _row_fields(row: VpsServer) -> dict[str, Any]:
         "status": row.status,
         "reason": row.status_reason,
     }
+
+
+def _ipv6_fields(row: VpsServer) -> dict[str, Any]:
+    return {"ipv6_address": row.ipv6_address, "ipv6_sending_since": row.ipv6_sending_since}
 
 
 def _step_fields(step: dict[str, Any]) -> dict[str, Any]:

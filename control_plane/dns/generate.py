@@ -20,7 +20,8 @@ from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_inbo
 
 # Inboxes whose server has an address; the others have no records yet.
 _INBOXES = text(
-    "SELECT i.id, i.tenant_id, d.name AS domain, v.hostname, host(v.ip_address) AS ipv4_address, d.tls_reports_to,"
+    "SELECT i.id, i.tenant_id, d.name AS domain, v.hostname, host(v.ip_address) AS ipv4_address,"
+    " host(v.ipv6_address) AS ipv6_address, v.ipv6_sending_since IS NOT NULL AS sends_over_ipv6, d.tls_reports_to,"
     " d.client_records, d.client_settings, d.mta_sts,"
     " CASE WHEN d.mta_sts <> 'none' OR d.client_settings THEN policy_hosts(d.id) ELSE '{}' END AS policy_hosts,"
     " (SELECT host(s.ip_address) FROM inboxes p JOIN vps_servers s ON s.id = p.vps_id"
@@ -36,9 +37,9 @@ _POOL_ADDRESSES = text(
     " JOIN sender_bindings b ON b.tenant_id = i.tenant_id AND b.inbox_id = i.id AND b.until IS NULL"
     " JOIN server_addresses a ON a.tenant_id = b.tenant_id AND a.id = b.address_id"
     " WHERE i.domain_id = :domain AND i.status <> 'deleting'"
-    " UNION SELECT host(v.ip_address) FROM inboxes i JOIN inbox_moves m ON m.inbox_id = i.id AND m.finished_at IS NULL"
-    " JOIN vps_servers v ON v.id IN (m.source_id, m.target_id)"
-    " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND v.ip_address IS NOT NULL"
+    " UNION SELECT host(a.address) FROM inboxes i JOIN inbox_moves m ON m.inbox_id = i.id AND m.finished_at IS NULL"
+    " JOIN vps_servers v ON v.id IN (m.source_id, m.target_id), unnest(ARRAY[v.ip_address, v.ipv6_address]) a (address)"
+    " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND a.address IS NOT NULL"
 )
 _KEYS = text(
     "SELECT selector, public_key FROM dkim_keys WHERE domain_id = :domain AND state <> 'withdrawn' ORDER BY selector"
@@ -82,11 +83,19 @@ async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping
     """Return the records that each inbox of the domain needs."""
     inboxes = (await session.execute(_INBOXES, {"domain": domain_id})).all()
     keys = [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
-    addresses = [inbox.ipv4_address for inbox in inboxes]
+    # One of version 6 is named before anything is sent from it.
+    addresses = [address for i in inboxes for address in (i.ipv4_address, i.ipv6_address) if address]
     addresses += await session.scalars(_POOL_ADDRESSES, {"domain": domain_id})
     return {
         inbox.id: frozenset(
-            records_for_inbox(inbox.domain, inbox.hostname, inbox.ipv4_address, addresses, keys)
+            records_for_inbox(
+                inbox.domain,
+                inbox.hostname,
+                inbox.ipv4_address,
+                addresses,
+                keys,
+                ipv6_address=inbox.ipv6_address if inbox.sends_over_ipv6 else None,
+            )
             + extra_records(inbox.domain, inbox.hostname, _extras(inbox))
         )
         for inbox in inboxes

@@ -12,11 +12,14 @@ from control_plane.dns.generate import generate_records
 from control_plane.dns.verify import verify_inbox
 from db.session import Database
 
-# Inboxes whose records do not name their server's address: it changed, or they were never generated.
+# Inboxes whose records do not name their server's address: it changed, or they were never generated. That of version 6
+# is among them for as long as the server sends from it.
 _DOMAINS_OUT_OF_DATE = text(
     "SELECT DISTINCT i.tenant_id, i.domain_id FROM inboxes i JOIN vps_servers v ON v.id = i.vps_id"
-    " WHERE i.status <> 'deleting' AND v.ip_address IS NOT NULL AND NOT EXISTS (SELECT FROM dns_records r"
+    " WHERE i.status <> 'deleting' AND v.ip_address IS NOT NULL AND (NOT EXISTS (SELECT FROM dns_records r"
     "  WHERE r.inbox_id = i.id AND r.record_type = 'A' AND r.record_value = host(v.ip_address))"
+    " OR (v.ipv6_sending_since IS NOT NULL) <> EXISTS (SELECT FROM dns_records r"
+    "  WHERE r.inbox_id = i.id AND r.record_type = 'AAAA' AND r.record_value = host(v.ipv6_address)))"
 )
 _INBOXES_DUE = text(
     "SELECT id, tenant_id FROM inboxes i WHERE status = 'pending_dns'"

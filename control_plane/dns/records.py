@@ -4,6 +4,8 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from control_plane.dns.spf import mechanism_for
+
 #: Seconds.
 RECORD_TTL = 3600
 
@@ -37,18 +39,24 @@ class DkimRecordKey:
     public_key: str
 
 
-def records_for_server(hostname: str, ipv4_address: str) -> tuple[DnsRecord, ...]:
-    """Return what a server needs: its address both ways, and SPF for the name that it says in HELO.
+def records_for_server(hostname: str, ipv4_address: str, ipv6_address: str | None = None) -> tuple[DnsRecord, ...]:
+    """Return what a server needs: each address both ways, and SPF for the name that it says in HELO.
 
-    SPF for HELO matters for bounces, whose envelope sender is empty (RFC 7208, section 2.4).
+    SPF for HELO matters for bounces, whose envelope sender is empty (RFC 7208, section 2.4); `a` is for addresses of
+    both versions (section 5.3).
     """
     name, _, zone = hostname.partition(".")
-    reversed_name, _, reverse_zone = ipaddress.IPv4Address(ipv4_address).reverse_pointer.partition(".")
+    addresses = [ipv4_address, *([ipv6_address] if ipv6_address else [])]
     return (
-        DnsRecord(zone, "A", name, ipv4_address),
+        *(DnsRecord(zone, "AAAA" if ":" in address else "A", name, address) for address in addresses),
         DnsRecord(zone, "TXT", name, "v=spf1 a -all"),
-        DnsRecord(reverse_zone, "PTR", reversed_name, hostname),
+        *(_pointer(address, hostname) for address in addresses),
     )
+
+
+def _pointer(address: str, hostname: str) -> DnsRecord:
+    reversed_name, _, reverse_zone = ipaddress.ip_address(address).reverse_pointer.partition(".")
+    return DnsRecord(reverse_zone, "PTR", reversed_name, hostname)
 
 
 def records_for_domain(
@@ -59,7 +67,7 @@ def records_for_domain(
     SPF names each server that sends for the domain, in one record, for two would be an error (RFC 7208, section 4.5).
     DMARC asks for reports and for nothing else, in the syntax of RFC 9989.
     """
-    senders = " ".join(f"ip4:{address}" for address in sorted(set(spf_addresses), key=ipaddress.IPv4Address))
+    senders = " ".join(map(mechanism_for, sorted(set(spf_addresses), key=_by_version)))
     return (
         DnsRecord(domain, "MX", "@", f"10 {hostname}"),
         DnsRecord(domain, "TXT", "@", f"v=spf1 {senders} ~all"),
@@ -74,10 +82,24 @@ def dkim_record(domain: str, selector: str, public_key: str) -> DnsRecord:
 
 
 def records_for_inbox(
-    domain: str, hostname: str, ipv4_address: str, spf_addresses: Sequence[str], dkim_keys: Sequence[DkimRecordKey]
+    domain: str,
+    hostname: str,
+    ipv4_address: str,
+    spf_addresses: Sequence[str],
+    dkim_keys: Sequence[DkimRecordKey],
+    *,
+    ipv6_address: str | None = None,
 ) -> tuple[DnsRecord, ...]:
-    """Return all records that mail of an inbox depends on: those of its domain and of its server."""
+    """Return all records that mail of an inbox depends on: those of its domain and of its server.
+
+    An `ipv6_address` is one that its server sends from.
+    """
     return (
         *records_for_domain(domain, hostname, spf_addresses, dkim_keys),
-        *records_for_server(hostname, ipv4_address),
+        *records_for_server(hostname, ipv4_address, ipv6_address),
     )
+
+
+def _by_version(address: str) -> tuple[int, int]:
+    parsed = ipaddress.ip_address(address)
+    return parsed.version, int(parsed)

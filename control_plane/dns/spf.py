@@ -73,10 +73,10 @@ class Spf:
         )
 
     def passes(self, address: str) -> bool:
-        """Return whether an IPv4 address passes by what the record itself says, without asking anybody."""
-        wanted = ipaddress.IPv4Address(address)
+        """Return whether an address passes by what the record itself says, without asking anybody."""
+        wanted = ipaddress.ip_address(address)
         for term in self.evaluated:
-            if term.name == "all" or (isinstance(term.network, ipaddress.IPv4Network) and wanted in term.network):
+            if term.name == "all" or (term.network is not None and wanted in term.network):
                 return term.qualifier == "+"
         return False
 
@@ -98,18 +98,23 @@ def parse_spf(value: str) -> Spf:
 
 
 def addresses_of(value: str) -> tuple[str, ...]:
-    """Return the single IPv4 addresses that a record passes, in its order; raise `SpfBroken`."""
+    """Return the single addresses that a record passes, in its order; raise `SpfBroken`."""
     terms = parse_spf(value).terms
     return tuple(
         str(term.network.network_address)
         for term in terms
-        if term.qualifier == "+" and isinstance(term.network, ipaddress.IPv4Network) and term.network.prefixlen == 32
+        if term.qualifier == "+" and term.network is not None and term.network.num_addresses == 1
     )
+
+
+def mechanism_for(address: str) -> str:
+    """Return the mechanism that names one address, of either version (RFC 7208, section 5.6)."""
+    return f"ip{ipaddress.ip_address(address).version}:{address}"
 
 
 def with_addresses(theirs: Spf, addresses: Iterable[str]) -> Spf:
     """Return the record with each address that does not pass yet put first, where nothing can refuse it before."""
-    added = tuple(Term(f"ip4:{a}", "+", "ip4", a, ipaddress.IPv4Network(a)) for a in addresses if not theirs.passes(a))
+    added = (_term(mechanism_for(address)) for address in addresses if not theirs.passes(address))
     return Spf((*added, *theirs.terms))
 
 

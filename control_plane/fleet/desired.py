@@ -45,8 +45,8 @@ _VERSIONS = text("SELECT id, desired_version FROM vps_servers WHERE id = ANY(:se
 _NOTIFY = text("SELECT pg_notify('desired_state', :vps)")
 # Read before the rows that it stands for: what is committed in between is sent once more, under a newer version.
 _SERVER = text(
-    "SELECT desired_version, hostname, host(ip_address) AS ipv4_address, probe_password_sealed, drift_policy,"
-    " provider"
+    "SELECT desired_version, hostname, host(ip_address) AS ipv4_address, coalesce(host(ipv6_address), '') AS"
+    " ipv6_address, ipv6_sending_since IS NOT NULL AS sends_over_ipv6, probe_password_sealed, drift_policy, provider"
     " FROM vps_servers WHERE id = :vps"
 )
 # A mail server that does not have its mailboxes turns away for good what comes for them.
@@ -63,7 +63,8 @@ _MAILBOXES = text(
 # waiting, until the target takes it, and then passes it on.
 _MOVES = text(
     "SELECT m.id, m.state, m.source_id, m.target_id, m.password_sealed, m.password_hash, i.email_address,"
-    " s.hostname AS source_host, t.hostname AS target_host, host(t.ip_address) AS target_address"
+    " s.hostname AS source_host, t.hostname AS target_host, host(t.ip_address) AS target_address,"
+    " coalesce(host(t.ipv6_address), '') AS target_ipv6_address"
     " FROM inbox_moves m JOIN inboxes i ON i.tenant_id = m.tenant_id AND i.id = m.inbox_id"
     " JOIN vps_servers s ON s.id = m.source_id JOIN vps_servers t ON t.id = m.target_id"
     " WHERE (m.source_id = :vps OR m.target_id = :vps) AND m.finished_at IS NULL"
@@ -155,6 +156,8 @@ async def load_desired_state(
         server=MailServer(
             hostname=server["hostname"],
             ipv4_address=server["ipv4_address"],
+            ipv6_address=server["ipv6_address"],
+            sends_over_ipv6=server["sends_over_ipv6"],
             nameservers=nameservers,
             authority=_authority(authority, waits=server["provider"] in acme_port_providers),
             domains=domains,
@@ -213,6 +216,7 @@ def _copy_door(move: RowMapping) -> CopyDoor:
         password_hash=move["password_hash"],
         address=move["email_address"],
         client_ipv4_address=move["target_address"],
+        client_ipv6_address=move["target_ipv6_address"],
     )
 
 

@@ -4,7 +4,8 @@ A list's answer for an address is a set of IPv4 addresses in 127.0.0.0/8; which 
 (`blocklists.json`, or the file of `PENGUIN_BLOCKLISTS_FILE`). Whatever is not in that table proves nothing: a list that
 refuses to answer us, because we ask through a public resolver or too often, does so with such an address, and a zone
 that was given up and sold answers everything. So each list is asked about two test addresses first (RFC 5782 section
-5): 127.0.0.2 is listed in every list that answers us, and 127.0.0.1 in none.
+5): 127.0.0.2 is listed in every list that answers us, and 127.0.0.1 in none; of those that list IPv6 addresses, too,
+the same two as IPv6 has them.
 """
 
 import enum
@@ -19,6 +20,8 @@ from control_plane.preflight.findings import Check, Finding, Verdict
 SHIPPED = Path(__file__).with_name("blocklists.json")
 LISTED_EXAMPLE = "127.0.0.2"
 UNLISTED_EXAMPLE = "127.0.0.1"
+LISTED_EXAMPLE_V6 = "::ffff:7f00:2"
+UNLISTED_EXAMPLE_V6 = "::ffff:7f00:1"
 _ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
 
 
@@ -44,6 +47,8 @@ class Blocklist(BaseModel):
     #: Return codes by which the list says that it does not answer us, to why.
     not_asked: Mapping[str, str] = Field(default_factory=dict)
     neighbours: int = Field(0, ge=0, le=64)
+    #: Whether it is asked about IPv6 addresses, too. One answer is for all of a /64, so no neighbours are asked about.
+    ipv6: bool = False
     #: Who may ask how much, in a sentence.
     rules: str = Field(min_length=1)
     #: Where an address is looked up and taken off.
@@ -67,15 +72,18 @@ def read_blocklists(path: Path) -> tuple[Blocklist, ...]:
     return _LISTS.validate_json(path.read_bytes())
 
 
-def question(zone: str, ipv4_address: str) -> str:
-    """Return the name that a list is asked for (RFC 5782 section 2.1)."""
-    return f"{'.'.join(reversed(ipv4_address.split('.')))}.{zone}"
+def question(zone: str, address: str) -> str:
+    """Return the name that a list is asked for: octets or, of IPv6, nibbles backwards (RFC 5782 sections 2.1, 2.4)."""
+    backwards = ipaddress.ip_address(address).reverse_pointer.rsplit(".", 2)[0]
+    return f"{backwards}.{zone}"
 
 
-def sample_of_network(ipv4_address: str, count: int) -> tuple[str, ...]:
-    """Return `count` other host addresses of the address's /24, evenly spread."""
-    network = ipaddress.IPv4Network(f"{ipv4_address}/24", strict=False)
-    others = [str(host) for host in network.hosts() if str(host) != ipv4_address]
+def sample_of_network(address: str, count: int) -> tuple[str, ...]:
+    """Return `count` other host addresses of an IPv4 address's /24, evenly spread; none of an IPv6 address."""
+    if ":" in address:
+        return ()
+    network = ipaddress.IPv4Network(f"{address}/24", strict=False)
+    others = [str(host) for host in network.hosts() if str(host) != address]
     return tuple(others[len(others) * place // count] for place in range(count))
 
 

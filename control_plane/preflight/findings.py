@@ -31,6 +31,7 @@ class Check(enum.StrEnum):
     REVERSE_DNS = "reverse_dns"
     REVERSE_DNS_V6 = "reverse_dns_v6"
     BLOCKLIST = "blocklist"
+    BLOCKLIST_V6 = "blocklist_v6"
     CLOCK = "clock"
 
 
@@ -58,8 +59,9 @@ _OF_FAILURE = {
     Check.PORT_25: Consequence.OPEN_PORT,
     # Where the record does not come for long, the step replaces the address.
     Check.REVERSE_DNS: Consequence.WAIT,
-    # Nothing is sent over IPv6, so it is never failed.
+    # A server is used without IPv6, so these are never failed (ipv6.py).
     Check.REVERSE_DNS_V6: Consequence.USE,
+    Check.BLOCKLIST_V6: Consequence.USE,
     Check.BLOCKLIST: Consequence.REPLACE_ADDRESS,
     Check.CLOCK: Consequence.WAIT,
 }

@@ -5,6 +5,7 @@ import ipaddress
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from sqlalchemy import text
 
@@ -31,6 +32,11 @@ class Subject:
     hostname: str
     ipv4_address: str
     ipv6_address: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its addresses, of both versions."""
+        return (self.ipv4_address, self.ipv6_address) if self.ipv6_address else (self.ipv4_address,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +67,22 @@ class Inspector:
         """Check everything, keep what was found and return it."""
         async with database.tenant(subject.tenant_id) as session:
             offset_ms = await session.scalar(_CLOCK, {"tenant": subject.tenant_id, "id": subject.vps_id})
-        port_25, reverse, listings = await asyncio.gather(
+        port_25, *of_addresses = await asyncio.gather(
             check_port_25(database, subject.tenant_id, subject.vps_id, self.probes),
-            self._reverse_dns(subject),
-            self._blocklists(subject.ipv4_address),
+            *(self._look_up(subject.hostname, address) for address in subject.addresses),
         )
-        findings = [*port_25, *reverse, *listings, judge_clock(offset_ms, self.clock_tolerance_seconds)]
+        findings = [*port_25, *chain(*of_addresses), judge_clock(offset_ms, self.clock_tolerance_seconds)]
         async with database.tenant(subject.tenant_id) as session:
             await keep_findings(session, subject.tenant_id, subject.vps_id, subject.ipv4_address, findings)
         return findings
 
-    async def _reverse_dns(self, subject: Subject) -> list[Finding]:
-        addresses = [subject.ipv4_address, *([subject.ipv6_address] if subject.ipv6_address else [])]
-        return list(
-            await asyncio.gather(*(check_reverse_dns(self.resolvers, subject.hostname, each) for each in addresses))
+    async def _look_up(self, hostname: str, address: str) -> list[Finding]:
+        reverse, listings = await asyncio.gather(
+            check_reverse_dns(self.resolvers, hostname, address), self._blocklists(address)
         )
+        return [reverse, *listings]
 
-    async def _blocklists(self, ipv4_address: str) -> list[Finding]:
-        if not self.asks_about_all and not ipaddress.IPv4Address(ipv4_address).is_global:
-            return [not_to_be_asked(ipv4_address)]
-        return await check_blocklists(self.resolvers, self.blocklists, ipv4_address)
+    async def _blocklists(self, address: str) -> list[Finding]:
+        if not self.asks_about_all and not ipaddress.ip_address(address).is_global:
+            return [not_to_be_asked(address)]
+        return await check_blocklists(self.resolvers, self.blocklists, address)

@@ -7,27 +7,30 @@ import dns.reversename
 
 from control_plane.dns.resolve import NoAnswer, values_of
 from control_plane.preflight.findings import Check, Finding, Verdict
+from control_plane.preflight.ipv6 import of_ipv6
 from control_plane.preflight.resolvers import Resolvers
 
 
 async def check_reverse_dns(resolvers: Resolvers, hostname: str, address: str) -> Finding:
     """Ask for the PTR and for what the host's name has."""
-    check = Check.REVERSE_DNS_V6 if ":" in address else Check.REVERSE_DNS
+    is_ipv6 = ":" in address
+    finding = await _ask(resolvers, hostname, address, "AAAA" if is_ipv6 else "A")
+    return of_ipv6(finding) if is_ipv6 else finding
+
+
+async def _ask(resolvers: Resolvers, hostname: str, address: str, forward_type: str) -> Finding:
     reverse = str(dns.reversename.from_address(address))
-    forward_type = "AAAA" if ":" in address else "A"
     try:
         names = await values_of(reverse, "PTR", resolvers.nameservers, resolvers.port)
         addresses = await values_of(hostname, forward_type, resolvers.nameservers, resolvers.port)
     except NoAnswer as error:
-        return _bearable(Finding(check, address, Verdict.PENDING, str(error)))
-    return _bearable(judge_reverse_dns(check, hostname, address, names, addresses))
+        return Finding(Check.REVERSE_DNS, address, Verdict.PENDING, str(error))
+    return judge_reverse_dns(hostname, address, names, addresses)
 
 
-def judge_reverse_dns(
-    check: Check, hostname: str, address: str, names: tuple[str, ...], addresses: tuple[str, ...]
-) -> Finding:
+def judge_reverse_dns(hostname: str, address: str, names: tuple[str, ...], addresses: tuple[str, ...]) -> Finding:
     """Return what the PTR of the address and the addresses of the host's name are worth."""
-    own = hostname.lower()
+    check, own = Check.REVERSE_DNS, hostname.lower()
     others = sorted(name for name in names if name != own)
     if not names:
         return Finding(check, address, Verdict.FAILED, f"{address} has no PTR record; it should name {own}")
@@ -40,11 +43,3 @@ def judge_reverse_dns(
         detail = f"{address} names {', '.join(others)} besides {own}; receivers may look at either"
         return Finding(check, address, Verdict.WARNED, detail)
     return Finding(check, address, Verdict.PASSED, f"{address} and {own} name each other")
-
-
-def _bearable(finding: Finding) -> Finding:
-    """Return it as no more than a warning for IPv6, over which Postfix sends nothing (`inet_protocols = ipv4`)."""
-    if finding.check is not Check.REVERSE_DNS_V6 or finding.verdict is Verdict.PASSED:
-        return finding
-    detail = f"{finding.detail}; nothing is sent over IPv6"
-    return Finding(finding.check, finding.about, Verdict.WARNED, detail)

@@ -11,12 +11,16 @@ from control_plane.provisioning.servers import load_server
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`server_name` is the server's at its provider; `address` is None until the provider has given it."""
+    """`server_name` is the server's at its provider; `address` is None until the provider has given it.
+
+    A further address has no `ipv6_address` beside it, and not every server has one.
+    """
 
     provider: str
     server_name: str
     hostname: str
     address: str | None
+    ipv6_address: str | None = None
 
     @property
     def zone(self) -> str:
@@ -26,7 +30,7 @@ class Host:
     @property
     def records(self) -> tuple[DnsRecord, ...]:
         """What the zone says of it, once it has an address."""
-        records = records_for_server(self.hostname, self.address) if self.address else ()
+        records = records_for_server(self.hostname, self.address, self.ipv6_address) if self.address else ()
         return tuple(record for record in records if record.zone == self.zone)
 
 
@@ -37,7 +41,7 @@ LoadHost = Callable[[StepContext], Awaitable[Host]]
 async def host_of_server(context: StepContext) -> Host:
     """Return the server itself, of a run about a server."""
     server = await load_server(context)
-    return Host(server.provider, server.provider_name, server.hostname, server.ipv4_address)
+    return Host(server.provider, server.provider_name, server.hostname, server.ipv4_address, server.ipv6_address)
 
 
 async def host_of_address(context: StepContext) -> Host:

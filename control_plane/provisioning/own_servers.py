@@ -37,6 +37,7 @@ class OwnServer:
 
     hostname: str | None = None
     ipv4_address: str | None = None
+    ipv6_address: str | None = None
     tenant_id: uuid.UUID | None = None
     workspace_id: uuid.UUID | None = None
 
@@ -116,5 +117,6 @@ async def _request(
         sealer=sealer,
         hostname=hostname,
         ipv4_address=wish.ipv4_address,
+        ipv6_address=wish.ipv6_address,
     )
     return vps_id, found[0].tenant_id

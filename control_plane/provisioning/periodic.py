@@ -17,6 +17,7 @@ from control_plane.pools.reputation import count_reputation
 from control_plane.provisioning.acme_challenges import look_after_challenges
 from control_plane.provisioning.acme_ports import look_after_ports
 from control_plane.provisioning.environment import Environment
+from control_plane.provisioning.ipv6_looks import look_at_ipv6
 from control_plane.provisioning.policy_looks import look_at_policies
 from control_plane.provisioning.strays import look_after_strays
 
@@ -34,13 +35,14 @@ POLICIES_QUEUE = "policies"
 def add_periodic_jobs(app: App, environment: Environment) -> None:
     """Add what DNS, DKIM keys, health and the upkeep need.
 
-    `monitoring.health`, `dns.generate`, `dns.verify` and `dns.look_at_policies` run every five minutes, `dkim.rotate`
-    and `people.rotate_signing_key` every hour. Upkeep looks after records for certificates, every five seconds, and
-    after strays at the providers, every quarter of a minute, opens and shuts ports for certificates and ends overdue
-    commands, every minute, and forgets old idempotency keys and counts reputation, every five.
+    `monitoring.health`, `dns.generate`, `dns.verify` and `dns.look_at_policies` run every five minutes, `dkim.rotate`,
+    `dns.look_at_ipv6` and `people.rotate_signing_key` every hour. Upkeep looks after records for certificates, every
+    five seconds, and after strays at the providers, every quarter of a minute, opens and shuts ports for certificates
+    and ends overdue commands, every minute, and forgets old idempotency keys and counts reputation, every five.
     """
     rules = read_rules()
 
+    _add_looks_at_servers(app, environment)
     _add_jobs_at_providers(app, environment)
     _add_jobs_of_people(app, environment)
 
@@ -87,10 +89,17 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     async def dns_verify(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await verify_due(environment.database, environment.settings.nameservers, environment.clock())
 
+
+def _add_looks_at_servers(app: App, environment: Environment) -> None:
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="dns.look_at_policies", queue=POLICIES_QUEUE, queueing_lock="dns.look_at_policies")
     async def policies_looked_at(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await look_at_policies(environment.database, environment.settings.mail_roots_file, environment.clock())
+
+    @app.periodic(cron="23 * * * *")
+    @app.task(name="dns.look_at_ipv6", queue=DNS_QUEUE, queueing_lock="dns.look_at_ipv6")
+    async def ipv6_looked_at(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await look_at_ipv6(environment)
 
 
 def _add_jobs_at_providers(app: App, environment: Environment) -> None:

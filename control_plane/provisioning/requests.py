@@ -17,8 +17,9 @@ _PROBE_PASSWORD_BYTES = 24
 
 _INSERT_SERVER = text(
     "INSERT INTO vps_servers (id, tenant_id, workspace_id, provider, hostname, size, region, probe_password_sealed,"
-    "  ip_address)"
-    " VALUES (:id, :tenant, :workspace, :provider, :hostname, :size, :region, :probe, CAST(:address AS inet))"
+    "  ip_address, ipv6_address)"
+    " VALUES (:id, :tenant, :workspace, :provider, :hostname, :size, :region, :probe, CAST(:address AS inet),"
+    "  CAST(:ipv6_address AS inet))"
 )
 _MARK_DELETING = text(
     "UPDATE vps_servers SET status = 'deleting', status_reason = NULL WHERE tenant_id = :tenant AND id = :id"
@@ -61,10 +62,11 @@ async def request_server(
     sealer: Sealer,
     hostname: str | None = None,
     ipv4_address: str | None = None,
+    ipv6_address: str | None = None,
 ) -> uuid.UUID:
     """Insert the server's row, start `vps.provision` for it, and return its id.
 
-    It gets a name in the platform's domain when none is given. Its address is known here only when its provider is a
+    It gets a name in the platform's domain when none is given. Its addresses are known here only when its provider is a
     person.
     """
     vps_id = uuid.uuid4()
@@ -80,6 +82,7 @@ async def request_server(
         "region": region,
         "probe": keys.seal(password, probe_password_place(vps_id)),
         "address": ipv4_address,
+        "ipv6_address": ipv6_address,
     }
     await session.execute(_INSERT_SERVER, row)
     await start_run(session, tenant_id, "vps.provision", vps_id)

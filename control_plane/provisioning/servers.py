@@ -13,14 +13,15 @@ from control_plane.provisioning.states import ServerStatus
 VPS_LABEL = "penguin/vps-id"
 
 _SERVER = text(
-    "SELECT id, tenant_id, provider, hostname, size, region, host(ip_address) AS ipv4_address, status"
+    "SELECT id, tenant_id, provider, hostname, size, region, host(ip_address) AS ipv4_address,"
+    " host(ipv6_address) AS ipv6_address, status"
     " FROM vps_servers WHERE id = :id"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`ipv4_address` is None until the provider has made it."""
+    """`ipv4_address` is None until the provider has made it, and `ipv6_address` where it has none."""
 
     id: uuid.UUID
     tenant_id: uuid.UUID
@@ -29,6 +30,7 @@ class Server:
     size: str
     region: str
     ipv4_address: str | None
+    ipv6_address: str | None
     status: ServerStatus
 
     @property
@@ -54,6 +56,7 @@ async def load_server(context: StepContext) -> Server:
         size=row.size,
         region=row.region,
         ipv4_address=row.ipv4_address,
+        ipv6_address=row.ipv6_address,
         status=ServerStatus(row.status),
     )
 

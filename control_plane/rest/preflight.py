@@ -21,9 +21,11 @@ _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]
 
 
 class CheckView(BaseModel):
-    """One check: port_25, reverse_dns, reverse_dns_v6, blocklist or clock; `about` is what was looked at or asked.
+    """One check; `about` is what was looked at or asked.
 
-    The verdict is passed, warned, unknown (nobody could tell), pending (asked again) or failed, since that moment.
+    `kind` is port_25, reverse_dns, reverse_dns_v6, blocklist, blocklist_v6 or clock; nothing about IPv6 (`_v6`) keeps a
+    server from use. The verdict is passed, warned, unknown (nobody could tell), pending (asked again) or failed, since
+    that moment.
     """
 
     model_config = ConfigDict(from_attributes=True)

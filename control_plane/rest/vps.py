@@ -54,7 +54,10 @@ class NewServer(BaseModel):
 
 
 class ServerView(BaseModel):
-    """A server as its row says."""
+    """A server as its row says.
+
+    Mail goes out by `ipv6_address` since `ipv6_sending_since`; its preflight says why it does not.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -65,6 +68,8 @@ class ServerView(BaseModel):
     region: str
     hostname: str
     ip_address: ipaddress.IPv4Address | ipaddress.IPv6Address | None
+    ipv6_address: ipaddress.IPv6Address | None
+    ipv6_sending_since: dt.datetime | None
     specs: dict[str, Any] | None
     status: str
     status_reason: str | None

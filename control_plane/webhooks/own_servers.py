@@ -8,7 +8,8 @@ from control_plane.webhooks.attempt import IsOurs
 from db.session import Database
 
 _IS_OURS = text(
-    "SELECT EXISTS (SELECT FROM vps_servers WHERE host(ip_address) = ANY(:addresses) AND status <> 'deleted')"
+    "SELECT EXISTS (SELECT FROM vps_servers WHERE status <> 'deleted'"
+    "  AND (host(ip_address) = ANY(:addresses) OR host(ipv6_address) = ANY(:addresses)))"
     " OR EXISTS (SELECT FROM server_addresses WHERE host(address) = ANY(:addresses))"
 )
 

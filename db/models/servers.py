@@ -57,6 +57,9 @@ class VpsServer(Base):
     provider: Mapped[str] = mapped_column(String(50))
     provider_server_id: Mapped[str | None] = mapped_column(String(255))
     ip_address: Mapped[ipaddress.IPv4Address | ipaddress.IPv6Address | None] = mapped_column(INET)
+    ipv6_address: Mapped[ipaddress.IPv6Address | None] = mapped_column(INET)
+    #: Since when mail goes out by that; None while it does not.
+    ipv6_sending_since: Mapped[dt.datetime | None]
     hostname: Mapped[str] = mapped_column(String(255), unique=True)
     size: Mapped[str] = mapped_column(String(50))
     region: Mapped[str] = mapped_column(String(100))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -28,11 +29,11 @@ class FakeNameServer:
 
     def list_address(self, zone: str, address: str, *codes: str) -> None:
         """Put an address into a blocklist, as RFC 5782 says."""
-        self.records[f"{'.'.join(reversed(address.split('.')))}.{zone}", "A"] = codes
+        self.records[f"{ipaddress.ip_address(address).reverse_pointer.rsplit('.', 2)[0]}.{zone}", "A"] = codes
 
     def point(self, address: str, *names: str) -> None:
-        """Give an IPv4 address a PTR record."""
-        self.records[f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa", "PTR"] = [f"{name}." for name in names]
+        """Give an address a PTR record."""
+        self.records[ipaddress.ip_address(address).reverse_pointer, "PTR"] = [f"{name}." for name in names]
 
     def answer(self, question: bytes) -> bytes:
         """Answer one datagram."""

@@ -32,6 +32,8 @@ class FakeProvider:
         self.loses_next_answer = False
         #: What it refuses every order with.
         self.refuses_with: str | None = None
+        #: What its servers have besides.
+        self.ipv6_address: str | None = None
 
     async def create(self, order: ServerOrder) -> ProviderServer:
         self._answer()
@@ -49,6 +51,7 @@ class FakeProvider:
             memory_bytes=4 << 30,
             disk_bytes=40 << 30,
             monthly_cost=Decimal("5.99"),
+            ipv6_address=self.ipv6_address,
         )
         self.servers[order.name] = made
         if self.loses_next_answer:
@@ -77,7 +80,7 @@ class FakeProvider:
 
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
         self._answer()
-        if self.servers[name].ipv4_address != ipv4_address:
+        if ipv4_address not in {self.servers[name].ipv4_address, self.servers[name].ipv6_address}:
             raise ProviderError(f"{ipv4_address} is not an address of {name}")
         if hostname is None:
             self.reverse_dns.pop(ipv4_address, None)

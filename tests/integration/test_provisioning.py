@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy import Row, text
 
 from control_plane.data_keys.keys import open_sealed
-from control_plane.dns.pending import verify_due
+from control_plane.dns.pending import generate_missing, verify_due
 from control_plane.dns.problems import REMEDIES, Problem
 from control_plane.dns.publishers.chosen import Choice, Kind, choose
 from control_plane.dns.publishers.powerdns import PowerDnsPublisher
@@ -35,6 +35,7 @@ from control_plane.inboxes.dkim_rotation import domains_due, request_rotation
 from control_plane.inboxes.domains import generate_dkim_key
 from control_plane.pipelines.runs import start_run
 from control_plane.pipelines.worker import Worker
+from control_plane.providers.base import Capability
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.kinds import pipelines
 from control_plane.provisioning.mail_flow import MailFlowBroken, ProbeTarget
@@ -50,6 +51,7 @@ from tests.integration.database import FreshDatabase, SomeTenant
 SEALER = Sealer(bytes(32))
 PLATFORM = "penguin.example"
 DOMAIN = "acme.example"
+SIX = "2001:db8::1"
 
 
 @pytest.fixture(scope="module")
@@ -395,6 +397,60 @@ async def test_removal_leaves_nothing_of_the_server_and_nothing_of_others_missin
     assert world.powerdns.zone(PLATFORM) == before
     assert await world.rows("SELECT FROM agent_certificates WHERE vps_id = :id AND revoked_at IS NULL", id=vps_id) == []
     assert len(await world.rows("SELECT FROM pipeline_runs WHERE kind = 'vps.decommission'")) == 1
+
+
+def _with_ipv6(provider: FakeProvider) -> None:
+    provider.ipv6_address = SIX
+    provider.capabilities = FakeProvider.capabilities | {Capability.REVERSE_DNS_V6}
+
+
+async def test_an_ipv6_address_is_named_both_ways_sent_from_and_leaves_nothing(world: World) -> None:
+    world.powerdns.create_zone(PLATFORM, {("A", f"www.{PLATFORM}"): ["198.51.100.7"]})
+    before = world.powerdns.zone(PLATFORM)
+    _with_ipv6(world.provider)
+    vps_id = await world.ready_server()
+
+    server = await world.server(vps_id)
+    assert (str(server.ipv6_address), server.desired_version) == (SIX, 3)
+    assert server.ipv6_sending_since is not None
+    assert world.powerdns.zone(PLATFORM)["AAAA", server.hostname] == {SIX}
+    assert world.provider.reverse_dns == {"192.0.2.1": server.hostname, SIX: server.hostname}
+
+    await world.remove(vps_id)
+    for _ in range(3):
+        await world.work()
+    assert world.powerdns.zone(PLATFORM) == before
+    assert world.provider.reverse_dns == {}
+
+
+async def test_a_provider_that_names_no_ipv6_address_gives_a_server_that_sends_nothing_over_it(world: World) -> None:
+    world.provider.ipv6_address = SIX
+    vps_id = await world.ready_server()
+
+    server = await world.server(vps_id)
+    assert (str(server.ipv6_address), server.ipv6_sending_since, server.desired_version) == (SIX, None, 2)
+    assert world.powerdns.zone(PLATFORM)["AAAA", server.hostname] == {SIX}
+    (warning,) = await world.rows("SELECT detail FROM preflight_results WHERE kind = 'reverse_dns_v6'")
+    assert warning.detail == f"{SIX} has no PTR record; it should name {server.hostname}; nothing is sent over IPv6"
+
+
+async def test_an_inbox_needs_the_ipv6_records_of_a_server_for_as_long_as_it_sends_from_there(world: World) -> None:
+    _with_ipv6(world.provider)
+    inbox_id = await world.ready_inbox()
+
+    async def kinds() -> list[str]:
+        rows = await world.rows("SELECT record_type FROM dns_records WHERE inbox_id = :id ORDER BY 1", id=inbox_id)
+        return [row.record_type for row in rows if row.record_type != "TXT"]
+
+    assert await kinds() == ["A", "AAAA", "MX", "PTR", "PTR"]
+    assert world.powerdns.zone(DOMAIN)["TXT", DOMAIN] == {f"v=spf1 ip4:192.0.2.1 ip6:{SIX} ~all"}
+    await world.execute("UPDATE vps_servers SET ipv6_sending_since = NULL")
+    await generate_missing(world.database)
+    assert await kinds() == ["A", "MX", "PTR"]
+    assert await world.rows("SELECT FROM dns_records WHERE record_value LIKE :ip6", ip6=f"%ip6:{SIX}%")
+    await world.execute("UPDATE vps_servers SET ipv6_sending_since = now()")
+    await generate_missing(world.database)
+    assert await kinds() == ["A", "AAAA", "MX", "PTR", "PTR"]
 
 
 async def test_removal_stops_what_is_still_being_made(world: World) -> None:

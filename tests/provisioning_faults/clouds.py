@@ -72,7 +72,12 @@ class Charging:
     key = "charging"
     sizes: tuple[str, ...] = ("starter",)
     regions: tuple[str, ...] = ("here",)
-    capabilities = frozenset({Capability.POWER, Capability.REVERSE_DNS, Capability.USER_DATA, Capability.LIST})
+    capabilities = frozenset(
+        {
+            *(Capability.POWER, Capability.REVERSE_DNS, Capability.REVERSE_DNS_V6),
+            *(Capability.USER_DATA, Capability.LIST),
+        }
+    )
     there: list[ProviderServer] = field(default_factory=list)
     orders: list[ServerOrder] = field(default_factory=list)
     pointers: dict[str, str] = field(default_factory=dict)
@@ -116,6 +121,7 @@ class Charging:
             memory_bytes=2 << 30,
             disk_bytes=20 << 30,
             monthly_cost=Decimal("5.99"),
+            ipv6_address=f"2001:db8::{len(self.orders)}",
             labels=order.labels,
         )
         self.there.append(made)
@@ -133,6 +139,7 @@ class Charging:
         for server in [each for each in self.there if each.name == name][:1]:
             self.there.remove(server)
             self.pointers.pop(server.ipv4_address, None)
+            self.pointers.pop(server.ipv6_address or "", None)
 
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
         if name not in self.servers():
@@ -279,6 +286,7 @@ class Kind:
     size: str = "starter"
     #: What a person says who brings a server.
     ipv4_address: str | None = None
+    ipv6_address: str | None = None
 
 
 CLOUDS: Mapping[str, Kind] = {
@@ -286,5 +294,5 @@ CLOUDS: Mapping[str, Kind] = {
     "local": Kind(local, "local"),
     "hetzner": Kind(hetzner, "eu"),
     "hostwinds": Kind(hostwinds, "1"),
-    "byo": Kind(byo, "own", "own", "192.0.2.1"),
+    "byo": Kind(byo, "own", "own", "192.0.2.1", "2001:db8::1"),
 }

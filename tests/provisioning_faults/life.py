@@ -24,7 +24,8 @@ from control_plane.enrolment.certificates import record_certificate
 from control_plane.enrolment.identity import AgentIdentity
 from control_plane.pipelines import worker as worker_module
 from control_plane.pipelines.worker import Worker
-from control_plane.preflight.findings import Finding
+from control_plane.preflight.findings import Check, Finding
+from control_plane.preflight.findings import Verdict as Found
 from control_plane.preflight.inspection import Inspector
 from control_plane.providers.hostwinds.orders import forget_order
 from control_plane.provisioning.environment import Environment
@@ -79,9 +80,9 @@ class Ground:
     settings: Settings
 
 
-async def _finds_nothing_wrong(*_: object) -> list[Finding]:
-    """Play the preflight: blocklists, port 25 and the clock are no part of the matrix."""
-    return []
+async def finds_nothing_wrong(*_: object) -> list[Finding]:
+    """Play the preflight: blocklists, port 25 and the clock are no part of the matrix, and IPv6 is named."""
+    return [Finding(Check.REVERSE_DNS_V6, "", Found.PASSED, "")]
 
 
 @asynccontextmanager
@@ -98,7 +99,7 @@ def played_world() -> Iterator[None]:
     with (
         patch.object(worker_module, "POLLED_SECONDS", 0.0),
         patch.object(verify_mail_flow, "verify_mail_flow", lambda _: None),
-        patch.object(Inspector, "inspect", _finds_nothing_wrong),
+        patch.object(Inspector, "inspect", finds_nothing_wrong),
     ):
         yield
 
@@ -171,6 +172,7 @@ class Life:
                 platform_domain=PLATFORM,
                 sealer=_SEALER,
                 ipv4_address=kind.ipv4_address,
+                ipv6_address=kind.ipv6_address,
             )
 
     async def remove(self) -> None:
@@ -233,7 +235,10 @@ class Life:
             "SELECT s.run_id, s.position, s.state, s.error, s.result FROM pipeline_steps s JOIN pipeline_runs r"
             " ON r.id = s.run_id WHERE r.subject_id = :id ORDER BY s.run_id, s.position"
         )
-        server = "SELECT status, status_reason, ip_address, desired_version FROM vps_servers WHERE id = :id"
+        server = (
+            "SELECT status, status_reason, ip_address, ipv6_address, ipv6_sending_since, desired_version"
+            " FROM vps_servers WHERE id = :id"
+        )
         return {
             "runs": await self.rows(runs),
             "steps": await self.rows(steps),
@@ -247,7 +252,7 @@ class Life:
     async def play_agent(self) -> None:
         """Enrol, connect and apply, when there is a server that may."""
         (row,) = await self.rows("SELECT status, link_session, desired_version FROM vps_servers WHERE id = :id")
-        if row.status != "provisioning" or not self.cloud.servers():
+        if row.status not in {"provisioning", "ready"} or not self.cloud.servers():
             return
         if row.link_session is None:
             issued = IssuedCertificate(b"", uuid.uuid4().hex, datetime.now(UTC) + timedelta(hours=1))
@@ -300,7 +305,7 @@ async def judge(life: Life) -> Verdict:
     """Look at what there is in the end, and say what should not be so."""
     cloud = life.cloud
     verdict = Verdict(cloud.asked(), cloud.created(), touches=life.touches.seen, wire_calls=cloud.wire_calls())
-    (row,) = await life.rows("SELECT status, host(ip_address) AS ipv4 FROM vps_servers WHERE id = :id")
+    (row,) = await life.rows("SELECT status, ipv6_address, ipv6_sending_since FROM vps_servers WHERE id = :id")
     runs = await life.rows("SELECT kind, state FROM pipeline_runs WHERE subject_id = :id ORDER BY created_at")
     identities = await life.rows("SELECT FROM agent_certificates WHERE vps_id = :id AND revoked_at IS NULL")
     kept = [f"pm-{life.vps_id.hex[:12]}"] if row.status == "ready" else []
@@ -316,6 +321,8 @@ async def judge(life: Life) -> Verdict:
         verdict.wrong.append(f"{verdict.created} servers were made and {verdict.asked} asked for")
     if not kept and (cloud.leftovers() or life.zone.records or identities):
         verdict.wrong.append(f"left: {cloud.leftovers()}, {sorted(life.zone.records)}, {len(identities)} identities")
-    if kept and (len(life.zone.records) != 2 or not identities):
+    if kept and (len(life.zone.records) != (3 if row.ipv6_address else 2) or not identities):
         verdict.wrong.append(f"missing: {sorted(life.zone.records)}, {len(identities)} identities")
+    if kept and row.ipv6_address and not row.ipv6_sending_since:
+        verdict.wrong.append("mail does not go out over IPv6, which is named")
     return verdict

@@ -36,6 +36,7 @@ from control_plane.provisioning.steps import verify_mail_flow
 from control_plane.settings import Settings
 from db.session import Database
 from tests.provisioning_faults.file_zone import FileZone
+from tests.provisioning_faults.life import finds_nothing_wrong
 from tests.provisioning_faults.touches import Blow, TouchedPublisher, TouchedStep, Touches, touched
 
 #: Seconds; the fence is let pass for less than a claim lives.
@@ -130,12 +131,9 @@ def _played() -> list[Any]:
     async def nothing(*_: object) -> None:
         """Let it be."""
 
-    async def nothing_wrong(*_: object) -> list[object]:
-        return []
-
     return [
         patch.object(verify_mail_flow, "verify_mail_flow", lambda _: None),
-        patch.object(Inspector, "inspect", nothing_wrong),
+        patch.object(Inspector, "inspect", finds_nothing_wrong),
         patch.object(HostwindsProvider, "start_joining", nothing),
         patch.object(ByoProvider, "set_reverse_dns", nothing),
     ]

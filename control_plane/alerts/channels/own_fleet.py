@@ -10,7 +10,8 @@ from control_plane.webhooks.attempt import addresses_of
 
 _IS_OURS = text(
     "SELECT EXISTS (SELECT FROM vps_servers WHERE status <> 'deleted'"
-    "  AND (host(ip_address) = ANY(:addresses) OR lower(hostname) = ANY(:names)))"
+    "  AND (host(ip_address) = ANY(:addresses) OR host(ipv6_address) = ANY(:addresses)"
+    "   OR lower(hostname) = ANY(:names)))"
     " OR EXISTS (SELECT FROM server_addresses WHERE host(address) = ANY(:addresses))"
     " OR EXISTS (SELECT FROM domains WHERE lower(name) = ANY(:names))"
 )

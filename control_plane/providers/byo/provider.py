@@ -28,7 +28,8 @@ _LOOKUP_SECONDS = 5.0
 _PREFIX = "pm-"
 
 _JOINED = text(
-    "SELECT v.id, host(v.ip_address) AS address, (r.report -> 'host' ->> 'cpu_count')::int AS cores,"
+    "SELECT v.id, host(v.ip_address) AS address, host(v.ipv6_address) AS ipv6_address,"
+    " (r.report -> 'host' ->> 'cpu_count')::int AS cores,"
     " (r.report -> 'host' ->> 'memory_total_bytes')::bigint AS memory,"
     " (SELECT max((disk ->> 'total_bytes')::bigint) FROM jsonb_array_elements(r.report -> 'disks') disk) AS disk"
     " FROM vps_servers v LEFT JOIN vps_reports r ON r.vps_id = v.id"
@@ -83,6 +84,7 @@ class ByoProvider:
             provider_id=str(row.id),
             name=name,
             ipv4_address=row.address,
+            ipv6_address=row.ipv6_address,
             power=PowerState.RUNNING,
             cores=row.cores,
             memory_bytes=row.memory,

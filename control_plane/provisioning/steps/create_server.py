@@ -21,6 +21,7 @@ from control_plane.provisioning.steps.revoke_agent import end_identity
 
 _RECORD = text(
     "UPDATE vps_servers SET provider_server_id = :provider_id, ip_address = CAST(:ipv4 AS inet),"
+    " ipv6_address = CAST(:ipv6 AS inet),"
     " specs = jsonb_build_object('cores', CAST(:cores AS int), 'memory_bytes', CAST(:memory AS bigint),"
     "  'disk_bytes', CAST(:disk AS bigint)), monthly_cost = :cost"
     " WHERE id = :id"
@@ -106,6 +107,7 @@ async def _record(session: AsyncSession, server: Server, made: ProviderServer) -
         "id": server.id,
         "provider_id": made.provider_id,
         "ipv4": made.ipv4_address,
+        "ipv6": made.ipv6_address,
         "cores": made.cores,
         "memory": made.memory_bytes,
         "disk": made.disk_bytes,

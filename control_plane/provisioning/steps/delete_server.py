@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome, Wait
-from control_plane.providers.base import Provider, ProviderError
+from control_plane.providers.base import Capability, Provider, ProviderError
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.refusals import no_provider, outcome_of
 from control_plane.provisioning.servers import Server, load_server, provider_of
@@ -41,5 +41,7 @@ async def _delete(context: StepContext, server: Server, provider: Provider) -> O
         return Done()
     await context.fence()
     await provider.set_reverse_dns(found.name, found.ipv4_address, None)
+    if found.ipv6_address and Capability.REVERSE_DNS_V6 in provider.capabilities:
+        await provider.set_reverse_dns(found.name, found.ipv6_address, None)
     await provider.delete(found.name)
     return Wait("the provider still has the server")

@@ -6,6 +6,7 @@
 | a PTR that does not come for `_PTR_PATIENCE` | the address is refused |
 | a blocklist that has the address or its network | the address is refused |
 | port 25 closed | a person is asked to write to the provider; tried again every 15 minutes |
+| an IPv6 address without a PTR of its own, or on a blocklist | nothing is sent over IPv6; the server is used |
 
 A refused address is given back and another tried, `PENGUIN_ADDRESS_ATTEMPTS` times at most and where the provider can;
 after that a person is asked.
@@ -21,10 +22,11 @@ from control_plane.preflight.findings import Check, Consequence, Finding, Verdic
 from control_plane.preflight.inspection import Subject
 from control_plane.preflight.port_25_request import port_25_request
 from control_plane.preflight.results import failed_for, refuse_address, refused_for
-from control_plane.providers.base import Capability, Provider, ProviderError, ReplacesAddress
+from control_plane.providers.base import Provider, ReplacesAddress
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.hosts import host_of_server
-from control_plane.provisioning.refusals import no_provider, outcome_of
+from control_plane.provisioning.ipv6 import switch_ipv6
+from control_plane.provisioning.refusals import no_provider
 from control_plane.provisioning.servers import Server, load_server, provider_of
 from control_plane.provisioning.states import ServerStatus
 from control_plane.provisioning.steps.publish_host_dns import PublishHostDns
@@ -61,15 +63,11 @@ class Preflight(NothingToUndo):
         # Whoever put the address into its place may have got no further.
         if refused and not isinstance(published := await PublishHostDns(host_of_server).run(context), Done):
             return published
-        try:
-            findings = await inspect(context, server, provider)
-        except ProviderError as error:
-            return outcome_of(error, "the provider does not show the server")
-        return await _decide(context, server, provider, findings, refused)
+        return await _decide(context, server, provider, await inspect(context, server), refused)
 
 
 class InspectServer(NothingToUndo):
-    """Look at a server that is in use; what is found is shown, and changes nothing."""
+    """Look at a server that is in use; what is found is shown, and decides whether mail goes out over IPv6."""
 
     name = "inspect"
     patience = timedelta(minutes=10)
@@ -77,22 +75,12 @@ class InspectServer(NothingToUndo):
     async def run(self, context: StepContext) -> Outcome:
         """Look at everything, once."""
         server = await load_server(context)
-        provider = provider_of(context, server)
-        if provider is None:
-            return no_provider(server.provider)
-        try:
-            return Done(_summary(await inspect(context, server, provider)))
-        except ProviderError as error:
-            return outcome_of(error, "the provider does not show the server")
+        return _done(server, await inspect(context, server))
 
 
-async def inspect(context: StepContext, server: Server, provider: Provider) -> list[Finding]:
-    """Check the server and keep what is found. Raises `ProviderError`."""
-    ipv6_address = None
-    if Capability.REVERSE_DNS_V6 in provider.capabilities:
-        made = await provider.find(server.provider_name)
-        ipv6_address = made.ipv6_address if made else None
-    subject = Subject(server.tenant_id, server.id, server.hostname, server.ipv4_address or "", ipv6_address)
+async def inspect(context: StepContext, server: Server) -> list[Finding]:
+    """Check the server and keep what is found."""
+    subject = Subject(server.tenant_id, server.id, server.hostname, server.ipv4_address or "", server.ipv6_address)
     return await context.environment.inspector.inspect(context.environment.database, subject)
 
 
@@ -103,7 +91,7 @@ async def _decide(
     reason = "; ".join(reasons(findings, consequence))
     match consequence:
         case Consequence.USE:
-            return await _use(context, findings, replaced=bool(refused))
+            return await _use(context, server, findings, replaced=bool(refused))
         case Consequence.OPEN_PORT:
             request = port_25_request(server.provider, server.hostname, server.ipv4_address or "")
             return AskPerson(f"mail cannot leave the server: {reason}", request, _PORT_SECONDS)
@@ -113,13 +101,17 @@ async def _decide(
     return await _refuse(context, server, provider, reason, refused)
 
 
-async def _use(context: StepContext, findings: Sequence[Finding], *, replaced: bool) -> Outcome:
+async def _use(context: StepContext, server: Server, findings: Sequence[Finding], *, replaced: bool) -> Outcome:
     if replaced:
         async with context.environment.database.system() as session:
             applied = await session.scalar(_IS_APPLIED, {"id": context.subject_id})
         if not applied:
             return Wait("the server has not applied the configuration for its new address yet")
-    return Done(_summary(findings))
+    return _done(server, findings)
+
+
+def _done(server: Server, findings: Sequence[Finding]) -> Done:
+    return Done(_summary(findings), lambda session: switch_ipv6(session, server.id, server.ipv6_address, findings))
 
 
 async def _has_no_ptr_for_long(context: StepContext, server: Server) -> bool:

@@ -1,17 +1,22 @@
-"""Make a host's name and address stand for each other: A and SPF in the platform's zone, PTR at the provider.
+"""Make a host's name and addresses stand for each other: A, AAAA and SPF in the platform's zone, PTR at the provider.
 
 Receivers want a PTR that is confirmed by an A of its name, and SPF for what is said in HELO (Google 4.7.23 / 5.7.25).
+A server needs no IPv6: where its PTR cannot be set, nothing is sent over it, and that is all.
 """
 
+import logging
 from datetime import timedelta
 
 from control_plane.dns.plan import ZonePlan
 from control_plane.dns.publish import publish
 from control_plane.dns.records import DnsRecord
 from control_plane.pipelines.step import Done, Failed, NothingToUndo, Outcome
+from control_plane.providers.base import Capability, Provider, ProviderBusy, ProviderError
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.hosts import Host, LoadHost
 from control_plane.provisioning.refusals import WORLD_ERRORS, no_provider, outcome_of
+
+_log = logging.getLogger(__name__)
 
 
 class PublishHostDns:
@@ -37,6 +42,7 @@ class PublishHostDns:
                 # Some let nobody set a PTR to a name that does not stand for the address.
                 await context.fence()
                 await provider.set_reverse_dns(host.server_name, host.address, host.hostname)
+                await _point_ipv6(context, provider, host)
         except WORLD_ERRORS as error:
             return outcome_of(error, "DNS was not published")
         if plan.conflicts:
@@ -60,6 +66,19 @@ class WithdrawHostDns(NothingToUndo):
     async def run(self, context: StepContext) -> Outcome:
         """Withdraw the host's records from the platform's zone."""
         return await _withdraw(context, self._load)
+
+
+async def _point_ipv6(context: StepContext, provider: Provider, host: Host) -> None:
+    """Set the PTR of the IPv6 address, where there is one and the provider takes it. Raises `ProviderBusy`."""
+    if host.ipv6_address is None or Capability.REVERSE_DNS_V6 not in provider.capabilities:
+        return
+    await context.fence()
+    try:
+        await provider.set_reverse_dns(host.server_name, host.ipv6_address, host.hostname)
+    except ProviderBusy:
+        raise
+    except ProviderError as error:
+        _log.warning("the PTR of %s, the IPv6 address of %s, was refused: %s", host.ipv6_address, host.hostname, error)
 
 
 async def _withdraw(context: StepContext, load: LoadHost) -> Outcome:

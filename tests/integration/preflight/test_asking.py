@@ -7,7 +7,7 @@ import pytest
 
 from agent.commands.probe_port import ProbePort
 from control_plane.preflight.ask_blocklists import check_blocklists
-from control_plane.preflight.blocklists import LISTED_EXAMPLE, Blocklist, Severity
+from control_plane.preflight.blocklists import LISTED_EXAMPLE, LISTED_EXAMPLE_V6, Blocklist, Severity
 from control_plane.preflight.findings import Check, Verdict
 from control_plane.preflight.listener import port_check
 from control_plane.preflight.resolvers import Resolvers
@@ -114,6 +114,35 @@ async def test_ipv6_without_a_name_is_told_and_keeps_nobody(resolvers: Resolvers
     finding = await check_reverse_dns(resolvers, OWN, "2001:db8::1")
     assert (finding.check, finding.verdict) == (Check.REVERSE_DNS_V6, Verdict.WARNED)
     assert finding.detail.endswith("nothing is sent over IPv6")
+
+
+async def test_ipv6_that_is_named_both_ways_passes(resolvers: Resolvers, names: FakeNameServer) -> None:
+    names.point("2001:db8::1", OWN)
+    names.records[OWN, "A"] = [ADDRESS]
+    assert (await check_reverse_dns(resolvers, OWN, "2001:db8::1")).verdict is Verdict.WARNED
+    names.records[OWN, "AAAA"] = ["2001:db8::1"]
+    finding = await check_reverse_dns(resolvers, OWN, "2001:db8::1")
+    assert (finding.check, finding.verdict) == (Check.REVERSE_DNS_V6, Verdict.PASSED)
+
+
+async def test_only_lists_that_have_ipv6_are_asked_about_it(resolvers: Resolvers, names: FakeNameServer) -> None:
+    names.list_address("six.example", LISTED_EXAMPLE_V6, "127.0.0.2")
+    six = LIST.model_copy(update={"zone": "six.example", "ipv6": True})
+    (finding,) = await check_blocklists(resolvers, [LIST, six], "2001:db8::1")
+    assert (finding.check, finding.about, finding.verdict) == (Check.BLOCKLIST_V6, "six.example", Verdict.PASSED)
+    assert all(name.endswith("six.example") for name, _ in names.asked)
+    names.list_address("six.example", "2001:db8::2", "127.0.0.2")
+    (finding,) = await check_blocklists(resolvers, [six], "2001:db8::2")
+    assert finding.verdict is Verdict.WARNED
+    assert finding.detail.endswith("https://list.example/off; nothing is sent over IPv6")
+
+
+async def test_a_list_that_does_not_list_the_ipv6_example_is_not_believed(
+    resolvers: Resolvers, names: FakeNameServer
+) -> None:
+    names.list_address(ZONE, "2001:db8::2", "127.0.0.2")
+    (finding,) = await check_blocklists(resolvers, [LIST.model_copy(update={"ipv6": True})], "2001:db8::2")
+    assert (finding.check, finding.verdict) == (Check.BLOCKLIST_V6, Verdict.UNKNOWN)
 
 
 # ------------------------------------------------------------------ the listener

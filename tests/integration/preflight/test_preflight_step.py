@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +14,19 @@ from sqlalchemy import text
 from control_plane.dns.plan import PlannedChange, ZonePlan
 from control_plane.dns.records import DnsRecord
 from control_plane.embedded.redis import EmbeddedRedis
+from control_plane.fleet.desired import load_desired_state
 from control_plane.pipelines.step import AskPerson, Cause, Done, Failed, Outcome, Run, Wait
-from control_plane.preflight.blocklists import LISTED_EXAMPLE, Blocklist, Severity
+from control_plane.preflight.blocklists import LISTED_EXAMPLE, LISTED_EXAMPLE_V6, Blocklist, Severity
 from control_plane.preflight.inspection import Inspector
 from control_plane.preflight.resolvers import Resolvers
 from control_plane.preflight.results import PreflightReport, load_report
-from control_plane.providers.base import Capability, ProviderBusy, ProviderServer, ServerOrder
+from control_plane.providers.base import Capability, ProviderBusy, ProviderError, ProviderServer, ServerOrder
 from control_plane.provisioning.environment import Environment, StepContext
 from control_plane.provisioning.hosts import host_of_server
+from control_plane.provisioning.ipv6_looks import look_at_ipv6
+from control_plane.provisioning.requests import probe_password_place
 from control_plane.provisioning.steps.preflight import InspectServer, Preflight
-from control_plane.provisioning.steps.publish_host_dns import PublishHostDns
+from control_plane.provisioning.steps.publish_host_dns import PublishHostDns, WithdrawHostDns
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from protos.agent.v1.commands_pb2 import CommandResult
@@ -34,13 +37,14 @@ from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.mail_rows import make_server
 from tests.integration.running_hub import AgentLink, RunningHub, running_hub
 
-ZONE, PROBE = "list.example", "mx.example:25"
+ZONE, PROBE, SIX = "list.example", "mx.example:25", "2001:db8::1"
 LIST = Blocklist(
     name="The List",
     zone=ZONE,
     severity=Severity.REFUSE,
     listed={"127.0.0.2": "spam"},
     neighbours=0,
+    ipv6=True,
     rules="Ask nicely.",
     removal="https://list.example/off",
 )
@@ -78,6 +82,22 @@ class OneAddressProvider(FakeProvider):
         await super().set_reverse_dns(name, ipv4_address, hostname)
         if self.points:
             self.names.point(ipv4_address, *([hostname] if hostname else []))
+
+
+class SixProvider(OneAddressProvider):
+    """A cloud whose servers have an IPv6 address, too; `refuses_ipv6` is why it points it to nobody."""
+
+    capabilities = FakeProvider.capabilities | {Capability.REVERSE_DNS_V6}
+
+    def __init__(self, names: FakeNameServer) -> None:
+        super().__init__(names)
+        self.ipv6_address = SIX
+        self.refuses_ipv6: ProviderError | None = None
+
+    async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
+        if ipv4_address == SIX and self.refuses_ipv6 is not None:
+            raise self.refuses_ipv6
+        await super().set_reverse_dns(name, ipv4_address, hostname)
 
 
 class ManyAddressesProvider(OneAddressProvider):
@@ -127,6 +147,25 @@ class Stage:
             query = text("SELECT host(ip_address) FROM vps_servers WHERE id = :id")
             return str(await session.scalar(query, {"id": self.vps_id}))
 
+    async def record(self, outcome: Outcome) -> Mapping[str, object]:
+        """Have what a step wants written written, and return its whole result."""
+        assert isinstance(outcome, Done)
+        assert outcome.apply is not None
+        async with self.hub.database.system() as session:
+            return {**outcome.result, **(await outcome.apply(session) or {})}
+
+    async def sends_over_ipv6(self) -> bool:
+        """What the server's agent is told."""
+        async with self.hub.database.system() as session:
+            state = await load_desired_state(session, self.vps_id, self.environment.sealer, ["192.0.2.53"])
+        assert state.server.ipv6_address == SIX
+        return state.server.sends_over_ipv6
+
+    async def preflights(self) -> int:
+        async with self.hub.database.system() as session:
+            query = text("SELECT count(*) FROM pipeline_runs WHERE subject_id = :id AND kind = 'vps.preflight'")
+            return int(await session.scalar(query, {"id": self.vps_id}) or 0)
+
     async def report(self) -> PreflightReport:
         async with self.hub.database.tenant(self.tenant.id) as session:
             report = await load_report(session, self.tenant.id, self.vps_id)
@@ -166,7 +205,8 @@ async def staged(
 ) -> AsyncIterator[Stage]:
     """A server whose agent has connected and whose records are published."""
     async with running_name_server() as names:
-        names.list_address(ZONE, LISTED_EXAMPLE, "127.0.0.2")
+        for example in (LISTED_EXAMPLE, LISTED_EXAMPLE_V6):
+            names.list_address(ZONE, example, "127.0.0.2")
         provider, zone = kind(names), PublishedZone(names)
         settings = Settings.model_validate({"state_dir": "/nowhere", "address_attempts": 2})
         environment = Environment(hub.database, {"local": provider}, zone, settings, Sealer(bytes(32)))
@@ -176,7 +216,11 @@ async def staged(
         made = await provider.create(ServerOrder(f"pm-{vps_id.hex[:12]}", "", "", "", "", ()))
         stage = Stage(hub, tenant, names, provider, zone, environment, vps_id)
         await stage.execute(
-            "UPDATE vps_servers SET ip_address = CAST(:ip AS inet) WHERE id = :id", ip=made.ipv4_address
+            "UPDATE vps_servers SET ip_address = CAST(:ip AS inet), ipv6_address = CAST(:ipv6 AS inet),"
+            " probe_password_sealed = :sealed WHERE id = :id",
+            ip=made.ipv4_address,
+            ipv6=made.ipv6_address,
+            sealed=environment.sealer.seal(b"sixteen-or-more-characters", probe_password_place(vps_id)),
         )
         assert isinstance(await PublishHostDns(host_of_server).run(stage.context), Done)
         yield stage
@@ -191,6 +235,12 @@ async def stage(hub: RunningHub, tenant: SomeTenant) -> AsyncIterator[Stage]:
 @pytest.fixture
 async def simple(hub: RunningHub, tenant: SomeTenant) -> AsyncIterator[Stage]:
     async with staged(hub, tenant, OneAddressProvider) as made:
+        yield made
+
+
+@pytest.fixture
+async def six(hub: RunningHub, tenant: SomeTenant) -> AsyncIterator[Stage]:
+    async with staged(hub, tenant, SixProvider) as made:
         yield made
 
 
@@ -360,3 +410,105 @@ async def test_a_server_in_use_is_looked_at_and_left_as_it_is(stage: Stage) -> N
     assert outcome.result["failed"][0].startswith("listed by The List")
     assert await stage.address() == "192.0.2.1"
     assert (await stage.report()).verdict == "failed"
+
+
+# ------------------------------------------------------------------ IPv6
+
+
+def _six_provider(stage: Stage) -> SixProvider:
+    assert isinstance(stage.provider, SixProvider)
+    return stage.provider
+
+
+async def test_mail_goes_out_over_ipv6_once_its_address_is_named_both_ways(six: Stage) -> None:
+    assert not await six.sends_over_ipv6()
+    assert {record.value for record in six.zone.records if record.type == "AAAA"} == {SIX}
+    result = await six.record(await six.run())
+    assert result["sends_over_ipv6"] is True
+    assert await six.sends_over_ipv6()
+    kinds = {check.kind: check.verdict for check in (await six.report()).checks if check.kind.endswith("_v6")}
+    assert kinds == {"reverse_dns_v6": "passed", "blocklist_v6": "passed"}
+
+
+async def test_a_server_is_used_without_ipv6_when_its_address_is_not_named(six: Stage) -> None:
+    six.names.point(SIX)
+    result = await six.record(await six.run())
+    assert result["warned"] == [
+        f"{SIX} has no PTR record; it should name {await _hostname(six)}; nothing is sent over IPv6"
+    ]
+    assert "sends_over_ipv6" not in result
+    assert not await six.sends_over_ipv6()
+
+
+async def test_a_server_is_used_without_ipv6_when_a_list_has_its_address(six: Stage) -> None:
+    six.list_addresses(SIX)
+    result = await six.record(await six.run())
+    (warning,) = cast("list[str]", result["warned"])
+    assert warning.endswith("nothing is sent over IPv6")
+    assert not await six.sends_over_ipv6()
+    assert (await six.address()) == "192.0.2.1"
+
+
+async def test_a_look_at_a_server_in_use_stops_mail_over_ipv6_and_lets_it_begin_again(six: Stage) -> None:
+    await six.execute("UPDATE vps_servers SET status = 'ready' WHERE id = :id")
+    await six.record(await InspectServer().run(six.context))
+    assert await six.sends_over_ipv6()
+    six.names.point(SIX, "elsewhere.example")
+    assert (await six.record(await InspectServer().run(six.context)))["sends_over_ipv6"] is False
+    assert not await six.sends_over_ipv6()
+    six.names.point(SIX, await _hostname(six))
+    await six.record(await InspectServer().run(six.context))
+    assert await six.sends_over_ipv6()
+
+
+async def test_name_servers_that_do_not_answer_leave_ipv6_as_it_was(six: Stage) -> None:
+    await six.execute("UPDATE vps_servers SET status = 'ready' WHERE id = :id")
+    await six.record(await InspectServer().run(six.context))
+    six.names.broken.add("ip6.arpa")
+    await six.record(await InspectServer().run(six.context))
+    assert await six.sends_over_ipv6()
+    await look_at_ipv6(six.environment)
+    assert await six.preflights() == 0
+
+
+async def test_an_address_that_took_the_place_of_the_one_looked_at_is_not_sent_from(six: Stage) -> None:
+    outcome = await six.run()
+    await six.execute("UPDATE vps_servers SET ipv6_address = '2001:db8::2' WHERE id = :id")
+    await six.record(outcome)
+    await six.execute("UPDATE vps_servers SET ipv6_address = CAST(:six AS inet) WHERE id = :id", six=SIX)
+    assert not await six.sends_over_ipv6()
+
+
+async def test_every_hour_a_name_that_came_or_went_is_noticed(six: Stage) -> None:
+    await six.execute("UPDATE vps_servers SET status = 'ready' WHERE id = :id")
+    six.names.point(SIX)
+    await look_at_ipv6(six.environment)
+    assert await six.preflights() == 0
+    six.names.point(SIX, await _hostname(six))
+    await look_at_ipv6(six.environment)
+    assert await six.preflights() == 1
+    await six.execute("UPDATE pipeline_runs SET state = 'done', finished_at = now() WHERE subject_id = :id")
+    await six.record(await InspectServer().run(six.context))
+    await look_at_ipv6(six.environment)
+    assert await six.preflights() == 1
+    six.names.point(SIX)
+    await look_at_ipv6(six.environment)
+    assert await six.preflights() == 2
+
+
+async def test_a_provider_that_refuses_the_ipv6_name_keeps_no_server(six: Stage) -> None:
+    _six_provider(six).refuses_ipv6 = ProviderError("not for you")
+    assert isinstance(await PublishHostDns(host_of_server).run(six.context), Done)
+    _six_provider(six).refuses_ipv6 = ProviderBusy("later", 7.0)
+    assert await PublishHostDns(host_of_server).run(six.context) == Wait("the provider: later", 7.0)
+
+
+async def test_nothing_of_both_addresses_is_left_in_the_zone(six: Stage) -> None:
+    assert {record.type for record in six.zone.records} == {"A", "AAAA", "TXT"}
+    assert isinstance(await WithdrawHostDns(host_of_server).run(six.context), Done)
+    assert six.zone.records == set()
+
+
+async def _hostname(stage: Stage) -> str:
+    async with stage.hub.database.system() as session:
+        return str(await session.scalar(text("SELECT hostname FROM vps_servers WHERE id = :id"), {"id": stage.vps_id}))

@@ -10,6 +10,7 @@ from control_plane.dns.records import (
     records_for_inbox,
     records_for_server,
 )
+from control_plane.dns.spf import parse_spf
 
 KEY = DkimRecordKey("pm1", "MIIBIjANBgkq")
 
@@ -28,16 +29,30 @@ def test_an_inbox_needs_these_records() -> None:
     )
 
 
-def test_the_reverse_name_is_the_addresss_own() -> None:
-    pointer = records_for_server("mx-1.penguin.example", "192.0.2.7")[-1]
+def test_a_server_with_two_addresses_is_named_by_both_ways() -> None:
+    records = records_for_server("mx-1.penguin.example", "192.0.2.7", "2001:db8::7")
 
-    assert pointer.fqdn == ipaddress.ip_address("192.0.2.7").reverse_pointer
+    assert {(record.type, record.fqdn, record.value) for record in records} == {
+        ("A", "mx-1.penguin.example", "192.0.2.7"),
+        ("AAAA", "mx-1.penguin.example", "2001:db8::7"),
+        ("TXT", "mx-1.penguin.example", "v=spf1 a -all"),
+        ("PTR", "7.2.0.192.in-addr.arpa", "mx-1.penguin.example"),
+        ("PTR", "7" + ".0" * 23 + ".8.b.d.0.1.0.0.2.ip6.arpa", "mx-1.penguin.example"),
+    }
 
 
-@given(st.lists(st.ip_addresses(v=4).map(str), min_size=1, max_size=8))
+@given(st.ip_addresses().map(str))
+def test_the_reverse_name_is_the_addresss_own(address: str) -> None:
+    pointer = records_for_server("mx-1.penguin.example", "192.0.2.7", address)[-1]
+
+    assert pointer.fqdn == ipaddress.ip_address(address).reverse_pointer
+
+
+@given(st.lists(st.ip_addresses().map(str), min_size=1, max_size=8))
 def test_all_servers_of_a_domain_stand_in_one_spf_record(addresses: list[str]) -> None:
     records = records_for_domain("acme.example", "mx-1.penguin.example", addresses, [KEY])
 
     (spf,) = [record.value for record in records if record.value.startswith("v=spf1")]
-    assert {f"ip4:{address}" for address in addresses} == set(spf.split()[1:-1])
+    assert {f"ip{6 if ':' in address else 4}:{address}" for address in addresses} == set(spf.split()[1:-1])
+    assert all(parse_spf(spf).passes(address) for address in addresses)
     assert len(spf.split()) == len(set(addresses)) + 2

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from control_plane.dns.spf import SpfBroken, addresses_of, parse_spf, with_addresses, without_added
 
-ADDRESSES = st.integers(1, 2**32 - 2).map(lambda number: str(ipaddress.IPv4Address(number)))
+IPV4_ADDRESSES = st.integers(1, 2**32 - 2).map(lambda number: str(ipaddress.IPv4Address(number)))
+ADDRESSES = IPV4_ADDRESSES | st.ip_addresses(v=6).map(str)
 QUALIFIERS = st.sampled_from(["", "+", "-", "~", "?"])
 MECHANISMS = st.one_of(
     st.sampled_from(
         ["a", "mx", "a:www.acme.example", "mx/24", "a/24//64", "include:_spf.other.example", "ptr", "ip6:2001:db8::/32"]
     ),
-    st.builds("ip4:{}".format, ADDRESSES),
-    st.builds(lambda a, n: f"ip4:{ipaddress.IPv4Network((a, n), strict=False)}", ADDRESSES, st.integers(8, 32)),
+    st.builds("ip4:{}".format, IPV4_ADDRESSES),
+    st.builds(lambda a, n: f"ip4:{ipaddress.IPv4Network((a, n), strict=False)}", IPV4_ADDRESSES, st.integers(8, 32)),
     st.just("exists:%{ir}.%{l1r-}.spf.acme.example"),
     st.just("all"),
 )
@@ -116,10 +117,8 @@ def test_who_passes_everybody_is_known(value: str) -> None:
 
 
 def test_our_own_record_names_its_addresses() -> None:
-    assert addresses_of("v=spf1 ip4:192.0.2.7 ip4:192.0.2.8 ip4:192.0.2.0/24 -ip4:192.0.2.9 ~all") == (
-        "192.0.2.7",
-        "192.0.2.8",
-    )
+    record = "v=spf1 ip4:192.0.2.7 ip4:192.0.2.8 ip6:2001:db8::7 ip4:192.0.2.0/24 ip6:2001:db8::/64 -ip4:192.0.2.9 ~all"
+    assert addresses_of(record) == ("192.0.2.7", "192.0.2.8", "2001:db8::7")
 
 
 def test_no_length_of_record_takes_long() -> None:

@@ -36,6 +36,8 @@ ADDRESSES = st.ip_addresses(v=4).map(str)
 
 def test_an_address_is_asked_for_backwards() -> None:
     assert question("list.example", "192.0.2.99") == "99.2.0.192.list.example"
+    nibbles = "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.0.0.0.0.1.2.3.4"
+    assert question("list.example", "4321:0:1:2:3:4:567:89ab") == f"{nibbles}.list.example"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,10 @@ def test_neighbours_are_other_hosts_of_the_same_network(address: str, count: int
     assert all(ipaddress.IPv4Address(each) in list(network.hosts()) for each in sample)
 
 
+def test_no_neighbours_of_an_ipv6_address_are_asked_about() -> None:
+    assert sample_of_network("2001:db8::1", 64) == ()
+
+
 @pytest.mark.parametrize(
     ("answers", "verdict"),
     [
@@ -121,6 +127,7 @@ def test_the_lists_that_are_shipped_can_be_read_and_say_by_which_rules_they_are_
     assert all(each.rules.endswith(".") and "127.0.0.2" in each.listed for each in lists)
     (zen,) = [each for each in lists if each.zone == "zen.spamhaus.org"]
     assert judge_address(zen, ["127.255.255.254"]).verdict is Verdict.UNKNOWN
+    assert zen.ipv6
 
 
 @pytest.mark.parametrize(

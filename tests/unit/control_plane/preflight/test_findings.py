@@ -18,6 +18,7 @@ FINDINGS = st.lists(
         (Check.REVERSE_DNS, Verdict.FAILED, Consequence.WAIT),
         (Check.REVERSE_DNS, Verdict.PENDING, Consequence.WAIT),
         (Check.REVERSE_DNS_V6, Verdict.WARNED, Consequence.USE),
+        (Check.BLOCKLIST_V6, Verdict.WARNED, Consequence.USE),
         (Check.BLOCKLIST, Verdict.FAILED, Consequence.REPLACE_ADDRESS),
         (Check.BLOCKLIST, Verdict.WARNED, Consequence.USE),
         (Check.BLOCKLIST, Verdict.UNKNOWN, Consequence.USE),
@@ -42,7 +43,8 @@ def test_what_is_found_besides_never_makes_a_server_better(some: list[Finding], 
 @given(FINDINGS)
 def test_a_server_is_used_only_when_nothing_failed_that_counts_and_nothing_is_pending(findings: list[Finding]) -> None:
     holds_up = any(
-        each.verdict is Verdict.PENDING or (each.verdict is Verdict.FAILED and each.check is not Check.REVERSE_DNS_V6)
+        each.verdict is Verdict.PENDING
+        or (each.verdict is Verdict.FAILED and each.check not in {Check.REVERSE_DNS_V6, Check.BLOCKLIST_V6})
         for each in findings
     )
     assert (consequence_of(findings) is Consequence.USE) is not holds_up

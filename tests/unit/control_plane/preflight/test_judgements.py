@@ -28,8 +28,8 @@ OWN, ADDRESS = "mx-1.penguin.example", "192.0.2.1"
 def test_an_address_and_a_name_have_to_name_each_other(
     names: tuple[str, ...], addresses: tuple[str, ...], verdict: Verdict, words: str
 ) -> None:
-    finding = judge_reverse_dns(Check.REVERSE_DNS, OWN.upper(), ADDRESS, names, addresses)
-    assert finding.verdict is verdict
+    finding = judge_reverse_dns(OWN.upper(), ADDRESS, names, addresses)
+    assert (finding.check, finding.verdict) == (Check.REVERSE_DNS, verdict)
     assert words in finding.detail
 
 
