@@ -83,13 +83,13 @@ async def record_reports(session: AsyncSession, rows: Sequence[Row]) -> None:
 
 
 async def record_configuration_result(session: AsyncSession, vps_id: uuid.UUID, result: ConfigurationResult) -> None:
-    """Keep what became of a desired state, and tell whoever waits for it.
+    """Keep what became of a desired state, and tell whoever waits for it; what a newer agent may say is a refusal.
 
-    Raises `InvalidInput` for an outcome that this control plane does not know.
+    Raises `InvalidInput` for a result without an outcome.
     """
-    status = _STATUS_OF_OUTCOME.get(result.outcome)
-    if status is None:
+    if result.outcome == ConfigurationResult.OUTCOME_UNSPECIFIED:
         raise InvalidInput("the configuration result has no outcome", "/outcome")
+    status = _STATUS_OF_OUTCOME.get(result.outcome, "refused")
     row = {
         "vps": vps_id,
         "status": status,

@@ -157,8 +157,11 @@ class Conversation:
                     await _through_outages(self._cut_clones)
             case "queue_access_request":
                 self._session.queue_access.call()
+            case None if message.ByteSize():
+                # Of a newer release's words, which does without an answer to them while hubs are older.
+                _log.debug("%s sent a message of a kind that this version does not know", self._session.vps_id)
             case _:
-                raise InvalidInput("the link is open; there is nothing in this message that the hub knows")
+                raise InvalidInput("the link is open; there is nothing in this message that the hub acts on")
 
     async def _keep_report(self, report: HealthReport) -> None:
         now = self._resources.clock()

@@ -98,6 +98,8 @@ class FakeHub(EnrolmentServicer, LinkServicer):
         self.enrolments = 0
         self.renewals = 0
         self.to_send: asyncio.Queue[HubMessage | None] = asyncio.Queue()
+        #: How it says what it says.
+        self.speaks: Callable[[HubMessage], HubMessage] = lambda message: message
         self._changed = asyncio.Condition()
         self._servers: list[grpc.aio.Server] = []
         self._ports = (0, 0)
@@ -183,15 +185,14 @@ class FakeHub(EnrolmentServicer, LinkServicer):
             await context.abort(self.refuse_link, "told to refuse")
         reader = asyncio.create_task(self._read(request_iterator))
         try:
-            yield HubMessage(
-                welcome=Welcome(
-                    hub_time_ms=time.time_ns() // 1_000_000,
-                    queue_access=QueueAccess(endpoint="127.0.0.1:1", username="vps-1", password="secret"),
-                    report_interval_seconds=5,
-                )
+            welcome = Welcome(
+                hub_time_ms=time.time_ns() // 1_000_000,
+                queue_access=QueueAccess(endpoint="127.0.0.1:1", username="vps-1", password="secret"),
+                report_interval_seconds=5,
             )
+            yield self.speaks(HubMessage(welcome=welcome))
             while (message := await self.to_send.get()) is not None:
-                yield message
+                yield self.speaks(message)
             await context.abort(grpc.StatusCode.UNAVAILABLE, "dropped")
         finally:
             reader.cancel()

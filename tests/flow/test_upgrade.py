@@ -1,4 +1,4 @@
-"""Two real servers are upgraded while mail flows: bad releases go back by themselves, and no send is lost."""
+"""Two real servers are changed while mail flows: bad releases and settings go back by themselves, no send is lost."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import shutil
 import uuid
 import zipfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from control_plane.processes.places import HOME, state_dir
 from control_plane.providers.local.world import World
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
+from control_plane.upgrades.configuration_plans import ConfigurationWish
 from control_plane.upgrades.plans import Pace, PlanView, Wish, show_plan
 from control_plane.upgrades.releases import store_release
 from db.session import Database
@@ -32,8 +33,11 @@ OPERATOR = Actor(Door.CLI, "tester")
 #: A ring is left once its servers have the release; a new release has so long to link.
 PACE = Pace(minimum_sends=0, soak=dt.timedelta(0), patience=dt.timedelta(seconds=20))
 INTERVAL_SECONDS = 0.5
-#: What is added to the network half of a release; the other programs stay as they are.
-WITHOUT_CHANGE = "\n"
+#: What is added to a release is added to its network half, but for what is rendered otherwise.
+NETWORK_HALF, TEMPLATE = "agent/__main__.py", "mailstack/postfix/templates/main.cf.j2"
+MAIN_CF = "/etc/postfix/main.cf"
+RENDERS_OTHERWISE = "# Rendered by another release.\n"
+RENDERS_WHAT_IS_REFUSED = "no_such_parameter = yes\n"
 _INSTEAD = """
 
 _main = main
@@ -71,8 +75,8 @@ async def database(spine: Spine) -> AsyncIterator[Database]:
     await opened.close()
 
 
-def make_wheelhouse(folder: Path, addition: str) -> Path:
-    """Make a wheelhouse of the installation's own whose network half ends with `addition`."""
+def make_wheelhouse(folder: Path, addition: str, file: str = NETWORK_HALF) -> Path:
+    """Make a wheelhouse of the installation's own in which a file ends with `addition`."""
     shutil.copytree(HOME / "wheelhouse", folder)
     document = json.loads((folder / "manifest.json").read_bytes())
     (own,) = (each for each in document["wheels"] if each["name"].startswith("penguinmails-"))
@@ -80,7 +84,7 @@ def make_wheelhouse(folder: Path, addition: str) -> Path:
     with zipfile.ZipFile(folder / own["name"]) as old, zipfile.ZipFile(changed, "w") as new:
         for entry in old.infolist():
             content = old.read(entry)
-            new.writestr(entry, content + addition.encode() if entry.filename == "agent/__main__.py" else content)
+            new.writestr(entry, content + addition.encode() if entry.filename == file else content)
     changed.replace(folder / own["name"])
     own["sha256"] = hashlib.sha256((folder / own["name"]).read_bytes()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(document))
@@ -99,17 +103,34 @@ async def upgrade(spine: Spine, database: Database, wheelhouse: Path) -> tuple[s
         plan = await upgrades.make_plan(session, OPERATOR, Wish(name, [canary], PACE))
         await upgrades.apply_plan(session, OPERATOR, plan.id)
         plan_id = plan.id
-    async with asyncio.timeout(150):
+    return name, await ended_plan(database, plan_id, 150)
+
+
+async def configure(
+    spine: Spine, database: Database, changes: Mapping[str, str | None], pace: Pace, seconds: float
+) -> PlanView:
+    """Plan and apply other settings of the fleet, and return how it ended."""
+    async with database.system() as session:
+        wish = ConfigurationWish(changes, [uuid.UUID(spine.sender.server["id"])], pace)
+        plan = await upgrades.make_configuration_plan(session, OPERATOR, wish)
+        await upgrades.apply_plan(session, OPERATOR, plan.id)
+        plan_id = plan.id
+    return await ended_plan(database, plan_id, seconds)
+
+
+async def ended_plan(database: Database, plan_id: uuid.UUID, seconds: float) -> PlanView:
+    """Return a plan once it has ended."""
+    async with asyncio.timeout(seconds):
         while True:
             async with database.system() as session:
                 shown = await show_plan(session, plan_id)
             if shown.plan.state in {"done", "rolled_back"}:
-                return name, shown
+                return shown
             await asyncio.sleep(0.5)
 
 
 @contextlib.asynccontextmanager
-async def sending(spine: Spine) -> AsyncIterator[dict[str, str]]:
+async def sending(spine: Spine, interval_seconds: float = INTERVAL_SECONDS) -> AsyncIterator[dict[str, str]]:
     """Keep the sender sending until the context is left; gives the messages' ids by subject."""
     sent: dict[str, str] = {}
 
@@ -117,7 +138,7 @@ async def sending(spine: Spine) -> AsyncIterator[dict[str, str]]:
         while True:
             subject = f"steady {len(sent)}"
             sent[subject] = await spine.send(spine.receiver.inbox["email_address"], subject)
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(interval_seconds)
 
     task = asyncio.create_task(send_on())
     try:
@@ -142,7 +163,17 @@ def releases_on(spine: Spine) -> tuple[str, set[str]]:
     return current, set(spine.inside(spine.sender, "ls", f"{folder}/releases").split())
 
 
-# Two servers are made, and four releases tried on them, three of which are waited for until they are given up.
+async def each_arrived_once(spine: Spine, sent: Mapping[str, str]) -> None:
+    """Check that what was sent was delivered, and lies in the receiver's mailbox once."""
+    states = Counter([(await spine.final(message_id, 60.0))["state"] for message_id in sent.values()])
+    assert states == {"delivered": len(sent)}
+    address = spine.receiver.inbox["email_address"]
+    arrived = spine.inside(spine.receiver, "doveadm", "-f", "tab", "fetch", "-u", address, "hdr.subject", "ALL")
+    assert Counter(arrived.splitlines()[1:]) == Counter(list(sent))
+    print(f"{len(sent)} sends, each delivered once")
+
+
+# Two servers are made, and five releases tried on them, three of which are waited for until they are given up.
 @pytest.mark.timeout(600)
 async def test_bad_releases_go_back_by_themselves_and_a_good_one_stays_and_no_send_is_lost(
     spine: Spine, database: Database, tmp_path: Path
@@ -161,15 +192,43 @@ async def test_bad_releases_go_back_by_themselves_and_a_good_one_stays_and_no_se
             assert other.state == "waiting", kind
             assert releases_on(spine) == (old, {old}), kind
             print(f"{kind}: {canary.reason}; {seconds(ended):.0f} s")
-        good, ended = await upgrade(spine, database, make_wheelhouse(tmp_path / "good", WITHOUT_CHANGE))
+        refused = make_wheelhouse(tmp_path / "refused", RENDERS_WHAT_IS_REFUSED, TEMPLATE)
+        name, ended = await upgrade(spine, database, refused)
+        assert (ended.plan.state, [each.state for each in ended.servers]) == ("rolled_back", ["reverted", "waiting"])
+        assert "configuration" in (ended.plan.reason or "")
+        assert releases_on(spine) == (old, {old})
+        assert RENDERS_WHAT_IS_REFUSED not in spine.inside(spine.sender, "cat", MAIN_CF)
+        print(f"{name} renders what is refused: {seconds(ended):.0f} s")
+        good, ended = await upgrade(spine, database, make_wheelhouse(tmp_path / "good", RENDERS_OTHERWISE, TEMPLATE))
         assert (ended.plan.state, {each.state for each in ended.servers}) == ("done", {"installed"})
         assert releases_on(spine) == (good, {old, good})
+        for party in (spine.sender, spine.receiver):
+            assert spine.inside(party, "cat", MAIN_CF).endswith(RENDERS_OTHERWISE)
         print(f"good: {seconds(ended):.0f} s")
-    states = Counter([(await spine.final(message_id, 60.0))["state"] for message_id in sent.values()])
-    assert states == {"delivered": len(sent)}
-    address = spine.receiver.inbox["email_address"]
-    arrived = spine.inside(spine.receiver, "doveadm", "-f", "tab", "fetch", "-u", address, "hdr.subject", "ALL")
-    assert Counter(arrived.splitlines()[1:]) == Counter(list(sent))
+    await each_arrived_once(spine, sent)
     shown = await call(spine.sender.client, "GET", f"/vps/{spine.sender.server['id']}/health")
     assert good in json.dumps(shown)
-    print(f"{len(sent)} sends, each delivered once")
+
+
+# What is deferred is seen once a window of five minutes has ended.
+@pytest.mark.timeout(1200)
+async def test_settings_under_which_mail_is_deferred_are_taken_back_by_themselves_and_no_send_is_lost(
+    spine: Spine, database: Database
+) -> None:
+    ended = await configure(spine, database, {"smtp_destination_concurrency_limit": "5"}, PACE, 120)
+    assert (ended.plan.state, {each.state for each in ended.servers}) == ("done", {"installed"})
+    for party in (spine.sender, spine.receiver):
+        assert "\nsmtp_destination_concurrency_limit = 5\n" in spine.inside(party, "cat", MAIN_CF)
+    print(f"good: {seconds(ended):.0f} s")
+
+    before = spine.inside(spine.sender, "cat", MAIN_CF)
+    async with sending(spine, 2.0) as sent:
+        # The receiver's certificate is of no authority that the sender's server knows.
+        pace = Pace(minimum_sends=20, soak=dt.timedelta(hours=1))
+        ended = await configure(spine, database, {"smtp_tls_security_level": "verify"}, pace, 900)
+        assert (ended.plan.state, [each.state for each in ended.servers]) == ("rolled_back", ["reverted", "waiting"])
+        # By the check of its queue or the gate on delivery, whichever window ends first.
+        assert any(words in (ended.plan.reason or "") for words in (": queue", "were deferred"))
+        assert spine.inside(spine.sender, "cat", MAIN_CF) == before
+        print(f"bad: {ended.plan.reason}; {seconds(ended):.0f} s")
+    await each_arrived_once(spine, sent)
