@@ -165,8 +165,10 @@ def _hand_over(issuer: Issuer, order: Order, pair: Pair, before: Status) -> Stat
 
 
 def _compared(issuer: Issuer, order: Order, after: Status) -> Status:
-    """Return the status with the names that are not certified now."""
-    return dataclasses.replace(after, missing=due.missing(_served(issuer), order))
+    """Return the status with the names that are certified now, and those that are not."""
+    missing = due.missing(_served(issuer), order)
+    certified = tuple(name for name in order.further_names if name not in missing)
+    return dataclasses.replace(after, certified=certified, missing=missing)
 
 
 def _pending(issuer: Issuer, order: Order) -> Pair | None:

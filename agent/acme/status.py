@@ -30,7 +30,8 @@ class Status:
     order: str = ""
     #: And for which names; see `Order.names_mark`.
     names: str = ""
-    #: Ordered names that the served certificate is not for.
+    #: Ordered names beside the host's own that the served certificate is for, and those that it is not for.
+    certified: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
 
@@ -38,7 +39,7 @@ def load(path: Path) -> Status:
     """Return what is remembered; a file that is missing or damaged is nothing."""
     try:
         kept = json.loads(path.read_bytes())
-        lists = {name: tuple(kept.get(name, ())) for name in ("attempts", "missing")}
+        lists = {name: tuple(kept.get(name, ())) for name in ("attempts", "certified", "missing")}
         return Status(**{**kept, **lists, "state": State(kept["state"])})
     except (OSError, ValueError, KeyError, TypeError):
         return Status()

@@ -22,6 +22,8 @@ class CertificateIssueFile:
         self._seen = (0, 0)
         #: As last read; None until there is something to tell.
         self.issue: CertificateIssue | None = None
+        #: A name that HTTPS shows the certificate under; None while it is for no such name.
+        self.web_name: str | None = None
 
     def seen_change(self) -> bool:
         """Return whether there is something new in `issue` since the last look."""
@@ -29,11 +31,13 @@ class CertificateIssueFile:
             changed = (self._path.stat().st_mtime_ns, _changed(self._challenges_path))
             if changed == self._seen:
                 return False
-            issue = _issue(json.loads(self._path.read_bytes()))
+            kept = json.loads(self._path.read_bytes())
+            issue = _issue(kept)
             if changed[1]:
                 asked = json.loads(self._challenges_path.read_bytes())
                 issue.challenges.extend(AcmeChallenge(name=str(a["name"]), value=str(a["value"])) for a in asked)
             self.issue = issue
+            self.web_name = next(iter(kept.get("certified", ())), None)
         except (OSError, ValueError, KeyError, TypeError):
             return False
         self._seen = changed

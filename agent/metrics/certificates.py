@@ -1,14 +1,15 @@
 """The certificates that the mail server really serves, as a client on loopback sees them.
 
 A renewed file that no daemon has loaded does not help, so the doors themselves are asked: 25 and 587 after STARTTLS
-(RFC 3207), 465 and 993 at once. Expiry moves slowly: every five minutes is enough, and sooner while a door is shut.
+(RFC 3207), 465 and 993 at once, and 443 under a name of a domain that it is for. Expiry moves slowly: every five
+minutes is enough, and sooner while a door is shut.
 """
 
 import asyncio
 import contextlib
+import dataclasses
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptography import x509
 
@@ -22,13 +23,14 @@ TIMEOUT = 10.0
 _CHUNK = 16384
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Door:
-    """A port, whether TLS begins with STARTTLS, and how to say good-bye."""
+    """A port, whether TLS begins with STARTTLS, how to say good-bye, and which name to ask for (RFC 6066), if any."""
 
     port: int
     starttls: bool
     farewell: bytes = b"QUIT\r\n"
+    name: str | None = None
 
 
 DOORS = (
@@ -37,25 +39,30 @@ DOORS = (
     Door(587, starttls=True),
     Door(993, False, b"a LOGOUT\r\n"),
 )
+#: It shows nothing without a name.
+WEB_DOOR = Door(443, False, b"GET / HTTP/1.0\r\n\r\n")
 
 
 class CertificateWatch:
     """Keeps what the doors served last in `served`."""
 
-    def __init__(self, doors: Sequence[Door] = DOORS) -> None:
+    def __init__(self, doors: Sequence[Door] = DOORS, web_door: Door = WEB_DOOR) -> None:
         self.served: list[ServedCertificate] = []
         self._doors = doors
+        self._web_door = web_door
         self._look_again = asyncio.Event()
 
-    def look_again(self) -> None:
-        """Look soon, for another certificate may be served now."""
+    def look_again(self, web_name: str | None) -> None:
+        """Look soon, for another certificate may be served now; over HTTPS too, under the name, if there is one."""
+        self._web_door = dataclasses.replace(self._web_door, name=web_name)
         self._look_again.set()
 
     async def run(self) -> None:
         """Look again and again."""
         while True:
             self._look_again.clear()
-            self.served = [await look_at(door) for door in self._doors]
+            doors = (*self._doors, self._web_door) if self._web_door.name else self._doors
+            self.served = [await look_at(door) for door in doors]
             pause = INTERVAL_AFTER_ERROR if any(seen.error for seen in self.served) else INTERVAL
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -88,7 +95,7 @@ async def _served_certificate(door: Door) -> bytes:
             await _reply(reader, b"250")
             writer.write(b"STARTTLS\r\n")
             await _reply(reader, b"220")
-        certificate = await _shake_hands(reader, writer, door.farewell)
+        certificate = await _shake_hands(reader, writer, door)
         await reader.read()
     finally:
         writer.close()
@@ -99,13 +106,13 @@ async def _served_certificate(door: Door) -> bytes:
     return certificate
 
 
-async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, farewell: bytes) -> bytes | None:
+async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, door: Door) -> bytes | None:
     """Begin TLS, say good-bye, and return the certificate (DER).
 
     Not by asyncio's own TLS, which takes buffers of 256 KiB for each connection that the agent would then keep.
     """
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = _looking_context().wrap_bio(incoming, outgoing)
+    tls = _looking_context().wrap_bio(incoming, outgoing, server_hostname=door.name)
     while True:
         try:
             tls.do_handshake()
@@ -116,7 +123,7 @@ async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
             if not received:
                 raise EOFError("the connection ended within the handshake") from None
             incoming.write(received)
-    tls.write(farewell)
+    tls.write(door.farewell)
     # A peer may wait for TLS to be closed from here too before it closes the connection.
     with contextlib.suppress(ssl.SSLWantReadError):
         tls.unwrap()

@@ -60,7 +60,7 @@ class Reporter:
             if changes.seen():
                 due.changed(time.monotonic())
             if self._certificate_issue.seen_change():
-                self._certificates.look_again()
+                self._certificates.look_again(self._certificate_issue.web_name)
                 due.changed(time.monotonic())
             if self._upgrade.seen_change():
                 due.changed(time.monotonic())

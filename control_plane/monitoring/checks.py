@@ -260,14 +260,15 @@ def _records(check: Check, there: int, wrong: int, what: str) -> Finding:
 
 
 def _certificates(facts: Facts) -> tuple[list[dt.datetime], list[str]]:
-    """Return when certificates end, and why some could not be seen: as we see them, or else as its agent does."""
-    if any(look.not_after for look in facts.looks.values()):
-        return [look.not_after for look in facts.looks.values() if look.not_after], []
-    if facts.said is None:
-        return [], []
-    served = facts.said.certificates
+    """Return when certificates end, and why some could not be seen: as we see them, or else as its agent does.
+
+    The ports of mail are those that we look at; others are its agent's alone to tell of.
+    """
+    looked = [look.not_after for look in facts.looks.values() if look.not_after]
+    told = facts.said.certificates if facts.said else ()
+    served = [each for each in told if not (looked and each.port in facts.looks)]
     ends = [dt.datetime.fromtimestamp(each.not_after_ms / 1000, dt.UTC) for each in served if not each.error]
-    return ends, [f"port {each.port}, {each.error}" for each in served if each.error]
+    return looked + ends, [f"port {each.port}, {each.error}" for each in served if each.error]
 
 
 def _uncertified(facts: Facts) -> Sequence[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.metrics.certificates import Door, look_at
+from agent.metrics.certificates import CertificateWatch, Door, look_at
 from tests.fakes.hub import FakeAuthority
 
 Speaker = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -79,3 +79,27 @@ async def test_a_shut_door_is_told_with_its_error() -> None:
     async with served(wait_for_farewell) as port:
         pass
     assert "refused" in (await look_at(Door(port, starttls=False))).error.lower()
+
+
+async def test_what_is_shown_over_https_is_looked_at_under_a_name_once_there_is_one(context: ssl.SSLContext) -> None:
+    asked: list[str | None] = []
+    looked_before = asyncio.Event()
+
+    def know(_connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        asked.append(name)
+        if len(asked) > 1:
+            looked_before.set()
+        watch.look_again(name)
+
+    context.sni_callback = know
+    async with served(wait_for_farewell, context) as port:
+        watch = CertificateWatch((), Door(port, starttls=False))
+        watching = asyncio.create_task(watch.run())
+        await asyncio.sleep(0)
+        assert (watch.served, asked) == ([], [])
+        watch.look_again("mta-sts.shop.example")
+        async with asyncio.timeout(10):
+            await looked_before.wait()
+        watching.cancel()
+    assert [(seen.port, seen.error, seen.issuer) for seen in watch.served] == [(port, "", "CN=test authority")]
+    assert set(asked) == {"mta-sts.shop.example"}

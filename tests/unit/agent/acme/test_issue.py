@@ -309,6 +309,7 @@ def test_names_that_are_not_certified_are_told_until_they_are(server: Server) ->
     server.answers = [issued(_HOST, _BEGINS, dt.timedelta(days=90), ("mta-sts.shop.example",))]
     look(server.issuer)
     assert (server.status.state, server.status.missing, server.status.failures) == (State.ISSUED, (), 0)
+    assert server.status.certified == ("mta-sts.shop.example",)
 
 
 def test_what_failed_for_a_name_that_is_not_wanted_any_more_is_over(server: Server) -> None:

@@ -15,7 +15,18 @@ def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> N
     assert file.issue is None
 
     status.save(
-        path, status.Status(State.LIMITED, "later", 1.5, 7.25, 2, (1.5,), "mark", missing=("mta-sts.a.example",))
+        path,
+        status.Status(
+            State.LIMITED,
+            "later",
+            1.5,
+            7.25,
+            2,
+            (1.5,),
+            "mark",
+            certified=("mta-sts.b.example",),
+            missing=("mta-sts.a.example",),
+        ),
     )
     assert file.seen_change()
     assert not file.seen_change()
@@ -28,6 +39,7 @@ def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> N
         failures=2,
         missing_names=["mta-sts.a.example"],
     )
+    assert file.web_name == "mta-sts.b.example"
 
 
 def test_records_are_asked_for_while_their_file_is_there(tmp_path: Path) -> None:

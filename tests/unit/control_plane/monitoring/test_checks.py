@@ -36,6 +36,10 @@ def told(**changes: Any) -> HealthReport:  # noqa: ANN401 - any field of a repor
     return HealthReport(**{**fields, **changes})
 
 
+def served_at(port: int, until: dt.datetime) -> ServedCertificate:
+    return ServedCertificate(port=port, not_after_ms=int(until.timestamp() * 1000))
+
+
 WELL = Facts(
     now=NOW,
     last_seen_at=NOW,
@@ -109,6 +113,18 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
         ({"looks": {25: Look(not_after=NOW - DAY)}}, Check.SSL, State.FAIL, "expired"),
         ({"looks": {25: Look(not_after=NOW + 2 * DAY)}}, Check.SSL, State.FAIL, "lasts 2 days"),
         ({"looks": {25: Look(not_after=NOW + 10 * DAY)}}, Check.SSL, State.WARN, "lasts 10 days"),
+        (
+            {"report": told(certificates=[served_at(443, NOW + 2 * DAY), served_at(25, NOW + DAY)])},
+            Check.SSL,
+            State.FAIL,
+            "lasts 2 days",
+        ),
+        (
+            {"report": told(certificates=[ServedCertificate(port=443, error="refused")])},
+            Check.SSL,
+            State.FAIL,
+            "port 443, refused",
+        ),
         ({"report": told(certificate_issue=PARTLY)}, Check.SSL, State.WARN, "days, and is not for mta-sts.a.example"),
         (
             {"looks": {25: Look(not_after=NOW + 2 * DAY)}, "report": told(certificate_issue=PARTLY)},
