@@ -5,7 +5,7 @@ more stays until it has been taken out of its zone (`forget_withdrawn`), if we p
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from control_plane.dns.client_settings import has_settings
 from control_plane.dns.extras import Extras, extra_records
 from control_plane.dns.mta_sts import policy_of
 from control_plane.dns.plan import Blend, ZonePlan
-from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_inbox
+from control_plane.dns.records import DkimRecordKey, DnsRecord, records_for_inbox, records_without_server
 
 # Inboxes whose server has an address; the others have no records yet.
 _INBOXES = text(
@@ -100,6 +100,14 @@ async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping
         )
         for inbox in inboxes
     }
+
+
+async def records_of_domain(session: AsyncSession, domain_id: uuid.UUID, name: str) -> Sequence[DnsRecord]:
+    """Return what the domain's zone should have; before there is an inbox, what does not depend on its server."""
+    keys = [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
+    of_inboxes = (await wanted_records(session, domain_id)).values()
+    found = {record for records in of_inboxes for record in records if record.zone == name}
+    return sorted(found.union(records_without_server(name, keys)))
 
 
 def _extras(inbox: Row[Any]) -> Extras:

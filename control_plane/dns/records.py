@@ -71,6 +71,13 @@ def records_for_domain(
     return (
         DnsRecord(domain, "MX", "@", f"10 {hostname}"),
         DnsRecord(domain, "TXT", "@", f"v=spf1 {senders} ~all"),
+        *records_without_server(domain, dkim_keys),
+    )
+
+
+def records_without_server(domain: str, dkim_keys: Sequence[DkimRecordKey]) -> tuple[DnsRecord, ...]:
+    """Return what a sending domain needs whatever server its inboxes are on."""
+    return (
         *(dkim_record(domain, key.selector, key.public_key) for key in dkim_keys),
         DnsRecord(domain, "TXT", "_dmarc", f"v=DMARC1; p=none; rua=mailto:dmarc@{domain}"),
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import NotFound
+from control_plane.errors import Conflict, NotFound
 from control_plane.inboxes.domains import NewDkimKey, generate_dkim_key
 from control_plane.pipelines.runs import start_run
 from control_plane.sealing import Seals
@@ -31,7 +31,10 @@ QUEUE_LIFE = dt.timedelta(days=3)
 
 # Two that ask at once get the same run.
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('rotate:' || CAST(:domain AS text), 0))")
-_FIND = text("SELECT id FROM domains WHERE tenant_id = :tenant AND id = :domain")
+_HAS_INBOXES = text(
+    "SELECT EXISTS (SELECT FROM inboxes i WHERE i.tenant_id = d.tenant_id AND i.domain_id = d.id)"
+    " FROM domains d WHERE d.tenant_id = :tenant AND d.id = :domain"
+)
 _OPEN = text(
     "SELECT id FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :domain AND kind = :kind"
     " AND state IN ('waiting', 'running', 'needs_person', 'undoing') LIMIT 1"
@@ -79,11 +82,17 @@ class KeyInPlace:
 
 
 async def request_rotation(session: AsyncSession, tenant_id: uuid.UUID, domain_id: uuid.UUID) -> uuid.UUID:
-    """Return the id of the run that rotates the domain's key, begun now or before; raise `NotFound`."""
+    """Return the id of the run that rotates the domain's key, begun now or before.
+
+    Raises `NotFound`, and `Conflict` for a domain without inboxes, which signs nothing.
+    """
     of = {"tenant": tenant_id, "domain": domain_id, "kind": ROTATION_KIND}
     await session.execute(_ONE_AT_A_TIME, {"domain": domain_id})
-    if await session.scalar(_FIND, of) is None:
+    has_inboxes: bool | None = await session.scalar(_HAS_INBOXES, of)
+    if has_inboxes is None:
         raise NotFound("There is no such domain.")
+    if not has_inboxes:
+        raise Conflict("The domain has no inboxes; delete it and add it again for another key.")
     run_id: uuid.UUID | None = await session.scalar(_OPEN, of)
     return run_id or await start_run(session, tenant_id, ROTATION_KIND, domain_id)
 

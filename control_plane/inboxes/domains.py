@@ -28,7 +28,8 @@ _CLAIM = text(
     "INSERT INTO domains (tenant_id, name, workspace_id) VALUES (:tenant_id, :name, :workspace_id)"
     " ON CONFLICT (name) DO NOTHING RETURNING id"
 )
-_FIND = text("SELECT id FROM domains WHERE tenant_id = :tenant_id AND name = :name")
+# Whoever deletes it waits until it has got its inbox, or has deleted it before.
+_FIND = text("SELECT id FROM domains WHERE tenant_id = :tenant_id AND name = :name FOR KEY SHARE")
 # Two inboxes of one domain that come at once must not choose different servers.
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('domain:' || CAST(:name AS text), 0))")
 _SERVER = text(
@@ -53,7 +54,13 @@ def _suffixes() -> PublicSuffixList:
 
 
 async def claim_domain(
-    session: AsyncSession, scope: TenantScope, name: str, sealer: Sealer, workspace_id: uuid.UUID | None = None
+    session: AsyncSession,
+    scope: TenantScope,
+    name: str,
+    sealer: Sealer,
+    workspace_id: uuid.UUID | None = None,
+    *,
+    field: str = "/email_address",
 ) -> uuid.UUID:
     """Return the id of the tenant's domain, making it, in the workspace, and its DKIM key when it is new.
 
@@ -63,7 +70,7 @@ async def claim_domain(
     if is_public_suffix(name):
         raise PublicSuffix(
             f"{name} is a public suffix: names under it belong to many. Use the domain that was registered under it.",
-            "/email_address",
+            field,
         )
     workspace_id = scope.workspace_of(workspace_id)
     key = {"tenant_id": scope.tenant_id, "name": name, "workspace_id": workspace_id}
@@ -79,6 +86,12 @@ async def claim_domain(
     if domain_id is None:
         raise DomainInUse(f"The domain {name} is in use and cannot be added.")
     return domain_id
+
+
+def refuse_platforms_own(name: str, platform_domain: str) -> None:
+    """Raise `DomainInUse` for a name where the platform names its servers."""
+    if f".{name}".endswith(f".{platform_domain}"):
+        raise DomainInUse(f"The domain {name} is in use and cannot be added.")
 
 
 async def _refuse_under_anothers(

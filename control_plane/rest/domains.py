@@ -1,25 +1,33 @@
-"""Sending domains and their DKIM keys. A domain comes with its first inbox and goes with its last."""
+"""Sending domains and their DKIM keys.
+
+A domain comes with its first inbox and goes with its last; one that was made by itself stays until it is deleted.
+"""
 
 import datetime as dt
 import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import select
 
+from control_plane.dns.generate import records_of_domain
 from control_plane.dns.mta_sts import MtaSts
 from control_plane.errors import NotFound
-from control_plane.inboxes.addresses import MAX_ADDRESS, parse_address
+from control_plane.inboxes.addresses import MAX_ADDRESS, MAX_DOMAIN, parse_address, parse_domain
 from control_plane.inboxes.dkim_rotation import request_rotation
+from control_plane.inboxes.domains import refuse_platforms_own
+from control_plane.inboxes.kept_domains import delete_domain, keep_domain
 from control_plane.inboxes.load import list_domains, load_domain
 from control_plane.provisioning.domain_extras import change_extras, seen_policy
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import TenantsPage
+from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_last_run
 from control_plane.tenancy.permissions import Permission
+from control_plane.tenancy.workspaces import require_workspace
 from db.models import DkimKeyRow, Domain
 
 router = APIRouter(prefix="/domains", tags=["domains"], route_class=ResourceRoute)
@@ -47,12 +55,36 @@ class DomainView(BaseModel):
 
     id: uuid.UUID
     name: str
+    workspace_id: uuid.UUID | None
+    kept: bool = Field(description="Whether it stays when its last inbox goes.")
     created_at: dt.datetime
 
 
-class DomainDetail(DomainView):
-    """A domain with its keys and the last run that changed them, and the records that it has because it was asked for.
+class NewDomain(BaseModel):
+    """A domain to send from, before it has inboxes."""
 
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=MAX_DOMAIN)
+    workspace_id: uuid.UUID | None = Field(None, description="Whose members see it; without, the tenant's own.")
+
+
+class ZoneRecord(BaseModel):
+    """A record that the domain's zone needs; `name` is relative to the zone, `@` for itself."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    type: str
+    name: str
+    value: str
+    ttl: int
+
+
+class DomainDetail(DomainView):
+    """A domain with its keys and the last run that changed them, and its records.
+
+    `records` is what its zone should have; MX and SPF are among them once there is an inbox, whose server they name.
+    What was found in the zone is at the inboxes' dns-records.
     `tls_reports_to` is where other mail servers report how TLS went (RFC 8460); with `client_records`, mail programs
     find its servers by themselves (RFC 6186). With `client_settings` Thunderbird and Outlook are told over HTTPS where
     its mailboxes are and how to log in, while all of them are on one server. `mta_sts` is what its servers promise to
@@ -69,6 +101,7 @@ class DomainDetail(DomainView):
     mta_sts_detail: str | None
     dkim_keys: list[DkimKeyView]
     rotation: RunView | None
+    records: list[ZoneRecord]
 
 
 class DomainPatch(BaseModel):
@@ -100,6 +133,27 @@ async def list_of_tenant(access: _Reading, page: TenantsPage) -> DomainList:
         items=[DomainView.model_validate(domain) for domain in domains],
         next=page.next_after([domain.id for domain in domains]),
     )
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+async def add(body: NewDomain, request: Request, response: Response, access: _Managing) -> DomainDetail:
+    """Make a domain that stays without inboxes too, with a DKIM key. One that is there already stays from now on.
+
+    Publish its records, or wait for the first inbox: what its DNS host lets us write is written then.
+    """
+    parts, name = parts_of(request), parse_domain(body.name, "/name")
+    refuse_platforms_own(name, parts.settings.platform_domain)
+    if body.workspace_id is not None:
+        await require_workspace(access.session, access.scope, body.workspace_id, hold=True)
+    domain_id = await keep_domain(access.session, access.scope, name, parts.sealer, body.workspace_id)
+    response.headers["Location"] = f"/api/v1/domains/{domain_id}"
+    return await _detail(access, await load_domain(access.session, access.scope, domain_id))
+
+
+@router.delete("/{domain_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete(domain_id: uuid.UUID, access: _Managing) -> None:
+    """Delete a domain; 409 while it has inboxes. With the last of them our records were taken out of its zone."""
+    await delete_domain(access.session, access.scope, domain_id)
 
 
 @router.get("/{domain_id}")
@@ -139,6 +193,10 @@ async def _detail(access: Access, domain: Domain) -> DomainDetail:
         mta_sts_detail=domain.mta_sts_detail,
         dkim_keys=[DkimKeyView.model_validate(key) for key in await _keys(access, domain)],
         rotation=await load_last_run(access.session, access.scope, domain.id),
+        records=[
+            ZoneRecord.model_validate(record)
+            for record in await records_of_domain(access.session, domain.id, domain.name)
+        ],
     )
 
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from control_plane.errors import DomainInUse, InvalidInput, NotFound
+from control_plane.errors import InvalidInput, NotFound
 from control_plane.inboxes.addresses import EmailAddress, parse_mailbox_address
 from control_plane.inboxes.change import begin_removal, change_inbox
 from control_plane.inboxes.create import NewInbox, create_inbox
-from control_plane.inboxes.domains import server_of_domain
+from control_plane.inboxes.domains import refuse_platforms_own, server_of_domain
 from control_plane.inboxes.header_text import check_header_text
 from control_plane.inboxes.load import list_inboxes, load_inbox
 from control_plane.inboxes.moves import request_move
@@ -205,8 +205,7 @@ async def move(inbox_id: uuid.UUID, body: MoveBody, access: _Managing) -> RunVie
 def _own_address(address: str, platform_domain: str) -> EmailAddress:
     """Return the address, which must not lie where the platform names its servers."""
     parsed = parse_mailbox_address(address, "/email_address")
-    if f".{parsed.domain}".endswith(f".{platform_domain}"):
-        raise DomainInUse(f"The domain {parsed.domain} is in use and cannot be added.")
+    refuse_platforms_own(parsed.domain, platform_domain)
     return parsed
 
 

@@ -95,5 +95,5 @@ async def change(workspace_id: uuid.UUID, body: WorkspaceBody, access: _Managing
 
 @router.delete("/{workspace_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def delete(workspace_id: uuid.UUID, access: _Managing) -> None:
-    """Delete a workspace; 409 while it has servers, inboxes, IP pools or webhooks, members or API keys of its own."""
+    """Delete a workspace; 409 while servers, domains, inboxes, IP pools, webhooks, members or API keys are in it."""
     await delete_workspace(access.session, access.scope, workspace_id)

@@ -22,6 +22,7 @@ _HELD_BY = {
     "servers": "SELECT EXISTS (SELECT FROM vps_servers WHERE tenant_id = :tenant_id AND workspace_id = :id"
     " AND status <> 'deleted')",
     "inboxes": "SELECT EXISTS (SELECT FROM inboxes WHERE tenant_id = :tenant_id AND workspace_id = :id)",
+    "domains": "SELECT EXISTS (SELECT FROM domains WHERE tenant_id = :tenant_id AND workspace_id = :id AND kept)",
     "IP pools": "SELECT EXISTS (SELECT FROM ip_pools WHERE tenant_id = :tenant_id AND workspace_id = :id"
     " AND deleted_at IS NULL)",
     "webhooks": "SELECT EXISTS (SELECT FROM webhook_endpoints WHERE tenant_id = :tenant_id AND workspace_id = :id"

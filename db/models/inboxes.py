@@ -26,6 +26,8 @@ class Domain(Base):
     created_at: Mapped[CreatedAt]
     #: That of its inboxes, which share a server; None before there was one.
     workspace_id: Mapped[uuid.UUID | None]
+    #: Whether it stays when its last inbox goes.
+    kept: Mapped[bool] = mapped_column(server_default=text("false"))
     #: See dns/extras.py.
     tls_reports_to: Mapped[str | None] = mapped_column(String(254))
     client_records: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -1,4 +1,4 @@
-"""Drop an inbox from its server's configuration and delete its row, and its domain with the last of its inboxes."""
+"""Drop an inbox from its server's configuration and delete its row, and with the last one a domain that is not kept."""
 
 from datetime import timedelta
 
@@ -14,7 +14,8 @@ from control_plane.provisioning.inboxes import load_inbox
 _DELETE_INBOX = text("DELETE FROM inboxes WHERE id = :inbox AND status = 'deleting'")
 # Its DKIM keys go with it. Two inboxes that go at once share their domain's lock, so the second sees the first gone.
 _DELETE_EMPTY_DOMAIN = text(
-    "DELETE FROM domains d WHERE id = :domain AND NOT EXISTS (SELECT FROM inboxes i WHERE i.domain_id = d.id)"
+    "DELETE FROM domains d WHERE id = :domain AND NOT kept"
+    " AND NOT EXISTS (SELECT FROM inboxes i WHERE i.domain_id = d.id)"
 )
 
 

@@ -34,13 +34,15 @@ from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.refusals import WORLD_ERRORS, outcome_of
 from control_plane.provisioning.steps.publish_domain_dns import publish_domain
 
-_DOMAIN = text("SELECT name FROM domains WHERE id = :domain")
+_DOMAIN = text(
+    "SELECT name FROM domains d WHERE id = :domain AND EXISTS (SELECT FROM inboxes i WHERE i.domain_id = d.id)"
+)
 _SERVERS = text("SELECT DISTINCT vps_id FROM inboxes WHERE domain_id = :domain AND vps_id IS NOT NULL")
 _BEHIND = text(
     "SELECT v.hostname FROM vps_servers v WHERE v.id = ANY(:servers) AND v.status = 'ready'"
     " AND v.applied_version < (CAST(:versions AS jsonb) ->> v.id::text)::int ORDER BY v.hostname"
 )
-_GONE = Failed("the domain is gone, and its keys with it", Cause.GONE)
+_GONE = Failed("the domain is gone, or its last inbox", Cause.GONE)
 _LONGEST_LOOK_SECONDS = 3600.0
 
 
