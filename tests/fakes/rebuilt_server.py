@@ -69,6 +69,7 @@ class RebuiltServer:
     restored: int = 0
     #: What should not have been.
     wrong: list[str] = field(default_factory=list)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.disks.append(Disk(self.folder / "0"))
@@ -99,19 +100,24 @@ class RebuiltServer:
             await session.execute(_LINK, {"id": self.vps_id, "link": uuid.uuid4()})
 
     async def look(self) -> None:
-        """Do what is to be done now."""
+        """Do all that is to be done now."""
+        async with self._looking:
+            if self.rebuilds() >= len(self.disks):
+                self.disks.append(empty_disk(self.folder / str(len(self.disks))))
+                await self._cut_link()
+            standing = await self._standing()
+            if standing.link_session is not None and not standing.speaks:
+                await self._cut_link()
+            elif standing.link_session is None and self._joins(standing):
+                self.joined.add(len(self.disks) - 1)
+                await self.connect()
+                standing = await self._standing()
+            if standing.speaks and standing.link_session is not None:
+                await self._serve(standing)
+
+    async def _standing(self) -> Any:  # noqa: ANN401 - a row
         async with self.database.system() as session:
-            standing = (await session.execute(_STANDING, {"id": self.vps_id})).one()
-        if self.rebuilds() >= len(self.disks):
-            self.disks.append(empty_disk(self.folder / str(len(self.disks))))
-            await self._cut_link()
-        elif standing.link_session is not None and not standing.speaks:
-            await self._cut_link()
-        elif standing.link_session is not None:
-            await self._serve(standing)
-        elif self._joins(standing):
-            self.joined.add(len(self.disks) - 1)
-            await self.connect()
+            return (await session.execute(_STANDING, {"id": self.vps_id})).one()
 
     def _joins(self, standing: Any) -> bool:  # noqa: ANN401 - a row
         """Say whether the system that is there joins now; it does once."""

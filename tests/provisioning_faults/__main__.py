@@ -18,7 +18,7 @@ from tests.provisioning_faults.clouds import CLOUDS
 from tests.provisioning_faults.life import Ground, Verdict
 from tests.provisioning_faults.matrix import Named, Report, all_cases, ground_of, walk
 from tests.provisioning_faults.mutants import MUTANTS, caught
-from tests.provisioning_faults.plan import parse_case, sample
+from tests.provisioning_faults.plan import Scenario, parse_case, sample
 from tests.provisioning_faults.process_life import parse_process_case
 from tests.provisioning_faults.processes import CLOUDS_OF_PROCESSES, process_cases, walk_processes
 
@@ -51,6 +51,9 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="penguin test provisioning-faults", description=__doc__.partition("\n")[0])
     parser.add_argument("--provider", action="append", choices=sorted(CLOUDS), help="this one alone; may be repeated")
+    parser.add_argument(
+        "--scenario", action="append", choices=[str(each) for each in Scenario], help="this one alone; may be repeated"
+    )
     parser.add_argument("--cases", type=int, help="so many, drawn by the seed; all when left out")
     parser.add_argument(
         "--processes", type=int, default=_PROCESSES, help="so many with worker processes, drawn by the seed"
@@ -67,9 +70,11 @@ async def _run(arguments: argparse.Namespace) -> tuple[Report, Report, dict[str,
         async with ground_of(cluster) as ground:
             if arguments.case:
                 return *await _walk_one(cluster, ground, arguments.case), {}
-            every = await all_cases(ground, clouds)
+            scenarios = [Scenario(each) for each in arguments.scenario or Scenario]
+            every = await all_cases(ground, clouds, scenarios)
             report = await walk(ground, sample(every, arguments.seed, arguments.cases or len(every)), _tell)
-            points = await process_cases(ground, [cloud for cloud in clouds if cloud in CLOUDS_OF_PROCESSES])
+            reached = [cloud for cloud in clouds if cloud in CLOUDS_OF_PROCESSES]
+            points = await process_cases(ground, reached, scenarios) if arguments.processes else []
             processes = await walk_processes(cluster, sample(points, arguments.seed, arguments.processes), _tell)
             return report, processes, {name: await caught(ground, name) for name in MUTANTS}
 

@@ -32,6 +32,9 @@ class Person:
     def created(self) -> int:
         return self.joined
 
+    def rebuilds(self) -> int:
+        return 0
+
     def asked(self) -> int:
         return len(self.asked_for)
 

@@ -26,6 +26,7 @@ from control_plane.providers.base import (
     ProviderError,
     ProviderServer,
     ServerOrder,
+    refuse_late,
 )
 from control_plane.providers.hetzner.client import Account
 from control_plane.providers.hetzner.pace import Unpaced
@@ -34,9 +35,11 @@ from control_plane.providers.local.door import Method, reply_to
 from control_plane.providers.local.provider import LocalProvider
 from db.session import Database
 from tests.fakes.hetzner.door import running_hetzner
+from tests.fakes.hetzner.project import Action
 from tests.provisioning_faults.byo_cloud import byo
 from tests.provisioning_faults.hostwinds_cloud import hostwinds
 from tests.provisioning_faults.losing import LosingScript
+from tests.provisioning_faults.plan import REBUILDS, Scenario
 
 
 class Cloud(Protocol):
@@ -54,6 +57,9 @@ class Cloud(Protocol):
 
     def created(self) -> int:
         """How many servers were made, and charged for, whatever became of them."""
+
+    def rebuilds(self) -> int:
+        """How often the disk of one was overwritten."""
 
     def asked(self) -> int:
         """How many different servers were asked for, by orders that came in."""
@@ -75,13 +81,15 @@ class Charging:
     capabilities = frozenset(
         {
             *(Capability.POWER, Capability.REVERSE_DNS, Capability.REVERSE_DNS_V6),
-            *(Capability.USER_DATA, Capability.LIST),
+            *(Capability.USER_DATA, Capability.LIST, Capability.REBUILD),
         }
     )
     there: list[ProviderServer] = field(default_factory=list)
     orders: list[ServerOrder] = field(default_factory=list)
     pointers: dict[str, str] = field(default_factory=dict)
     unique_names: bool = False
+    #: The generations that disks were overwritten with.
+    built: list[int] = field(default_factory=list)
     #: It cannot be listed.
     away: bool = False
 
@@ -97,6 +105,9 @@ class Charging:
 
     def created(self) -> int:
         return len(self.orders)
+
+    def rebuilds(self) -> int:
+        return len(self.built)
 
     def asked(self) -> int:
         return len({order.name for order in self.orders})
@@ -149,6 +160,13 @@ class Charging:
         else:
             self.pointers[ipv4_address] = hostname
 
+    async def rebuild(self, name: str, user_data: str, generation: int, begin_before: float | None = None) -> None:
+        refuse_late(begin_before)
+        if name not in self.servers() or "join_token" not in user_data:
+            raise ProviderError(f"there is no server named {name!r}, or nothing for it to join with")
+        if generation not in self.built:
+            self.built.append(generation)
+
     async def power_off(self, name: str) -> None:
         """Leave it on: nothing here looks."""
 
@@ -176,6 +194,9 @@ class LocalCloud:
 
     def created(self) -> int:
         return self.inventory.created()
+
+    def rebuilds(self) -> int:
+        return self.inventory.rebuilds()
 
     def asked(self) -> int:
         return self.inventory.asked()
@@ -205,6 +226,10 @@ class HetznerCloud:
     def created(self) -> int:
         return self.project.costs.servers_created
 
+    def rebuilds(self) -> int:
+        over = [each for each in self.project.actions.values() if each.over]
+        return sum(each.command == "rebuild_server" and each.error is None for each in over)
+
     def asked(self) -> int:
         return self.project.costs.servers_asked
 
@@ -233,6 +258,7 @@ class ProjectView(Protocol):
 
     servers: dict[int, dict[str, object]]
     primary_ips: dict[int, dict[str, object]]
+    actions: dict[int, Action]
 
     @property
     def costs(self) -> CostsView:
@@ -247,7 +273,10 @@ async def charging(_database: Database, _lost: int) -> AsyncIterator[Cloud]:
 @asynccontextmanager
 async def local(_database: Database, lost: int) -> AsyncIterator[Cloud]:
     inventory = Charging(unique_names=True)
-    callables = (inventory.create, inventory.find, inventory.list, inventory.delete, inventory.set_reverse_dns)
+    callables = (
+        *(inventory.create, inventory.find, inventory.list, inventory.delete),
+        *(inventory.set_reverse_dns, inventory.rebuild),
+    )
     methods: dict[str, Method] = {each.__name__: validate_call(each) for each in callables}
     calls: list[str] = []
 
@@ -284,6 +313,7 @@ class Kind:
     make: Callable[[Database, int], AbstractAsyncContextManager[Cloud]]
     region: str
     size: str = "starter"
+    scenarios: frozenset[Scenario] = frozenset(Scenario)
     #: What a person says who brings a server.
     ipv4_address: str | None = None
     ipv6_address: str | None = None
@@ -294,5 +324,5 @@ CLOUDS: Mapping[str, Kind] = {
     "local": Kind(local, "local"),
     "hetzner": Kind(hetzner, "eu"),
     "hostwinds": Kind(hostwinds, "1"),
-    "byo": Kind(byo, "own", "own", "192.0.2.1", "2001:db8::1"),
+    "byo": Kind(byo, "own", "own", frozenset(Scenario) - REBUILDS, "192.0.2.1", "2001:db8::1"),
 }

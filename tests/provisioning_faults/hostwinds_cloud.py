@@ -47,6 +47,9 @@ class HostwindsCloud:
     def created(self) -> int:
         return self.account.costs.servers_created
 
+    def rebuilds(self) -> int:
+        return self.account.reinstalled
+
     def asked(self) -> int:
         return self.account.costs.servers_asked
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,16 +30,27 @@ from control_plane.preflight.inspection import Inspector
 from control_plane.providers.hostwinds.orders import forget_order
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.kinds import pipelines
+from control_plane.provisioning.rebuilding import request_rebuild
 from control_plane.provisioning.requests import request_removal, request_server
 from control_plane.provisioning.steps import verify_mail_flow
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
+from tests.fakes.rebuilt_server import RebuiltServer
 from tests.integration.database import FreshDatabase, SomeTenant, make_tenant
 from tests.provisioning_faults.clouds import CLOUDS, Cloud
 from tests.provisioning_faults.file_zone import FileZone
-from tests.provisioning_faults.plan import Case, Scenario
-from tests.provisioning_faults.touches import Killed, Touch, TouchedPublisher, TouchedStep, Touches, touched
+from tests.provisioning_faults.plan import LATER, REBUILDS, Case, Scenario
+from tests.provisioning_faults.rebuild_life import Rebuilt, rebuilt_server
+from tests.provisioning_faults.touches import (
+    Killed,
+    Touch,
+    TouchedPublisher,
+    TouchedStep,
+    Touches,
+    touched,
+    touched_commands,
+)
 from tests.provisioning_faults.zone import MemoryZone
 
 PLATFORM = "penguin.example"
@@ -96,11 +107,14 @@ async def standing_ground(fresh: FreshDatabase, folder: Path) -> AsyncIterator[G
 @contextmanager
 def played_world() -> Iterator[None]:
     """Have waiting steps given back at once, and mail flow, in this process."""
-    with (
-        patch.object(worker_module, "POLLED_SECONDS", 0.0),
-        patch.object(verify_mail_flow, "verify_mail_flow", lambda _: None),
-        patch.object(Inspector, "inspect", finds_nothing_wrong),
-    ):
+    with ExitStack() as stack:
+        for patched in (
+            patch.object(worker_module, "POLLED_SECONDS", 0.0),
+            patch.object(verify_mail_flow, "verify_mail_flow", lambda _: None),
+            patch.object(Inspector, "inspect", finds_nothing_wrong),
+            *touched_commands(),
+        ):
+            stack.enter_context(patched)
         yield
 
 
@@ -142,6 +156,8 @@ class Life:
     touches: Touches
     zone: MemoryZone | FileZone = field(default_factory=MemoryZone)
     vps_id: uuid.UUID = field(default_factory=uuid.uuid4)
+    #: What is played of it while it is rebuilt.
+    systems: RebuiltServer | None = None
 
     def worker(self) -> Worker:
         """Return another worker, which knows nothing of those before."""
@@ -178,6 +194,20 @@ class Life:
     async def remove(self) -> None:
         async with self.ground.database.tenant(self.ground.tenant.id) as session:
             await request_removal(session, tenant_id=self.ground.tenant.id, vps_id=self.vps_id)
+
+    @asynccontextmanager
+    async def rebuilt(self) -> AsyncIterator[Rebuilt]:
+        """Play the server, which has mail, over its rebuild."""
+        database, tenant_id, refuses = self.ground.database, self.ground.tenant.id, self.case.refuses
+        async with rebuilt_server(
+            database, tenant_id, self.vps_id, self.cloud, sealer=_SEALER, refuses=refuses
+        ) as rebuilt:
+            self.systems = rebuilt.server
+            yield rebuilt
+
+    async def rebuild(self) -> None:
+        async with self.ground.database.tenant(self.ground.tenant.id) as session:
+            await request_rebuild(session, tenant_id=self.ground.tenant.id, vps_id=self.vps_id)
 
     async def work(self) -> None:
         """Work on all that is open, with a new worker after each that dies, until nothing is or one is paused."""
@@ -245,12 +275,16 @@ class Life:
             "row": await self.rows(server),
             "servers": sorted(self.cloud.servers()),
             "created": self.cloud.created(),
+            "rebuilds": self.cloud.rebuilds(),
             "leftovers": sorted(self.cloud.leftovers()),
             "zone": sorted(self.zone.records),
         }
 
     async def play_agent(self) -> None:
         """Enrol, connect and apply, when there is a server that may."""
+        if self.systems is not None:
+            await self.systems.look()
+            return
         (row,) = await self.rows("SELECT status, link_session, desired_version FROM vps_servers WHERE id = :id")
         if row.status not in {"provisioning", "ready"} or not self.cloud.servers():
             return
@@ -287,22 +321,33 @@ async def live(ground: Ground, case: Case) -> Verdict:
     async with CLOUDS[case.cloud].make(ground.database, case.lost_on_wire) as cloud:
         touches = Touches(case.at, case.blow)
         life = Life(ground, case, cloud, touches)
-        touches.counting = case.scenario is not Scenario.DECOMMISSION
+        touches.counting = case.scenario not in LATER
         await life.ask()
         await life.work()
+        if case.scenario in REBUILDS:
+            return await live_through_rebuild(life)
         if case.scenario in {Scenario.DECOMMISSION, Scenario.REMOVED}:
             touches.counting = case.scenario is Scenario.DECOMMISSION
             await life.remove()
             await life.work()
         changed = await life.come_back()
-        verdict = await judge(life)
-        if changed is not None:
-            verdict.wrong.append(changed)
+        return await judge(life, changed)
+
+
+async def live_through_rebuild(life: Life) -> Verdict:
+    """Have the server rebuilt, mail come for it after that, and a paused worker come back last of all."""
+    async with life.rebuilt() as rebuilt:
+        life.touches.counting = True
+        await life.rebuild()
+        await life.work()
+        rebuilt.receive_late()
+        verdict = await judge(life, await life.come_back())
+        verdict.wrong += await rebuilt.wrong(life.case.rebuild_ends)
         return verdict
 
 
-async def judge(life: Life) -> Verdict:
-    """Look at what there is in the end, and say what should not be so."""
+async def judge(life: Life, changed: str | None) -> Verdict:
+    """Look at what there is in the end, and say what should not be so; `changed` is what one that came back changed."""
     cloud = life.cloud
     verdict = Verdict(cloud.asked(), cloud.created(), touches=life.touches.seen, wire_calls=cloud.wire_calls())
     (row,) = await life.rows("SELECT status, ipv6_address, ipv6_sending_since FROM vps_servers WHERE id = :id")
@@ -325,4 +370,6 @@ async def judge(life: Life) -> Verdict:
         verdict.wrong.append(f"missing: {sorted(life.zone.records)}, {len(identities)} identities")
     if kept and row.ipv6_address and not row.ipv6_sending_since:
         verdict.wrong.append("mail does not go out over IPv6, which is named")
+    if changed is not None:
+        verdict.wrong.append(changed)
     return verdict

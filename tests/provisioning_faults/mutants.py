@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from unittest.mock import patch
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.pipelines import claims
+from control_plane.pipelines import claims, worker
 from control_plane.pipelines.worker import Worker
 from control_plane.providers.base import ProviderServer, ServerOrder
 from tests.provisioning_faults.clouds import Charging
@@ -51,25 +53,60 @@ def _orders_late() -> AbstractContextManager[object]:
     return patch.object(ServerOrder, "refuse_late", refuse_late)
 
 
-#: Each with the blows and the part of a life that show it.
-MUTANTS: Mapping[str, tuple[Callable[[], AbstractContextManager[object]], Scenario, frozenset[Blow]]] = {
-    "creates without looking": (_never_looks, Scenario.PROVISION, frozenset({Blow.KILLED_AFTER, Blow.LOST})),
-    "records without a claim": (_records_without_fence, Scenario.REMOVED, frozenset({Blow.PAUSED_BEFORE})),
-    "acts without a claim": (_acts_without_fence, Scenario.REMOVED, frozenset({Blow.PAUSED_BEFORE, Blow.PAUSED_AFTER})),
-    "orders long after it was let pass": (_orders_late, Scenario.REMOVED, frozenset({Blow.PAUSED_BEFORE})),
+def _rebuilds_again() -> AbstractContextManager[object]:
+    """A disk is overwritten whenever that is asked for."""
+
+    async def rebuild(
+        self: Charging, _name: str, _user_data: str, generation: int, _begin_before: float | None = None
+    ) -> None:
+        self.built.append(generation)
+
+    return patch.object(Charging, "rebuild", rebuild)
+
+
+def _tells_servers_late() -> AbstractContextManager[object]:
+    """A worker that comes back has the server do what it was about to ask for."""
+
+    async def hold(_session: AsyncSession, _claim: claims.Claim) -> None:
+        """Let everybody pass."""
+
+    return patch.object(worker, "hold", hold)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """What is broken, and where in which part of a life which blows show it."""
+
+    broken: Callable[[], AbstractContextManager[object]]
+    scenario: Scenario
+    step: str
+    blows: frozenset[Blow]
+
+
+_PAUSED = frozenset({Blow.PAUSED_BEFORE})
+_DONE_TWICE = frozenset({Blow.KILLED_AFTER, Blow.LOST})
+MUTANTS: Mapping[str, Mutant] = {
+    "creates without looking": Mutant(_never_looks, Scenario.PROVISION, "create_server", _DONE_TWICE),
+    "records without a claim": Mutant(_records_without_fence, Scenario.REMOVED, "create_server", _PAUSED),
+    "acts without a claim": Mutant(
+        _acts_without_fence, Scenario.REMOVED, "create_server", _PAUSED | {Blow.PAUSED_AFTER}
+    ),
+    "orders long after it was let pass": Mutant(_orders_late, Scenario.REMOVED, "create_server", _PAUSED),
+    "rebuilds what was rebuilt": Mutant(_rebuilds_again, Scenario.REBUILD, "rebuild", _DONE_TWICE),
+    "tells a server without a claim": Mutant(_tells_servers_late, Scenario.REBUILD, "pack_mail", _PAUSED),
 }
 
 
 async def caught(ground: Ground, name: str) -> bool:
     """Whether the matrix fails with the mutant, on cases that hold without it."""
-    mutant, scenario, blows = MUTANTS[name]
+    mutant = MUTANTS[name]
     aimed = [
         case
-        for case in await all_cases(ground, ["charging"])
-        if case.scenario is scenario and case.blow in blows and case.where.startswith("create_server")
+        for case in await all_cases(ground, ["charging"], [mutant.scenario])
+        if case.blow in mutant.blows and case.where.startswith(f"{mutant.step}:")
     ]
     spared = await walk(ground, aimed, _say_nothing)
-    with mutant():
+    with mutant.broken():
         struck = await walk(ground, aimed, _say_nothing)
     return spared.holds and bool(struck.failures)
 

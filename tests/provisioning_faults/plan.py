@@ -22,6 +22,10 @@ class Scenario(enum.StrEnum):
     DECOMMISSION = "decommission"
     #: Being made and taken back, since its configuration is refused.
     UNDO = "undo"
+    #: Its rebuild, with its mail.
+    REBUILD = "rebuild"
+    #: A rebuild that is called off at the last look at the old system; what takes it back is struck.
+    CALLED_OFF = "called_off"
 
 
 #: What the server is in the end.
@@ -30,7 +34,12 @@ ENDS = {
     Scenario.REMOVED: frozenset({"deleted"}),
     Scenario.DECOMMISSION: frozenset({"deleted"}),
     Scenario.UNDO: frozenset({"failed"}),
+    Scenario.REBUILD: frozenset({"ready"}),
+    Scenario.CALLED_OFF: frozenset({"ready"}),
 }
+#: Of a server that is there.
+LATER = frozenset({Scenario.DECOMMISSION, Scenario.REBUILD, Scenario.CALLED_OFF})
+REBUILDS = frozenset({Scenario.REBUILD, Scenario.CALLED_OFF})
 PAUSES = (Blow.PAUSED_BEFORE, Blow.PAUSED_AFTER)
 
 
@@ -57,6 +66,18 @@ class Case:
         also = {"failed"} if self.blow is Blow.REFUSED and self.scenario is Scenario.PROVISION else set()
         return ENDS[self.scenario] | also
 
+    @property
+    def rebuild_ends(self) -> frozenset[str]:
+        """What the run of its rebuild may be in the end."""
+        if self.scenario is Scenario.CALLED_OFF:
+            return frozenset({"undone"})
+        return frozenset({"done", "undone"} if self.blow is Blow.REFUSED else {"done"})
+
+    @property
+    def refuses(self) -> str | None:
+        """The step of keeping mail that its server refuses."""
+        return "check" if self.scenario is Scenario.CALLED_OFF else None
+
 
 def parse_case(name: str) -> Case:
     """Read a case's name; raise `ValueError` for no case."""
@@ -71,11 +92,20 @@ def cases(cloud: str, scenario: Scenario, touches: Sequence[Touch], wire_calls: 
     """Yield each touch with each of its blows, and each request whose answer can be lost."""
     for touch in touches:
         for blow in touch.blows:
-            if scenario is not Scenario.REMOVED or blow in PAUSES:
+            if _is_struck(scenario, touch, blow):
                 yield Case(cloud, scenario, touch.number, blow, where=touch.what)
-    if scenario is not Scenario.REMOVED:
+    if scenario not in {Scenario.REMOVED, Scenario.CALLED_OFF}:
         for number in range(wire_calls):
             yield Case(cloud, scenario, lost_on_wire=number, where=f"request {number}")
+
+
+def _is_struck(scenario: Scenario, touch: Touch, blow: Blow) -> bool:
+    match scenario:
+        case Scenario.REMOVED:
+            return blow in PAUSES
+        case Scenario.CALLED_OFF:
+            return touch.what.startswith("undo ")
+    return True
 
 
 def sample(every: Iterable[CaseT], seed: int, size: int) -> list[CaseT]:

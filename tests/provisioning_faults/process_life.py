@@ -10,7 +10,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -23,7 +23,7 @@ from tests.provisioning_faults.byo_cloud import Person
 from tests.provisioning_faults.clouds import CLOUDS
 from tests.provisioning_faults.file_zone import FileZone
 from tests.provisioning_faults.life import Ground, Life, Verdict, judge, opened_ground
-from tests.provisioning_faults.plan import ENDS, PAUSES, Case, Scenario
+from tests.provisioning_faults.plan import ENDS, LATER, PAUSES, REBUILDS, Case, Scenario
 from tests.provisioning_faults.touches import Blow, Touches
 from tests.provisioning_faults.worker_process import Point, run_worker
 
@@ -181,17 +181,24 @@ async def _live(case: ProcessCase, ground: Ground, fresh: FreshDatabase, folder:
             database_url=fresh.url("penguin_system"),
         )
         await life.ask()
-        if case.scenario is Scenario.DECOMMISSION:
+        if case.scenario in LATER:
             await life.work()
+        if case.scenario in REBUILDS:
+            return await _live_through_rebuild(life, case)
+        if case.scenario is Scenario.DECOMMISSION:
             await life.remove()
-        changed = await _strike(life, case)
-        verdict = await judge(life)
-        if changed is not None:
-            verdict.wrong.append(changed)
+        return await judge(life, await _strike(life, case))
+
+
+async def _live_through_rebuild(life: ProcessLife, case: ProcessCase) -> Verdict:
+    async with life.rebuilt() as rebuilt:
+        await life.rebuild()
+        verdict = await judge(life, await _strike(life, case, rebuilt.receive_late))
+        verdict.wrong += await rebuilt.wrong(life.case.rebuild_ends)
         return verdict
 
 
-async def _strike(life: ProcessLife, case: ProcessCase) -> str | None:
+async def _strike(life: ProcessLife, case: ProcessCase, when_over: Callable[[], None] | None = None) -> str | None:
     """Have a worker struck and another take over; return what the first changed when it came back."""
     async with life.process("struck", case.point) as struck:
         await life.until_struck(struck)
@@ -199,6 +206,8 @@ async def _strike(life: ProcessLife, case: ProcessCase) -> str | None:
             return f"the worker ended by itself; {life.last_words()}"
         async with life.process("other", None):
             await life.until_over(ENDS[case.scenario])
+            if when_over is not None:
+                when_over()
             if case.removed_meanwhile:
                 await life.remove()
                 await life.until_over(ENDS[Scenario.REMOVED])

@@ -5,9 +5,10 @@ There a worker is ended before, after the call or before the record, or stopped 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from control_plane.embedded.postgres import EmbeddedPostgres
+from tests.provisioning_faults.clouds import CLOUDS
 from tests.provisioning_faults.life import Ground, Verdict, live
 from tests.provisioning_faults.matrix import Report
 from tests.provisioning_faults.plan import PAUSES, Case, Scenario
@@ -18,16 +19,18 @@ from tests.provisioning_faults.worker_process import Point
 #: Providers that other processes reach.
 CLOUDS_OF_PROCESSES = ("hetzner", "hostwinds", "local", "byo")
 _SIGNALS = {Blow.KILLED_BEFORE, Blow.KILLED_AFTER, *PAUSES}
-_SCENARIOS = (Scenario.PROVISION, Scenario.DECOMMISSION, Scenario.UNDO)
+_SCENARIOS = frozenset(Scenario) - {Scenario.REMOVED}
 #: Nearly all of a case is waiting for claims to run out.
 _SIDE_BY_SIDE = 6
 
 
-async def process_cases(ground: Ground, clouds: Sequence[str]) -> list[ProcessCase]:
+async def process_cases(
+    ground: Ground, clouds: Sequence[str], scenarios: Collection[Scenario] = _SCENARIOS
+) -> list[ProcessCase]:
     """Return each point of each life with each signal; raise `AssertionError` if a life fails without any."""
     found: dict[ProcessCase, None] = {}
     for cloud in clouds:
-        for scenario in _SCENARIOS:
+        for scenario in sorted(_SCENARIOS.intersection(scenarios, CLOUDS[cloud].scenarios)):
             dry = await live(ground, Case(cloud, scenario))
             assert not dry.wrong, (cloud, scenario, dry.wrong)
             found.update(dict.fromkeys(_cases(cloud, scenario, dry.touches)))
@@ -36,8 +39,8 @@ async def process_cases(ground: Ground, clouds: Sequence[str]) -> list[ProcessCa
 
 def _cases(cloud: str, scenario: Scenario, touches: Sequence[Touch]) -> Iterator[ProcessCase]:
     for touch in touches:
-        # Until its steps are taken back, it is made like any other.
-        if scenario is not Scenario.UNDO or touch.what.startswith("undo "):
+        # Until its steps are taken back, it is done like any other.
+        if scenario not in {Scenario.UNDO, Scenario.CALLED_OFF} or touch.what.startswith("undo "):
             for blow in touch.blows:
                 if blow in _SIGNALS:
                     yield ProcessCase(cloud, scenario, Point(touch.what, blow))

@@ -25,6 +25,8 @@ _WITH_PROCESSES = [
         ("hostwinds", Scenario.PROVISION, "create_server: create", Blow.PAUSED_BEFORE),
         ("byo", Scenario.UNDO, "undo publish_dns: change the zone", Blow.KILLED_BEFORE),
         ("local", Scenario.DECOMMISSION, "delete_server: delete", Blow.PAUSED_AFTER),
+        ("hetzner", Scenario.REBUILD, "rebuild: rebuild", Blow.KILLED_AFTER),
+        ("local", Scenario.REBUILD, "pack_mail: have the server pack", Blow.PAUSED_AFTER),
     )
 ]
 

@@ -11,17 +11,20 @@ import enum
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Collection
+from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.dns.plan import Blend, PlanRefused, PublisherUnavailable, ZonePlan
 from control_plane.dns.publish import Publisher
 from control_plane.dns.records import DnsRecord
+from control_plane.fleet.commands import CommandState
 from control_plane.pipelines.step import Done, Outcome, Result, Step
 from control_plane.providers.base import (
     JoinsServers,
@@ -30,12 +33,16 @@ from control_plane.providers.base import (
     ProviderBusy,
     ProviderError,
     ProviderServer,
+    RebuildsServers,
     ServerOrder,
 )
 from control_plane.providers.hostwinds.catalogue import Allowance
 from control_plane.providers.hostwinds.orders import Orders
 from control_plane.providers.hostwinds.provider import HostwindsProvider
+from control_plane.provisioning import kept_mail
 from control_plane.provisioning.environment import StepContext
+from control_plane.provisioning.steps import keep_mail, rebuild_server
+from protos.agent.v1.commands_pb2 import KeepMail
 
 ResultT = TypeVar("ResultT")
 
@@ -68,6 +75,8 @@ OF_LOOKS = (Blow.KILLED_BEFORE, Blow.BUSY, Blow.NEEDS_PERSON, Blow.REFUSED)
 #: order can be paused between the two as well.
 OF_ACTS = tuple(blow for blow in Blow if blow is not Blow.PAUSED_BEFORE)
 OF_FENCES = (Blow.PAUSED_BEFORE,)
+#: Of a command to the server, which is a row: what is paused before it stands before its hold, a touch of its own.
+OF_COMMANDS = tuple(blow for blow in Blow if blow not in {Blow.PAUSED_BEFORE, Blow.NEEDS_PERSON})
 _LOOKS = ("find", "plan the zone")
 _PAUSES = (Blow.PAUSED_BEFORE, Blow.PAUSED_AFTER)
 
@@ -111,9 +120,9 @@ class Touches:
         self.seen.append(Touch(number, f"{self.step}: {what}", blows))
         return self.blow if number == self.at else None
 
-    def when_let_go(self, order: ServerOrder) -> ServerOrder:
-        """Return an order as it is after the pause: what may be ordered has run out then, as claims have."""
-        return replace(order, begin_before=0.0)
+    def when_let_go(self, begin_before: float | None) -> float | None:
+        """Return until when may be begun what is begun after the pause: it has run out then, as claims have."""
+        return 0.0
 
     async def call(self, what: str, deed: Callable[[], Awaitable[ResultT]], busy: type[Exception]) -> ResultT:
         """Do what the wrapped thing does, with what happens before and after."""
@@ -180,10 +189,10 @@ def lose(blow: Blow | None, busy: type[Exception]) -> None:
 def touched(provider: Provider, touches: Touches) -> Provider:
     """Wrap a provider, with what it keeps of its own; what takes user-data needs no program run on its servers."""
     if isinstance(provider, HostwindsProvider):
-        provider = _with_touched_orders(provider, touches)
-    return (
-        TouchedJoiner(provider, touches) if isinstance(provider, JoinsServers) else TouchedProvider(provider, touches)
-    )
+        return TouchedJoiner(_with_touched_orders(provider, touches), touches)
+    if isinstance(provider, RebuildsServers):
+        return TouchedRebuilder(provider, touches)
+    return TouchedProvider(provider, touches)
 
 
 def _with_touched_orders(provider: HostwindsProvider, touches: Touches) -> HostwindsProvider:
@@ -217,7 +226,8 @@ class TouchedProvider:
 
     async def create(self, order: ServerOrder) -> ProviderServer:
         blow = self._touches.strike("create", tuple(Blow))
-        sent = self._touches.when_let_go(order) if blow is Blow.PAUSED_BEFORE else order
+        until = self._touches.when_let_go(order.begin_before) if blow is Blow.PAUSED_BEFORE else order.begin_before
+        sent = replace(order, begin_before=until)
         return await self._touches.struck(blow, lambda: self._inner.create(sent), ProviderBusy)
 
     async def find(self, name: str) -> ProviderServer | None:
@@ -242,8 +252,26 @@ class TouchedProvider:
         await self._touches.call("reboot", lambda: self._inner.reboot(name), ProviderBusy)
 
 
-class TouchedJoiner(TouchedProvider):
-    """One that makes its servers join."""
+class TouchedRebuilder(TouchedProvider):
+    """One that rebuilds servers."""
+
+    def __init__(self, inner: Provider, touches: Touches) -> None:
+        super().__init__(inner, touches)
+        assert isinstance(inner, RebuildsServers)
+        self._rebuilds = inner
+
+    async def rebuild(self, name: str, user_data: str, generation: int, begin_before: float | None = None) -> None:
+        blow = self._touches.strike("rebuild", tuple(Blow))
+        until = self._touches.when_let_go(begin_before) if blow is Blow.PAUSED_BEFORE else begin_before
+
+        async def deed() -> None:
+            await self._rebuilds.rebuild(name, user_data, generation, until)
+
+        await self._touches.struck(blow, deed, ProviderBusy)
+
+
+class TouchedJoiner(TouchedRebuilder):
+    """One that makes its servers join, too."""
 
     def __init__(self, inner: Provider, touches: Touches) -> None:
         super().__init__(inner, touches)
@@ -305,8 +333,10 @@ class TouchedStep:
         self, name: str, perform: Callable[[StepContext], Awaitable[Outcome]], context: StepContext
     ) -> Outcome:
         self.touches.step = name
+        _IN_HAND.set(self.touches)
         await self.touches.before(self.touches.strike("begin", OF_WORKERS))
-        outcome = await perform(replace(context, run=replace(context.run, fence=self._fenced(context.run.fence))))
+        run = replace(context.run, fence=self._fenced(context.run.fence), hold=self._held(context.run.hold))
+        outcome = await perform(replace(context, run=run))
         await self.touches.before(self.touches.strike("record", OF_WORKERS))
         return replace(outcome, apply=self._recorded(outcome)) if isinstance(outcome, Done) else outcome
 
@@ -317,6 +347,13 @@ class TouchedStep:
 
         return fenced
 
+    def _held(self, hold: Callable[[AsyncSession], Awaitable[None]]) -> Callable[[AsyncSession], Awaitable[None]]:
+        async def held(session: AsyncSession) -> None:
+            await self.touches.before(self.touches.strike("hold", OF_FENCES))
+            await hold(session)
+
+        return held
+
     def _recorded(self, done: Done) -> Callable[[AsyncSession], Awaitable[Result | None]]:
         async def apply(session: AsyncSession) -> Result | None:
             result = await done.apply(session) if done.apply else None
@@ -324,3 +361,29 @@ class TouchedStep:
             return result
 
         return apply
+
+
+_IN_HAND: ContextVar[Touches] = ContextVar("_IN_HAND")
+_ASK = kept_mail.ask
+#: What a server says that did nothing.
+_ANSWERS = {Blow.BUSY: "failed", Blow.REFUSED: "refused"}
+
+
+def touched_commands() -> list[Any]:
+    """Return the patches that have each command about kept mail counted."""
+    return [patch.object(module, "ask", _touched_ask) for module in (kept_mail, keep_mail, rebuild_server)]
+
+
+async def _touched_ask(context: StepContext, step: KeepMail, life: timedelta) -> CommandState:
+    touches, what = _IN_HAND.get(), step.WhichOneof("step")
+    # Who refuses to run on does not know how to stop, either.
+    blows = OF_COMMANDS if what != "discard" else tuple(blow for blow in OF_COMMANDS if blow is not Blow.REFUSED)
+    blow = touches.strike(f"have the server {what}", blows)
+    await touches.before(blow)
+    if blow is Blow.BROKEN:
+        raise RuntimeError("something nobody thought of")
+    if blow in _ANSWERS:
+        return CommandState(uuid.uuid4(), context.subject_id, "keep_mail", _ANSWERS[blow], "played", None, False, None)
+    state = await _ASK(context, step, life)
+    await touches.after(blow)
+    return replace(state, state="unknown", output=None) if blow is Blow.LOST else state

@@ -26,7 +26,6 @@ from control_plane.pipelines.step import Pipeline
 from control_plane.pipelines.worker import Worker
 from control_plane.preflight.inspection import Inspector
 from control_plane.processes import worker
-from control_plane.providers.base import ServerOrder
 from control_plane.providers.byo.provider import ByoProvider
 from control_plane.providers.hostwinds.provider import HostwindsProvider
 from control_plane.provisioning import environment as environments
@@ -37,7 +36,14 @@ from control_plane.settings import Settings
 from db.session import Database
 from tests.provisioning_faults.file_zone import FileZone
 from tests.provisioning_faults.life import finds_nothing_wrong
-from tests.provisioning_faults.touches import Blow, TouchedPublisher, TouchedStep, Touches, touched
+from tests.provisioning_faults.touches import (
+    Blow,
+    TouchedPublisher,
+    TouchedStep,
+    Touches,
+    touched,
+    touched_commands,
+)
 
 #: Seconds; the fence is let pass for less than a claim lives.
 _CLAIM_SECONDS = 6.0
@@ -69,9 +75,9 @@ class SignalTouches(Touches):
         self.fallen = True
         return self.point.blow
 
-    def when_let_go(self, order: ServerOrder) -> ServerOrder:
+    def when_let_go(self, begin_before: float | None) -> float | None:
         """Leave it: here time passes."""
-        return order
+        return begin_before
 
     def _hit(self, blow: Blow | None, kill: Blow, pause: Blow) -> None:
         if blow is kill:
@@ -136,6 +142,7 @@ def _played() -> list[Any]:
         patch.object(Inspector, "inspect", finds_nothing_wrong),
         patch.object(HostwindsProvider, "start_joining", nothing),
         patch.object(ByoProvider, "set_reverse_dns", nothing),
+        *touched_commands(),
     ]
 
 
