@@ -194,7 +194,10 @@ class MoveBody(BaseModel):
 
 @router.post("/inboxes/{inbox_id}/move", status_code=status.HTTP_202_ACCEPTED)
 async def move(inbox_id: uuid.UUID, body: MoveBody, access: _Managing) -> RunView:
-    """Move an inbox, and all others of its domain, to another server with their mail; what comes meanwhile is kept."""
+    """Move an inbox, and all others of its domain, to another server with their mail; what comes meanwhile is kept.
+
+    409 with what stands in the way, such as a rebuild of either server.
+    """
     await request_move(access.session, access.scope, inbox_id, body.vps_id)
     run = await load_last_run(access.session, access.scope, inbox_id)
     if run is None:

@@ -56,7 +56,7 @@ async def rebuild(vps_id: uuid.UUID, request: Request, response: Response, acces
 
     It is drained first. Then its mail server stands still until the mail is back; senders' servers try again meanwhile.
     A run that cannot keep the mail whole undoes itself before anything is destroyed. 409 for what the provider cannot
-    do.
+    do, and while something else is done to the server or mail of a domain moves there or away.
     """
     capabilities = await _capabilities(access.session, access.scope, parts_of(request), vps_id)
     run_id = await request_rebuild(
