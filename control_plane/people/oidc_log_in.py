@@ -1,5 +1,6 @@
 """Logging in by an issuer's word: whose identity it is, or whose it becomes."""
 
+import datetime as dt
 import uuid
 
 from sqlalchemy import insert, select
@@ -12,8 +13,10 @@ from control_plane.inboxes.addresses import parse_address
 from control_plane.people import challenges
 from control_plane.people.challenges import Purpose
 from control_plane.people.log_in import SecondStep, begin_or_ask
+from control_plane.people.origins import Origin
 from control_plane.people.people import People
-from control_plane.people.sessions import OpenSession, Origin
+from control_plane.people.security_events import Happened, note
+from control_plane.people.sessions import OpenSession
 from control_plane.people.sign_up import own_tenant
 from db.models import OidcIdentity, Person
 
@@ -44,7 +47,7 @@ async def finish(people: People, name: str, code: str, secret: str, origin: Orig
     except UntrueToken:
         raise not_taken() from None
     async with people.transaction() as session:
-        person_id = await _whose(session, identity)
+        person_id = await _whose(session, identity, origin, people.clock())
         return await begin_or_ask(session, person_id, None, origin, people.clock())
 
 
@@ -53,7 +56,7 @@ def not_taken() -> Unauthenticated:
     return Unauthenticated("The issuer's answer is not right, or too late; begin again.")
 
 
-async def _whose(session: AsyncSession, identity: Identity) -> uuid.UUID:
+async def _whose(session: AsyncSession, identity: Identity, origin: Origin, now: dt.datetime) -> uuid.UUID:
     """Return the person of an identity, who is bound to it from now on.
 
     An address counts only when the issuer has verified it: nobody is a person here whose own is not.
@@ -75,6 +78,7 @@ async def _whose(session: AsyncSession, identity: Identity) -> uuid.UUID:
         person_id = await _new_person(session, email, identity.name)
     bound = {"issuer": identity.issuer, "subject": identity.subject, "person_id": person_id}
     await session.execute(insert(OidcIdentity).values(bound))
+    await note(session, person_id, Happened.ISSUER_LINKED, origin, now, about=identity.issuer)
     whose: uuid.UUID = person_id
     return whose
 

@@ -11,10 +11,11 @@ from control_plane.identity.passkeys import (
 )
 from control_plane.people import challenges, one_time_tokens
 from control_plane.people.challenges import Purpose
-from control_plane.people.log_in import too_late, working_in_of
+from control_plane.people.log_in import second_step_failed, too_late, working_in_of
+from control_plane.people.origins import Origin
 from control_plane.people.passkeys import answered_by, burnt_challenge, credential_ids, not_taken
 from control_plane.people.people import People
-from control_plane.people.sessions import OpenSession, Origin, begin
+from control_plane.people.sessions import OpenSession, begin
 
 
 async def ask_anybody(people: People) -> Options:
@@ -64,4 +65,5 @@ async def second_step(
             working_in = await working_in_of(session, person_id, tenant_id)
             return await begin(session, person_id, working_in, origin, now, second_factor=True)
     except UntrueAnswer:
+        await second_step_failed(people, person_id, origin)
         raise not_taken() from None

@@ -3,6 +3,7 @@
 A challenge is burnt in a transaction of its own before its answer is judged: whatever comes of it, it was the one try.
 """
 
+import datetime as dt
 import uuid
 from collections.abc import Sequence
 
@@ -25,7 +26,9 @@ from control_plane.identity.passkeys import (
 )
 from control_plane.people import challenges, second_factor
 from control_plane.people.challenges import Purpose
+from control_plane.people.origins import Origin
 from control_plane.people.people import People
+from control_plane.people.security_events import Happened, note
 from control_plane.people.who import load_person
 from db.models import Passkey
 
@@ -44,7 +47,7 @@ async def begin_registration(people: People, person_id: uuid.UUID) -> Options:
 
 
 async def register(
-    people: People, person_id: uuid.UUID, name: str, credential: Credential
+    people: People, person_id: uuid.UUID, name: str, credential: Credential, origin: Origin
 ) -> tuple[Passkey, Sequence[str]]:
     """Keep a passkey; return it, and recovery codes when it is the person's first second factor.
 
@@ -65,6 +68,7 @@ async def register(
         row = await session.scalar(kept.on_conflict_do_nothing().returning(Passkey))
         if row is None:
             raise Conflict("This passkey is in use already.")
+        await note(session, person_id, Happened.PASSKEY_ADDED, origin, now, about=name)
         return row, await second_factor.renew_recovery_codes(session, person_id) if first else ()
 
 
@@ -119,9 +123,13 @@ async def require_own(session: AsyncSession, person_id: uuid.UUID, passkey_id: u
         raise NotFound("There is no such passkey.")
 
 
-async def take_away(session: AsyncSession, person_id: uuid.UUID, passkey_id: uuid.UUID) -> None:
+async def take_away(
+    session: AsyncSession, person_id: uuid.UUID, passkey_id: uuid.UUID, origin: Origin, now: dt.datetime
+) -> None:
     """Do without a passkey from now on; with the last second factor go the recovery codes."""
-    await session.execute(delete(Passkey).where(Passkey.person_id == person_id, Passkey.id == passkey_id))
+    gone = delete(Passkey).where(Passkey.person_id == person_id, Passkey.id == passkey_id).returning(Passkey.name)
+    if (name := await session.scalar(gone)) is not None:
+        await note(session, person_id, Happened.PASSKEY_REMOVED, origin, now, about=name)
     await second_factor.forget_useless_codes(session, person_id)
 
 

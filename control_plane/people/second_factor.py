@@ -12,6 +12,8 @@ from control_plane.data_keys.keys import open_sealed, platform_keys
 from control_plane.errors import Conflict, InvalidInput
 from control_plane.identity.secret_keys import sha256_of
 from control_plane.identity.totp import new_recovery_codes, new_totp_secret, step_of_code
+from control_plane.people.origins import Origin
+from control_plane.people.security_events import Happened, note
 from control_plane.sealing import Sealer
 from db.models import Passkey, RecoveryCode, TotpSecret
 
@@ -68,8 +70,10 @@ async def renew_recovery_codes(session: AsyncSession, person_id: uuid.UUID) -> S
     return codes
 
 
-async def take_away(session: AsyncSession, person_id: uuid.UUID) -> None:
+async def take_away(session: AsyncSession, person_id: uuid.UUID, origin: Origin, now: dt.datetime) -> None:
     """Do without an authenticator from now on."""
+    if await has_authenticator(session, person_id):
+        await note(session, person_id, Happened.AUTHENTICATOR_REMOVED, origin, now)
     await session.execute(delete(TotpSecret).where(TotpSecret.person_id == person_id))
     await forget_useless_codes(session, person_id)
 

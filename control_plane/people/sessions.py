@@ -14,8 +14,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound, Unauthenticated
-from control_plane.identity.networks import Address
 from control_plane.identity.secret_keys import base32, sha256_of
+from control_plane.people.origins import Origin
+from control_plane.people.security_events import Happened, note
 from db.models import Membership, RefreshToken, Session
 
 #: A session lasts so long at most, and so long without being used.
@@ -24,7 +25,6 @@ IDLE = dt.timedelta(days=14)
 
 _MARK = "pmr_"
 _SECRET_BYTES = 32
-_LONGEST_AGENT = 255
 
 _USE = text("""
 UPDATE refresh_tokens SET used_at = :now
@@ -35,14 +35,6 @@ _USED_BEFORE = text("SELECT session_id FROM refresh_tokens WHERE token_sha256 = 
 _MEMBER = text("""
 SELECT EXISTS (SELECT FROM memberships WHERE tenant_id = :tenant_id AND person_id = :person_id AND ended_at IS NULL)
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a log-in came from, for its person to know it again."""
-
-    address: Address | None
-    user_agent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +65,18 @@ async def begin(
         last_used_at=now,
         expires_at=now + LONGEST,
         address=origin.address,
-        user_agent=_printable(origin.user_agent),
+        user_agent=origin.shown_agent,
         second_factor=second_factor,
     )
     session.add(row)
     await session.flush()
+    await note(session, person_id, Happened.LOGGED_IN, origin, now, session_id=row.id)
     return OpenSession(row.id, person_id, working_in, await _next_token(session, row, now))
 
 
-async def carry_on(session: AsyncSession, token: str, now: dt.datetime) -> OpenSession | uuid.UUID | None:
+async def carry_on(
+    session: AsyncSession, token: str, origin: Origin, now: dt.datetime
+) -> OpenSession | uuid.UUID | None:
     """Use a refresh token: return the session with its next one.
 
     Returns the session's id when the token was used before, which has ended the session; the caller commits that.
@@ -92,7 +87,7 @@ async def carry_on(session: AsyncSession, token: str, now: dt.datetime) -> OpenS
     if session_id is None:
         reused: uuid.UUID | None = await session.scalar(_USED_BEFORE, values)
         if reused is not None:
-            await end(session, [reused], "refresh-token-reused", now)
+            await _end_of_reuse(session, reused, origin, now)
         return reused
     row = await session.get_one(Session, session_id, with_for_update=True)
     if row.ended_at is not None or row.expires_at <= now:
@@ -111,13 +106,12 @@ async def switch(session: AsyncSession, session_id: uuid.UUID, tenant_id: uuid.U
     row.working_in = tenant_id
 
 
-async def end(session: AsyncSession, session_ids: Sequence[uuid.UUID], because: str, now: dt.datetime) -> None:
-    """End sessions; those that have ended stay as they are."""
-    await session.execute(
-        update(Session)
-        .where(Session.id.in_(session_ids), Session.ended_at.is_(None))
-        .values(ended_at=now, ended_because=because)
-    )
+async def log_out(
+    session: AsyncSession, person_id: uuid.UUID, session_id: uuid.UUID, origin: Origin, now: dt.datetime
+) -> None:
+    """End the session that somebody is in."""
+    await _end(session, [session_id], "logged-out", now)
+    await note(session, person_id, Happened.LOGGED_OUT, origin, now, session_id=session_id)
 
 
 async def end_others(
@@ -126,7 +120,7 @@ async def end_others(
     """End all sessions of a person but one; return their ids."""
     query = select(Session.id).where(Session.person_id == person_id, Session.ended_at.is_(None))
     ids = [each for each in await session.scalars(query) if each != kept]
-    await end(session, ids, because, now)
+    await _end(session, ids, because, now)
     return ids
 
 
@@ -138,12 +132,15 @@ async def list_live(session: AsyncSession, person_id: uuid.UUID, now: dt.datetim
     return (await session.scalars(live.order_by(Session.last_used_at.desc(), Session.id))).all()
 
 
-async def revoke(session: AsyncSession, person_id: uuid.UUID, session_id: uuid.UUID, now: dt.datetime) -> None:
+async def revoke(
+    session: AsyncSession, person_id: uuid.UUID, session_id: uuid.UUID, origin: Origin, now: dt.datetime
+) -> None:
     """End one session of a person; raise `NotFound` when they have no such one."""
     query = select(Session.id).where(Session.person_id == person_id, Session.id == session_id)
     if await session.scalar(query) is None:
         raise NotFound("There is no such session.")
-    await end(session, [session_id], "revoked", now)
+    await _end(session, [session_id], "revoked", now)
+    await note(session, person_id, Happened.SESSION_REVOKED, origin, now, session_id=session_id)
 
 
 async def is_member(session: AsyncSession, person_id: uuid.UUID, tenant_id: uuid.UUID) -> bool:
@@ -162,13 +159,26 @@ def not_carried_on() -> Unauthenticated:
     return Unauthenticated("The refresh token is not in force; log in again.")
 
 
+async def _end(session: AsyncSession, session_ids: Sequence[uuid.UUID], because: str, now: dt.datetime) -> None:
+    """End sessions; those that have ended stay as they are."""
+    await session.execute(
+        update(Session)
+        .where(Session.id.in_(session_ids), Session.ended_at.is_(None))
+        .values(ended_at=now, ended_because=because)
+    )
+
+
+async def _end_of_reuse(session: AsyncSession, session_id: uuid.UUID, origin: Origin, now: dt.datetime) -> None:
+    """End a session whose refresh token came twice; it is told once, however often it comes."""
+    row = await session.get_one(Session, session_id, with_for_update=True)
+    if row.ended_at is None:
+        await _end(session, [session_id], "refresh-token-reused", now)
+        await note(session, row.person_id, Happened.REFRESH_TOKEN_REUSED, origin, now, session_id=session_id)
+
+
 async def _next_token(session: AsyncSession, row: Session, now: dt.datetime) -> str:
     token = _MARK + base32(secrets.token_bytes(_SECRET_BYTES))
     expires_at = min(now + IDLE, row.expires_at)
     session.add(RefreshToken(token_sha256=sha256_of(token), session_id=row.id, expires_at=expires_at))
     await session.flush()
     return token
-
-
-def _printable(agent: str) -> str:
-    return "".join(each for each in agent if each.isprintable())[:_LONGEST_AGENT]

@@ -3,13 +3,14 @@
 It is decided in one transaction (`begin_erasure`), and gone on with by whoever calls `erase_tenant`, as often as it
 takes: the command itself, and the worker for one that was cut short. Tables are found by their tenant_id, so that a new
 one is in it by being there. What is left is a tombstone: the tenant's id, when it was erased, and where its chain of
-deeds ended. A backup has the keys still, wrapped by the master key: it opens until that is retired (`keys retire`).
+deeds ended. People who were in no other tenant go with it. A backup has the keys still, wrapped by the master key: it
+opens until that is retired (`keys retire`).
 """
 
 import uuid
 
 from procrastinate import App
-from sqlalchemy import Table, text
+from sqlalchemy import Table, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.data_keys.shred import shred
@@ -36,6 +37,20 @@ _EMPTY = """
 DELETE FROM {table}
 WHERE (tableoid, ctid) IN (SELECT tableoid, ctid FROM {table} WHERE tenant_id = :tenant LIMIT :page)
 """
+# Whoever was in no other tenant goes too, with sessions, passkeys and all that is theirs; nobody is asked for the
+# memberships that they had elsewhere once. Before the tenant's own rows, by which they are found.
+_FORGET_PEOPLE = text("""
+WITH theirs AS (
+    SELECT DISTINCT m.person_id FROM memberships m WHERE m.tenant_id = :tenant
+        AND NOT EXISTS (SELECT FROM memberships other JOIN tenants t ON t.id = other.tenant_id
+                        WHERE other.person_id = m.person_id AND other.tenant_id <> m.tenant_id
+                            AND other.ended_at IS NULL AND t.state NOT IN ('erasing', 'erased'))
+    LIMIT :page
+), left_behind AS (
+    DELETE FROM memberships WHERE person_id IN (SELECT person_id FROM theirs)
+)
+DELETE FROM people WHERE id IN (SELECT person_id FROM theirs)
+""")
 _LEAVE = text("UPDATE sessions SET working_in = NULL WHERE working_in = :tenant")
 _FINISH = text(
     "UPDATE tenants SET state = 'erased', erased_at = now(), name = :erased, plan_overrides = '{}'"
@@ -64,7 +79,9 @@ async def begin_erasure(session: AsyncSession, tenant_id: uuid.UUID) -> None:
 
 async def erase_tenant(database: Database, tenant_id: uuid.UUID) -> int:
     """Delete all that a tenant had which is being erased; return how many rows there were."""
-    deleted = sum([await _empty(database, table, tenant_id) for table in tables()])
+    deleted = await _in_pages(database, _FORGET_PEOPLE, tenant_id)
+    for table in tables():
+        deleted += await _in_pages(database, text(_EMPTY.format(table=table.name)), tenant_id)
     async with database.system() as session:
         await session.execute(_LEAVE, {"tenant": tenant_id})
         await session.execute(_FINISH, {"tenant": tenant_id, "erased": ERASED})
@@ -84,8 +101,7 @@ def tables() -> list[Table]:
     return [table for table in reversed(metadata.sorted_tables) if "tenant_id" in table.c]
 
 
-async def _empty(database: Database, table: Table, tenant_id: uuid.UUID) -> int:
-    statement = text(_EMPTY.format(table=table.name))
+async def _in_pages(database: Database, statement: TextClause, tenant_id: uuid.UUID) -> int:
     deleted = 0
     while True:
         async with database.system() as session:

@@ -47,6 +47,7 @@ COLUMNS: Mapping[tuple[str, str], Fate] = {
     ("audit_events", "address"): Fate.OTHER,
     ("audit_events", "subject"): Fate.OTHER,
     ("sessions", "address"): Fate.OTHER,
+    ("security_events", "address"): Fate.OTHER,
     ("people", "email"): Fate.OTHER,
     ("sign_ups", "email"): Fate.OTHER,
     ("invitations", "email"): Fate.OTHER,

@@ -65,6 +65,7 @@ RULES = (
         "letters to people, unanswered", timedelta(days=1), _deleting("one_time_tokens", "token_sha256", "expires_at")
     ),
     Rule("sign-ups, unanswered", timedelta(days=1), _deleting("sign_ups", "token_sha256", "expires_at")),
+    Rule("what happened to people's accounts", timedelta(days=180), _deleting("security_events", "id", "at")),
     # Their refresh tokens go with them.
     Rule("log-in sessions after they expired", timedelta(days=30), _deleting("sessions", "id", "expires_at")),
 )

@@ -19,7 +19,8 @@ from control_plane.rest.workspaces import Workspaces
 from control_plane.rest.written_time import WrittenTime
 from control_plane.ses.signing_secrets import keep_signing_secret
 from control_plane.tenancy.keys import WantedKey, list_keys, load_key, make_key, revoke_key
-from control_plane.tenancy.permissions import ROLES, Permission, Role
+from control_plane.tenancy.permissions import ROLES, Permission, Role, permissions_within
+from control_plane.tenancy.scope import TenantScope
 from db.models import ApiKeyRow
 
 router = APIRouter(prefix="/api-keys", tags=["api-keys"], route_class=ResourceRoute)
@@ -103,7 +104,8 @@ class KeyList(BaseModel):
 async def create(body: NewKeyBody, request: Request, response: Response, access: _Managing) -> KeyCreated:
     """Make a key. It can do no more than whoever makes it, nor for longer, nor from elsewhere."""
     networks = tuple(parse_network(text, f"/networks/{place}") for place, text in enumerate(body.networks))
-    wanted = WantedKey(body.name, _permissions(body), KeyBounds(body.expires_at, networks), body.workspaces)
+    bounds = KeyBounds(body.expires_at, networks)
+    wanted = WantedKey(body.name, _permissions(body, access.scope), bounds, body.workspaces)
     parts = parts_of(request)
     made = await make_key(access.session, access.scope, wanted, parts.clock())
     signing = await keep_signing_secret(access.session, parts.sealer, access.scope, made) if body.signing else None
@@ -133,7 +135,9 @@ async def revoke(key_id: uuid.UUID, access: _Managing) -> None:
     await revoke_key(access.session, access.scope, key_id)
 
 
-def _permissions(body: NewKeyBody) -> frozenset[Permission]:
+def _permissions(body: NewKeyBody, scope: TenantScope) -> frozenset[Permission]:
     if (body.scopes is None) == (body.role is None):
         raise InvalidInput("Say either scopes or a role.", "/scopes")
-    return ROLES[body.role] if body.role else body.scopes or frozenset()
+    if body.role is None:
+        return body.scopes or frozenset()
+    return permissions_within(body.workspaces or scope.workspaces, ROLES[body.role])

@@ -53,6 +53,7 @@ from control_plane.rest.auth import (
     passwords,
     published_keys,
     second_factor,
+    security_events,
     sessions,
     sign_up,
 )
@@ -95,6 +96,7 @@ def make_app(settings: Settings) -> FastAPI:
             *(messages, batches, vps, server_runs, server_commands, server_operations, preflight, health),
             *(inboxes, dns_records, domains, publishers, ip_pools, queue, api_keys),
             *(log_in, passkey_log_in, oidc, sign_up, passwords, sessions, second_factor, passkeys, joining),
+            security_events,
             *(published_keys, members, invitations),
             *(webhooks, events, notices, usage, audit),
             *(tenant, workspaces, mail_clients, aliases, suppressions, data_subjects),

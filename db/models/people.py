@@ -157,6 +157,25 @@ class LogInChallenge(Base):
     expires_at: Mapped[dt.datetime]
 
 
+class SecurityEvent(Base):
+    """Something that happened to a person's account (control_plane/people/security_events.py)."""
+
+    __tablename__ = "security_events"
+    __table_args__ = (
+        Index("idx_security_events_person", "person_id", "id"),
+        Index("idx_security_events_age", "at"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    person_id: Mapped[_PersonId]
+    at: Mapped[dt.datetime]
+    kind: Mapped[str] = mapped_column(String(30))
+    session_id: Mapped[uuid.UUID | None]
+    about: Mapped[str | None] = mapped_column(String(255))
+    address: Mapped[ipaddress.IPv4Address | ipaddress.IPv6Address | None] = mapped_column(INET)
+    user_agent: Mapped[str] = mapped_column(String(255), server_default=text("''"))
+
+
 class SigningKey(Base):
     """An Ed25519 key that signs access tokens from a moment on."""
 

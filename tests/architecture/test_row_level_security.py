@@ -39,6 +39,7 @@ WITHOUT_TENANT = {
     "refresh_tokens",
     "refused_addresses",
     "releases",
+    "security_events",
     "sessions",
     "sign_ups",
     "signing_keys",
@@ -164,7 +165,7 @@ def test_the_role_of_log_in_reaches_people_and_who_is_a_member_and_nothing_else(
         " OR has_table_privilege('penguin_identity', oid, 'DELETE, TRUNCATE, TRIGGER'))"
     )
     people = {"people", "sign_ups", "sessions", "refresh_tokens", "one_time_tokens", "totp_secrets", "recovery_codes"}
-    people |= {"passkeys", "log_in_challenges", "oidc_identities"}
+    people |= {"passkeys", "log_in_challenges", "oidc_identities", "security_events"}
     assert {name for (name,) in reachable} == OF_PEOPLE | people | {"signing_keys", "platform_data_keys"}
 
 

@@ -144,6 +144,7 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/auth/leave": ["post"],
         "/api/v1/auth/me": ["get"],
         "/api/v1/auth/sessions": ["get"],
+        "/api/v1/auth/events": ["get"],
         "/api/v1/auth/sessions/{session_id}": ["delete"],
         "/api/v1/auth/password/forgot": ["post"],
         "/api/v1/auth/password/reset": ["post"],

@@ -78,7 +78,7 @@ async def test_while_the_first_is_worked_on_the_second_is_told_to_ask_again(
     rest_client: httpx.AsyncClient, tenant: SomeTenant, api_database: Database
 ) -> None:
     path = f"workspaces/{tenant.workspace_id}/ip-pools"
-    key = {"tenant_id": tenant.id, "key": KEY["Idempotency-Key"]}
+    key = {"tenant_id": tenant.id, "within": "", "key": KEY["Idempotency-Key"]}
     async with api_database.tenant_connection(tenant.id) as first:
         await first.execute(kept_answers._LOCK, key)
         answer = await rest_client.post(path, json=POOL, headers=KEY)

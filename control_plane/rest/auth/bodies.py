@@ -10,8 +10,9 @@ from control_plane.identity.access_tokens import LIFETIME
 from control_plane.identity.networks import address_of
 from control_plane.identity.person_passwords import LONGEST, SHORTEST
 from control_plane.inboxes.addresses import MAX_ADDRESS, parse_address
+from control_plane.people.origins import Origin
 from control_plane.people.people import People
-from control_plane.people.sessions import OpenSession, Origin
+from control_plane.people.sessions import OpenSession
 from control_plane.rest.parts import parts_of
 from control_plane.rest.rates import LOGINS_OF_ACCOUNT, LOGINS_OF_ADDRESS
 

@@ -101,7 +101,7 @@ async def refresh(body: RefreshBody, request: Request, response: Response) -> To
     """Get the next tokens. A refresh token that comes a second time ends the session."""
     people = people_of(request)
     async with people.transaction() as session:
-        outcome = await sessions.carry_on(session, body.refresh_token, people.clock())
+        outcome = await sessions.carry_on(session, body.refresh_token, origin_of(request), people.clock())
     if isinstance(outcome, OpenSession):
         return await Tokens.of(people, outcome, response)
     if outcome is not None:
@@ -125,5 +125,5 @@ async def log_out(request: Request, who: _Person) -> None:
     """End the session, at once."""
     people = people_of(request)
     async with people.transaction() as session:
-        await sessions.end(session, [who.session_id], "logged-out", people.clock())
+        await sessions.log_out(session, who.person_id, who.session_id, origin_of(request), people.clock())
     await people.states.note_end([who.session_id])

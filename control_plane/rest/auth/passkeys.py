@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from control_plane.identity.access_tokens import Claims
 from control_plane.people import passkeys
 from control_plane.rest.access import person
-from control_plane.rest.auth.bodies import Body, Name, count_attempt, people_of
+from control_plane.rest.auth.bodies import Body, Name, count_attempt, origin_of, people_of
 from control_plane.rest.auth.passkey_bodies import NewCredential, PasskeyOptions
 from control_plane.rest.auth.second_factor import PasswordBody, verified_email
 
@@ -62,7 +62,9 @@ async def finish(body: NewPasskeyBody, request: Request, response: Response, who
     """Keep a passkey. From now on it logs in by itself, and log-ins by password have a second step."""
     people = people_of(request)
     await count_attempt(request, "passkey", str(who.person_id))
-    row, codes = await passkeys.register(people, who.person_id, body.name, body.credential.as_json())
+    row, codes = await passkeys.register(
+        people, who.person_id, body.name, body.credential.as_json(), origin_of(request)
+    )
     response.headers["Cache-Control"] = "no-store"
     return NewPasskeyView(**PasskeyView.model_validate(row).model_dump(), recovery_codes=list(codes))
 
@@ -83,4 +85,4 @@ async def remove(passkey_id: uuid.UUID, body: PasswordBody, request: Request, wh
         await passkeys.require_own(session, who.person_id, passkey_id)
     await verified_email(request, who, body)
     async with people.transaction() as session:
-        await passkeys.take_away(session, who.person_id, passkey_id)
+        await passkeys.take_away(session, who.person_id, passkey_id, origin_of(request), people.clock())

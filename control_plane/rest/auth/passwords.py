@@ -13,6 +13,7 @@ from control_plane.people.log_in import forget_password, set_password, verified
 from control_plane.people.one_time_tokens import Purpose
 from control_plane.people.people import People
 from control_plane.people.post import Letter, Post
+from control_plane.people.security_events import Happened, note
 from control_plane.people.sessions import end_others
 from control_plane.people.who import load_person
 from control_plane.rest.access import anybody, person
@@ -24,6 +25,7 @@ from control_plane.rest.auth.bodies import (
     Token,
     address_text,
     count_attempt,
+    origin_of,
     people_of,
 )
 
@@ -80,6 +82,7 @@ async def reset(body: ResetBody, request: Request, later: BackgroundTasks) -> No
         if person_id is None:
             raise InvalidInput("The code is not in force; ask for another.", "/token")
         await set_password(session, person_id, password_hash, now)
+        await note(session, person_id, Happened.PASSWORD_RESET, origin_of(request), now)
         ended = await end_others(session, person_id, None, "password-changed", now)
         email = (await load_person(session, person_id)).email
     await people.states.note_end(ended)
@@ -93,11 +96,12 @@ async def change(body: ChangeBody, request: Request, who: _Person, later: Backgr
     async with people.transaction() as session:
         email = (await load_person(session, who.person_id)).email
     await count_attempt(request, "log-in", email)
-    await verified(people, email, body.current_password.get_secret_value())
+    await verified(people, email, body.current_password.get_secret_value(), origin_of(request))
     password_hash = await people.passwords.hash(body.password.get_secret_value())
     now = people.clock()
     async with people.transaction() as session:
         await set_password(session, who.person_id, password_hash, now)
+        await note(session, who.person_id, Happened.PASSWORD_CHANGED, origin_of(request), now)
         ended = await end_others(session, who.person_id, who.session_id, "password-changed", now)
     await people.states.note_end(ended)
     later.add_task(_send, people.post, letters.password_changed(email))

@@ -9,9 +9,10 @@ from control_plane.identity.access_tokens import Claims
 from control_plane.identity.totp import totp_uri
 from control_plane.people import second_factor
 from control_plane.people.log_in import verified
+from control_plane.people.security_events import Happened, note
 from control_plane.people.who import load_person
 from control_plane.rest.access import person
-from control_plane.rest.auth.bodies import Body, PresentedPassword, count_attempt, people_of
+from control_plane.rest.auth.bodies import Body, PresentedPassword, count_attempt, origin_of, people_of
 
 router = APIRouter(prefix="/auth/totp", tags=["auth"])
 
@@ -60,7 +61,9 @@ async def confirm(body: ConfirmBody, request: Request, response: Response, who: 
     people = people_of(request)
     await count_attempt(request, "second step", str(who.person_id))
     async with people.transaction() as session:
-        codes = await second_factor.confirm(session, people.sealer, who.person_id, body.code, people.clock())
+        now = people.clock()
+        codes = await second_factor.confirm(session, people.sealer, who.person_id, body.code, now)
+        await note(session, who.person_id, Happened.AUTHENTICATOR_ADDED, origin_of(request), now)
     response.headers["Cache-Control"] = "no-store"
     return RecoveryCodes(recovery_codes=list(codes))
 
@@ -69,8 +72,9 @@ async def confirm(body: ConfirmBody, request: Request, response: Response, who: 
 async def disable(body: PasswordBody, request: Request, who: _Person) -> None:
     """Do without an authenticator from now on."""
     await verified_email(request, who, body)
-    async with people_of(request).transaction() as session:
-        await second_factor.take_away(session, who.person_id)
+    people = people_of(request)
+    async with people.transaction() as session:
+        await second_factor.take_away(session, who.person_id, origin_of(request), people.clock())
 
 
 async def verified_email(request: Request, who: Claims, body: PasswordBody) -> str:
@@ -79,5 +83,5 @@ async def verified_email(request: Request, who: Claims, body: PasswordBody) -> s
     async with people.transaction() as session:
         email = (await load_person(session, who.person_id)).email
     await count_attempt(request, "log-in", email)
-    await verified(people, email, body.password.get_secret_value())
+    await verified(people, email, body.password.get_secret_value(), origin_of(request))
     return email

@@ -12,7 +12,7 @@ from control_plane.identity.access_tokens import Claims
 from control_plane.people import second_factor, sessions
 from control_plane.people.who import load_person, tenants_of
 from control_plane.rest.access import person
-from control_plane.rest.auth.bodies import people_of
+from control_plane.rest.auth.bodies import origin_of, people_of
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
@@ -105,5 +105,5 @@ async def revoke(session_id: uuid.UUID, request: Request, who: _Person) -> None:
     """End one of one's sessions, at once; its access tokens open nothing from then on."""
     people = people_of(request)
     async with people.transaction() as session:
-        await sessions.revoke(session, who.person_id, session_id, people.clock())
+        await sessions.revoke(session, who.person_id, session_id, origin_of(request), people.clock())
     await people.states.note_end([session_id])

@@ -82,8 +82,8 @@ async def make_person(visitor: Visitor, email: str, **more: object) -> Visitor:
     return visitor
 
 
-async def invited(owner: Visitor, email: str, role: str) -> str:
+async def invited(owner: Visitor, email: str, role: str, **more: object) -> str:
     """Have an owner invite an address; return the code of the letter."""
-    answer = await owner.post("invitations", email=email, role=role)
+    answer = await owner.post("invitations", email=email, role=role, **more)
     assert answer.status_code == 201, answer.text
     return owner.code(email)
