@@ -129,7 +129,8 @@ counted AS (
     ORDER BY tenant_id, inbox_id
     ON CONFLICT (tenant_id, inbox_id, day) DO UPDATE SET claimed = d.claimed + excluded.claimed
     WHERE d.claimed + excluded.claimed
-          <= (SELECT i.daily_send_limit FROM inboxes i WHERE i.tenant_id = d.tenant_id AND i.id = d.inbox_id)
+          <= (SELECT ceil(i.daily_send_limit::numeric / v.send_divisor) FROM inboxes i JOIN vps_servers v ON v.id = i.vps_id
+              WHERE i.tenant_id = d.tenant_id AND i.id = d.inbox_id)
     RETURNING d.tenant_id, d.inbox_id
 )
 UPDATE messages m

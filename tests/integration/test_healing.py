@@ -13,8 +13,10 @@ from control_plane.healing.heal import heal
 from control_plane.healing.rules import read_rules
 from control_plane.monitoring.alert_rules import read_rules as read_alert_rules
 from control_plane.monitoring.alerts import advance_alerts
+from control_plane.queuer.allot import Line
 from control_plane.queuer.depth import standing_still
 from control_plane.queuer.pauses import Held, Subject, pause, pauses_in_force, resume_by_id
+from control_plane.queuer.statements import claim
 from db.session import Database
 from protos.agent.v1.commands_pb2 import Command
 from tests.integration.database import SomeTenant
@@ -176,6 +178,58 @@ async def test_a_listed_server_is_slowed_then_quarantined_and_let_go_when_it_was
     async with system_database.system() as session:
         assert await pauses_in_force(session) == []
     assert await alerts(system_database) == {}
+
+
+async def leased(database: Database, inbox: SomeInbox) -> int:
+    """Return how many sends of an inbox a queuer with room for all leases now."""
+    return len(await claim(database, {Line(inbox.vps_id, 1): 100}, 300))
+
+
+async def test_a_listed_servers_inboxes_are_leased_half_then_nothing_and_all_again_once_it_was_well(
+    system_database: Database, tenant: SomeTenant, vps_id: uuid.UUID
+) -> None:
+    inbox = await make_inbox(system_database, tenant, vps_id, limit=9)
+    elsewhere = await make_inbox(system_database, tenant, await make_server(system_database, tenant), limit=9)
+    for each in (inbox, elsewhere):
+        await make_sends(system_database, each, 20)
+    listed = "INSERT INTO health_checks (vps_id, tenant_id, kind, state, sentence, at, changed_at)"
+    listed += " VALUES (:vps, :tenant, 'blocklist', 'fail', 'It is listed.', now(), now())"
+    await rows(system_database, listed, vps=vps_id, tenant=tenant.id)
+
+    assert await healed(system_database, NOW) == [("slow_sending", "standing")]
+    assert [await leased(system_database, inbox) for _ in range(3)] == [5, 0, 0]
+    assert await leased(system_database, elsewhere) == 9
+
+    assert (await healed(system_database, NOW + HOUR))[1] == ("quarantine", "standing")
+    # Another day, and a limit of its own.
+    await rows(system_database, "DELETE FROM inbox_daily_sends")
+    assert await leased(system_database, inbox) == 0
+    assert await leased(system_database, elsewhere) == 9
+
+    await found(system_database, "blocklist", "ok")
+    await healed(system_database, NOW + 2 * HOUR)
+    assert await leased(system_database, inbox) == 0
+    await healed(system_database, NOW + 3 * HOUR)
+    assert await leased(system_database, inbox) == 9
+
+
+async def test_a_slowed_server_that_sent_more_than_its_share_before_leases_nothing_more_that_day(
+    system_database: Database, tenant: SomeTenant, vps_id: uuid.UUID
+) -> None:
+    inbox = await make_inbox(system_database, tenant, vps_id, limit=10)
+    await make_sends(system_database, inbox, 7)
+    assert await leased(system_database, inbox) == 7
+    await make_sends(system_database, inbox, 5)
+    await found(system_database, "blocklist", "fail")
+    await healed(system_database, NOW)
+    assert await leased(system_database, inbox) == 0
+    await rows(
+        system_database,
+        "INSERT INTO healing_forbidden (rule, of_vps_id, reason, created_by) VALUES ('listed', :vps, 'mine', 'me')",
+        vps=vps_id,
+    )
+    assert await healed(system_database, NOW + 5 * SECOND) == [("slow_sending", "ended")]
+    assert await leased(system_database, inbox) == 3
 
 
 async def test_a_quarantine_that_an_operator_takes_back_does_not_come_again_while_its_reason_lasts(

@@ -206,10 +206,12 @@ async def test_a_busy_inbox_leaves_room_for_a_small_one(system_database: Databas
     assert len(claimed) == 7
 
 
-async def test_queuers_side_by_side_never_lease_one_send_twice_nor_overrun_the_limit(
-    system_database: Database, database: FreshDatabase, inbox: SomeInbox
+@pytest.mark.parametrize(("divisor", "share"), [(1, 150), (2, 75), (4, 38)])
+async def test_queuers_side_by_side_never_lease_one_send_twice_nor_overrun_the_limit_or_a_slowed_servers_share(
+    system_database: Database, database: FreshDatabase, inbox: SomeInbox, divisor: int, share: int
 ) -> None:
     await execute(system_database, "UPDATE inboxes SET daily_send_limit = 150")
+    await execute(system_database, "UPDATE vps_servers SET send_divisor = :divisor", divisor=divisor)
     ids = await make_sends(system_database, inbox, 200)
     queuers = [Database(database.url("penguin_system")) for _ in range(4)]
 
@@ -221,15 +223,17 @@ async def test_queuers_side_by_side_never_lease_one_send_twice_nor_overrun_the_l
     for queuer in queuers:
         await queuer.close()
 
-    assert len(leased) == len(set(leased)) == 150
-    assert (await states_of(system_database, ids)).count("queued") == 150
-    assert await scalar(system_database, "SELECT claimed FROM inbox_daily_sends") == 150
+    assert len(leased) == len(set(leased)) == share
+    assert (await states_of(system_database, ids)).count("queued") == share
+    assert await scalar(system_database, "SELECT claimed FROM inbox_daily_sends") == share
 
 
+@pytest.mark.parametrize(("limit", "divisor"), [(10, 1), (20, 2), (19, 2)])
 async def test_a_queuer_that_counted_at_the_same_moment_leaves_nothing_of_the_limit_to_the_second(
-    system_database: Database, database: FreshDatabase, inbox: SomeInbox
+    system_database: Database, database: FreshDatabase, inbox: SomeInbox, limit: int, divisor: int
 ) -> None:
-    await execute(system_database, "UPDATE inboxes SET daily_send_limit = 10")
+    await execute(system_database, "UPDATE inboxes SET daily_send_limit = :limit", limit=limit)
+    await execute(system_database, "UPDATE vps_servers SET send_divisor = :divisor", divisor=divisor)
     high = await make_sends(system_database, inbox, 8, priority=0)
     normal = await make_sends(system_database, inbox, 8)
     parameters = {
