@@ -20,7 +20,7 @@ from control_plane.providers.local.image import bake
 from control_plane.providers.local.recipes import BOOKWORM, TRIXIE
 
 #: Alone these are no pytest suites but harnesses with options of their own; among all suites pytest runs some of each.
-_HARNESSES = {"faults": "faults", "provisioning-faults": "provisioning_faults"}
+_HARNESSES = {"faults": "faults", "provisioning-faults": "provisioning_faults", "soak": "soak"}
 SUITES = ("unit", "golden", "integration", "attack", "architecture", "flow", *_HARNESSES)
 
 #: A file to check that does not end in .py.
