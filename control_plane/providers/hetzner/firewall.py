@@ -1,4 +1,4 @@
-"""The installation's firewall, found by its name: mail, MTA-STS policies and ping come in, and nothing else.
+"""The installation's firewall, found by its name: mail, HTTPS and ping come in, and nothing else.
 
 Port 80 is open only while a certificate is being got, by a second firewall (acme_port.py puts it on one server).
 There is no way in for SSH: a server is reached by its agent, and in an emergency by the provider's console.
@@ -10,7 +10,7 @@ from hcloud.firewalls import BoundFirewall, FirewallRule
 from control_plane.providers.hetzner.labels import INSTANCE, refuse_foreign
 
 #: Submission with STARTTLS (587) and with TLS (465), IMAP with TLS (993), and what other servers deliver (25).
-#: MTA-STS policies (443); where there is none nothing listens there.
+#: MTA-STS policies and mail programs' settings (443); where there are none nothing listens there.
 OPEN_PORTS = (25, 443, 465, 587, 993)
 ACME_PORT = 80
 _ANYWHERE = ["0.0.0.0/0", "::/0"]
