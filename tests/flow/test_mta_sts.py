@@ -95,6 +95,7 @@ async def test_mail_programs_find_their_settings_with_a_certificate_over_http_an
     await until(lambda: read_json(spine, party, ORDER)["further_names"] == _CLIENT_NAMES)
     await until(lambda: shown_serials(spine, party).isdisjoint(before))
     _see_settings(spine, party)
+    await _until(lambda: _tells_of_https(party))
 
     over_http, order = shown_serials(spine, party), read_json(spine, party, ORDER)
     # To an account that has shown a name to be its own, the authority may issue without another look.
@@ -108,6 +109,12 @@ async def test_mail_programs_find_their_settings_with_a_certificate_over_http_an
     assert shown_serials(spine, party).isdisjoint(over_http)
     _see_settings(spine, party)
     await until_no_record_is_asked_for(spine, party)
+
+
+async def _tells_of_https(party: Party) -> bool:
+    """Say whether the server's report tells until when the certificate is good that HTTPS shows."""
+    report = (await call(party.client, "GET", f"/vps/{party.server['id']}"))["last_report"]["health"]
+    return any(shown["port"] == 443 and "not_after_ms" in shown for shown in report["certificates"])
 
 
 def _see_settings(spine: Spine, party: Party) -> None:
