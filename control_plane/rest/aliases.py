@@ -23,7 +23,7 @@ _Managing = Annotated[Access, transaction(Permission.MANAGE_INBOXES)]
 class NewAlias(BaseModel):
     """A further address of the inbox, in its own domain."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"email_address": "hello@shop.example"}})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"email_address": "orders@shop.example"}})
 
     email_address: str = Field(max_length=320)
 

@@ -15,6 +15,7 @@ from control_plane.people.people import People
 from control_plane.rest import healthz, problem_pages
 from control_plane.rest.body_limit import LimitsBodies
 from control_plane.rest.cursors import Cursors
+from control_plane.rest.examples import describe_examples
 from control_plane.rest.limited_requests import LimitsRequests
 from control_plane.rest.problems import HANDLERS, RESPONSES
 from control_plane.rest.rate_limiter import RateLimiter
@@ -35,6 +36,7 @@ class Door(FastAPI):
         made_before = self.openapi_schema is not None
         document = super().openapi()
         if not made_before:
+            describe_examples(document)
             describe_sparse_answers(document)
         return document
 

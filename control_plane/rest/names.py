@@ -9,4 +9,4 @@ _EDGE = r"[^\x00-\x20\x7f-\xa0\u2028\u2029]"
 _INNER = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
 
 #: As the columns have it, at most 255 characters.
-Name = Annotated[str, Field(max_length=255, pattern=f"^{_EDGE}({_INNER}*{_EDGE})?$", examples=["Sales"])]
+Name = Annotated[str, Field(max_length=255, pattern=f"^{_EDGE}({_INNER}*{_EDGE})?$", examples=["Fish Shop"])]

@@ -40,7 +40,7 @@ Workspaces = Annotated[
 class WorkspaceBody(BaseModel):
     """What a workspace is to be called."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "Sales"}})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "Fish Shop"}})
 
     name: Name
 

@@ -11,8 +11,8 @@ from pydantic.config import JsonDict
 from control_plane.operators.acts import Act, Door, list_acts
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import ACT, CURSOR, KEY, MOMENT, REASON, TENANT, VPS
 from control_plane.rest.pages import OperatorsPage
+from control_plane.rest.story_ids import ACT, CURSOR, KEY, MOMENT, REASON, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["acts"], route_class=StrictRoute)

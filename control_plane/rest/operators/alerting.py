@@ -16,7 +16,7 @@ from control_plane.monitoring.alert_states import AlertState
 from control_plane.operators import alerting
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
-from control_plane.rest.operators.examples import ACT, MOMENT, REASON, TENANT, VPS
+from control_plane.rest.story_ids import ACT, MOMENT, REASON, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 from control_plane.sealing import Sealer
 

@@ -12,8 +12,8 @@ from control_plane.monitoring.alert_states import AlertState
 from control_plane.monitoring.alerts import list_alerts
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import ACT, MOMENT, TENANT, VPS
 from control_plane.rest.pages import DEFAULT_PAGE, Limit
+from control_plane.rest.story_ids import ACT, MOMENT, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["alerts"], route_class=StrictRoute)

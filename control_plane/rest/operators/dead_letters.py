@@ -19,9 +19,9 @@ from control_plane.operators.acts import Actor
 from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer.dead_letters import DeadLetter, dead_letters, events_of, find_send
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import CURSOR, INBOX, MESSAGE, MOMENT, TENANT, VPS
 from control_plane.rest.pages import OperatorsPage
 from control_plane.rest.reasons import Because
+from control_plane.rest.story_ids import CURSOR, INBOX, MESSAGE, MOMENT, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["dead letters"], route_class=StrictRoute)

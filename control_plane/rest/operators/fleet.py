@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from control_plane.fleet.servers import FleetServer, fleet_overview
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import MOMENT, TENANT, VPS
+from control_plane.rest.story_ids import MOMENT, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)

@@ -13,8 +13,8 @@ from control_plane.monitoring.fleet import Wanted, fleet_health
 from control_plane.monitoring.states import Check, State
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import MOMENT, TENANT, VPS
 from control_plane.rest.pages import DEFAULT_PAGE, Limit
+from control_plane.rest.story_ids import MOMENT, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)

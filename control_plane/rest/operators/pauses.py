@@ -11,9 +11,9 @@ from control_plane.operators import queue_control
 from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer.pauses import PauseInForce, Subject, pauses_in_force
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import MOMENT, PAUSE, REASON, TENANT, VPS
 from control_plane.rest.queue import PauseView
 from control_plane.rest.reasons import Reason
+from control_plane.rest.story_ids import MOMENT, PAUSE, REASON, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["queue"], route_class=StrictRoute)

@@ -10,9 +10,9 @@ from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer.depth import Depth, Standing, queue_depth, standing_still
 from control_plane.queuer.pauses import pauses_in_force
 from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
-from control_plane.rest.operators.examples import INBOX, MOMENT, TENANT, VPS
 from control_plane.rest.operators.pauses import PAUSE_EXAMPLE, OperatorPauseView
 from control_plane.rest.queue import STANDS_SECONDS, DepthView, StandingView
+from control_plane.rest.story_ids import INBOX, MOMENT, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["queue"], route_class=StrictRoute)

@@ -19,8 +19,8 @@ from control_plane.operators import healing, server_commands
 from control_plane.operators.scopes import OperatorScope
 from control_plane.operators.server_commands import CommandKind, Wanted
 from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
-from control_plane.rest.operators.examples import MOMENT, PAUSE, REASON, VPS
 from control_plane.rest.reasons import Reason
+from control_plane.rest.story_ids import MOMENT, PAUSE, REASON, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)

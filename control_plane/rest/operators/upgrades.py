@@ -11,9 +11,9 @@ from pydantic.config import JsonDict
 from control_plane.operators import upgrades
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import MOMENT, PAUSE, REASON, VPS
 from control_plane.rest.pages import DEFAULT_PAGE, Limit
 from control_plane.rest.reasons import Because, Reason
+from control_plane.rest.story_ids import MOMENT, PAUSE, REASON, VPS
 from control_plane.rest.strict_route import StrictRoute
 from control_plane.upgrades.plans import PACE, Pace, Wish, list_plans, show_plan
 from control_plane.upgrades.releases import list_releases
