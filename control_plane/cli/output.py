@@ -11,6 +11,7 @@ FAILED = 1
 NO_INSTALLATION = 4
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show addresses as they are; it is recorded.")]
 Instance = Annotated[str, typer.Option(help="Which installation of this checkout.")]
 
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,10 +12,12 @@ import typer
 
 from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
-from control_plane.cli.output import FAILED, Instance, Json, print_json, say
+from control_plane.cli.output import FAILED, Instance, Json, Reveal, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.clock import utc_now
 from control_plane.operators import queue_control
+from control_plane.operators.revealing import shows_addresses
+from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer import dead_letters, pauses
 from control_plane.queuer.depth import Depth, Standing, queue_depth, standing_still
 from control_plane.queuer.keys import PRIORITIES
@@ -89,12 +91,14 @@ def resume(
 
 @queue_commands.command()
 def dead(
+    *,
     after: Annotated[uuid.UUID | None, typer.Option(help="Only ids after this one.")] = None,
+    reveal: Reveal = False,
     as_json: Json = False,
     instance: Instance = "main",
 ) -> None:
     """List dead letters, a hundred at a time: sends that their servers took again and again and never told of."""
-    letters = [asdict(letter) for letter in asyncio.run(_dead(instance, after))]
+    letters = [asdict(letter) for letter in asyncio.run(_dead(instance, after, reveal=reveal))]
     if as_json:
         print_json(letters)
     elif letters:
@@ -131,9 +135,12 @@ async def _resume(instance: str, subject: Subject, name: str, tenant: uuid.UUID 
         await queue_control.resume(session, this_user(), subject, name, tenant_id=tenant, reason=reason)
 
 
-async def _dead(instance: str, after: uuid.UUID | None) -> Sequence[dead_letters.DeadLetter]:
+async def _dead(instance: str, after: uuid.UUID | None, *, reveal: bool) -> Sequence[dead_letters.DeadLetter]:
     async with system_session(instance) as session:
-        return await dead_letters.dead_letters(session, after)
+        letters = await dead_letters.dead_letters(session, after)
+        ids = [letter.id for letter in letters]
+        shows = await shows_addresses(session, this_user(), frozenset(OperatorScope), ids, reveal=reveal)
+        return [replace(letter, recipient=shows(letter.recipient)) for letter in letters]
 
 
 async def _retry(instance: str, ids: Sequence[uuid.UUID], reason: str | None) -> set[uuid.UUID]:

@@ -11,7 +11,7 @@ import typer
 
 from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
-from control_plane.cli.output import Instance, Json, print_json, say
+from control_plane.cli.output import Instance, Json, Reveal, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.errors import InvalidInput
 from control_plane.messages.suppressions import (
@@ -24,6 +24,8 @@ from control_plane.messages.suppressions import (
     suppress,
 )
 from control_plane.operators.acts import Act, record
+from control_plane.operators.revealing import shows_addresses
+from control_plane.operators.scopes import OperatorScope
 from control_plane.tenancy.scope import TenantScope
 from db.models import Suppression
 
@@ -56,12 +58,14 @@ def list_all(
     reason: Annotated[Reason | None, typer.Option(help="Of this reason alone.")] = None,
     address: Annotated[str | None, typer.Option(help="This address alone.")] = None,
     after: Annotated[uuid.UUID | None, typer.Option(help="Only ids after this one.")] = None,
+    reveal: Reveal = False,
     as_json: Json = False,
     instance: Instance = "main",
 ) -> None:
     """List a tenant's suppressions, a thousand at a time."""
     named = None if address is None else address_on_list(address, "/address")
-    _show(asyncio.run(_list(instance, tenant, SuppressionFilter(reason, None, named), after)), as_json=as_json)
+    wanted = SuppressionFilter(reason, None, named)
+    _show(asyncio.run(_list(instance, tenant, wanted, after, reveal=reveal)), as_json=as_json)
 
 
 @suppression_commands.command()
@@ -128,11 +132,13 @@ async def _add(
 
 
 async def _list(
-    instance: str, tenant: uuid.UUID, wanted: SuppressionFilter, after: uuid.UUID | None
+    instance: str, tenant: uuid.UUID, wanted: SuppressionFilter, after: uuid.UUID | None, *, reveal: bool
 ) -> list[dict[str, Any]]:
     async with system_session(instance) as session:
-        scope = TenantScope(tenant, frozenset())
-        return [_fields(each) for each in await list_suppressions(session, scope, wanted, after, _PAGE)]
+        found = await list_suppressions(session, TenantScope(tenant, frozenset()), wanted, after, _PAGE)
+        ids = [each.id for each in found]
+        shows = await shows_addresses(session, this_user(), frozenset(OperatorScope), ids, reveal=reveal)
+        return [_fields(each) | {"address": shows(each.address)} for each in found]
 
 
 async def _remove(instance: str, tenant: uuid.UUID, suppression: uuid.UUID) -> None:

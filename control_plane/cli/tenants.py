@@ -16,8 +16,7 @@ from control_plane.clock import utc_now
 from control_plane.errors import InvalidInput
 from control_plane.identity.api_keys import KeyBounds, NewApiKey, insert_api_key
 from control_plane.identity.networks import parse_network
-from control_plane.operators.acts import Act, record
-from control_plane.privacy.end_of_tenant import begin_erasure
+from control_plane.operators.tenants import erase
 from control_plane.tenancy import tenants
 from control_plane.tenancy.keys import list_keys, revoke_key
 from control_plane.tenancy.permissions import EVERYTHING, ROLES, Permission, Role
@@ -127,8 +126,7 @@ async def _create_tenant(instance: str, name: str) -> uuid.UUID:
 
 async def _erase_tenant(instance: str, tenant: uuid.UUID) -> None:
     async with system_session(instance) as session:
-        await begin_erasure(session, tenant)
-        await record(session, this_user(), Act.ERASE_TENANT, {"tenant_id": tenant})
+        await erase(session, this_user(), tenant)
 
 
 async def _create_workspace(instance: str, tenant: uuid.UUID, name: str) -> uuid.UUID:

@@ -63,6 +63,7 @@ class Act(enum.StrEnum):
     EXPORT_SUBJECT = "gdpr.export"
     ERASE_SUBJECT = "gdpr.erase"
     ERASE_TENANT = "tenant.erase"
+    REVEAL_ADDRESSES = "addresses.reveal"
 
 
 @dataclass(frozen=True, slots=True)

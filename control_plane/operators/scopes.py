@@ -16,11 +16,21 @@ class OperatorScope(enum.StrEnum):
     READ_ALERTS = "alerts:read"
     MANAGE_ALERTS = "alerts:write"
     READ_ACTS = "acts:read"
+    READ_TENANTS = "tenants:read"
+    ERASE_TENANTS = "tenants:erase"
+    #: With ?reveal=true, beside the scope of what is read.
+    REVEAL_ADDRESSES = "addresses:reveal"
 
 
 #: What a key opens when nothing else was asked for: looking.
 READING = frozenset(
-    {OperatorScope.READ_QUEUE, OperatorScope.READ_FLEET, OperatorScope.READ_ALERTS, OperatorScope.READ_ACTS}
+    {
+        OperatorScope.READ_QUEUE,
+        OperatorScope.READ_FLEET,
+        OperatorScope.READ_ALERTS,
+        OperatorScope.READ_ACTS,
+        OperatorScope.READ_TENANTS,
+    }
 )
 
 

@@ -24,6 +24,7 @@ class DeadLetter:
     inbox_id: uuid.UUID | None
     state: str
     reason: str | None
+    recipient: str
     leases: int
     accepted_at: datetime
     queued_at: datetime | None
@@ -40,8 +41,8 @@ class LetterEvent:
 
 
 _SENDS = (
-    "SELECT m.id, m.tenant_id, m.vps_id, m.inbox_id, m.state, m.state_reason AS reason, m.leases, m.accepted_at,"
-    " m.queued_at FROM messages m"
+    "SELECT m.id, m.tenant_id, m.vps_id, m.inbox_id, m.state, m.state_reason AS reason, m.recipient, m.leases,"
+    " m.accepted_at, m.queued_at FROM messages m"
 )
 _DEAD = text(_SENDS + " WHERE m.state = 'dead' AND m.id > :after ORDER BY m.id LIMIT :page")
 # The primary key begins with the tenant.

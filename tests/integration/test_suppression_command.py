@@ -38,13 +38,15 @@ def invoke(database: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> Invoke:
 
 
 def listed(invoke: Invoke, tenant: SomeTenant, *options: str) -> dict[str, Any]:
-    rows = json.loads(invoke("list", tenant.id, "--json", *options).stdout)
+    rows = json.loads(invoke("list", tenant.id, "--json", "--reveal", *options).stdout)
     return {row["address"]: row for row in rows}
 
 
 def test_addresses_are_added_listed_and_removed(invoke: Invoke, tenant: SomeTenant) -> None:
     assert invoke("list", tenant.id).stdout == "There are no suppressions.\n"
     assert "anna@example.net" in invoke("add", tenant.id, "Anna@example.net", "b@example.net").stdout
+    masked = json.loads(invoke("list", tenant.id, "--json").stdout)
+    assert {row["address"] for row in masked} == {"a…@e….net", "b…@e….net"}
     assert set(listed(invoke, tenant)) == {"anna@example.net", "b@example.net"}
     row = listed(invoke, tenant, "--address", "ANNA@example.net")["anna@example.net"]
     assert (row["reason"], row["source"]) == ("manual", "operator")

@@ -46,6 +46,8 @@ class OperatorAccess:
 
     actor: Actor
     session: AsyncSession
+    #: What the operator's key opens.
+    scopes: frozenset[str]
 
 
 async def presented_key(
@@ -71,7 +73,7 @@ class _OpensTransaction:
             key = await verify_operator_key(session, presented, parts.clock())
             key.require(self.scope)
             actor = Actor(Door.REST, key.name, key.id, request_id_of(request.scope))
-            yield OperatorAccess(actor, session)
+            yield OperatorAccess(actor, session, key.scopes)
 
 
 def operator_transaction(scope: OperatorScope) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default

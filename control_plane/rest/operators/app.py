@@ -26,6 +26,7 @@ from control_plane.rest.operators import (
     prometheus,
     queue,
     server_commands,
+    tenants,
     upgrades,
 )
 from control_plane.rest.operators.access import OperatorParts, scopes_named
@@ -62,6 +63,7 @@ def make_operators_app(settings: Settings) -> FastAPI:
                 prometheus,
                 upgrades,
                 server_commands,
+                tenants,
             ),
         )
     ]

@@ -1,14 +1,16 @@
 """Dead letters: sends that their servers took again and again and never told of, for an operator to decide on.
 
-Neither recipients nor contents are shown: an operator decides by what happened, not by what was written.
+Contents are not shown, and recipients masked unless asked for: an operator decides by what happened, not by what was
+written.
 """
 
 import datetime as dt
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.errors import Conflict, NotFound
 from control_plane.operators import queue_control
 from control_plane.operators.acts import Actor
+from control_plane.operators.revealing import shows_addresses
 from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer.dead_letters import DeadLetter, dead_letters, events_of, find_send
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
@@ -28,6 +31,8 @@ router = APIRouter(tags=["dead letters"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_QUEUE)]
 _Managing = Annotated[OperatorAccess, operator_transaction(OperatorScope.MANAGE_QUEUE)]
+#: Refused without addresses:reveal, and recorded.
+Reveal = Annotated[bool, Query(description="Show recipients as they are; takes addresses:reveal, and is recorded.")]
 _Act = Callable[[AsyncSession, Actor, Sequence[uuid.UUID], str | None], Awaitable[set[uuid.UUID]]]
 
 _LETTER: JsonDict = {
@@ -37,6 +42,7 @@ _LETTER: JsonDict = {
     "inbox_id": INBOX,
     "state": "dead",
     "reason": "its server took it 5 times and never told of it",
+    "recipient": "a…@e….net",
     "leases": 5,
     "accepted_at": MOMENT,
     "queued_at": MOMENT,
@@ -45,7 +51,7 @@ _EVENT: JsonDict = {"kind": "dead", "at": MOMENT, "applied": True, "detail": "it
 
 
 class LetterView(BaseModel):
-    """A send that waits for an operator; `reason` is the error it stands with."""
+    """A send that waits for an operator; `reason` is the error it stands with, and the recipient is masked."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _LETTER})
 
@@ -55,6 +61,7 @@ class LetterView(BaseModel):
     inbox_id: uuid.UUID | None
     state: str
     reason: str | None
+    recipient: str
     leases: int
     accepted_at: dt.datetime
     queued_at: dt.datetime | None
@@ -89,20 +96,20 @@ class LetterPage(BaseModel):
 
 
 @router.get("/queue/dead")
-async def list_dead(access: _Reading, page: OperatorsPage) -> LetterPage:
+async def list_dead(access: _Reading, page: OperatorsPage, reveal: Reveal = False) -> LetterPage:
     """List dead letters, the oldest first."""
     letters = await dead_letters(access.session, page.after, page.limit)
-    items = [LetterView.model_validate(letter) for letter in letters]
+    items = [LetterView.model_validate(letter) for letter in await _shown(access, letters, reveal=reveal)]
     return LetterPage(items=items, next=page.next_after([letter.id for letter in letters]))
 
 
 @router.get("/queue/dead/{send_id}")
-async def show_dead(send_id: uuid.UUID, access: _Reading) -> LetterDetail:
+async def show_dead(send_id: uuid.UUID, access: _Reading, reveal: Reveal = False) -> LetterDetail:
     """Show a dead letter, or a send that failed, with its error and all that happened to it."""
     letter = await find_send(access.session, send_id)
     if letter is None or letter.state not in {"dead", "failed"}:
         raise NotFound("There is no such dead letter.")
-    return await _detail(access.session, letter)
+    return await _detail(access, letter, reveal=reveal)
 
 
 @router.post("/queue/dead/{send_id}:retry")
@@ -127,9 +134,17 @@ async def _act_on(
         raise NotFound("There is no such dead letter.")
     if send_id not in changed:
         raise Conflict(f"The send is {letter.state}, and as it is it cannot be {done}.")
-    return await _detail(access.session, letter)
+    return await _detail(access, letter, reveal=False)
 
 
-async def _detail(session: AsyncSession, letter: DeadLetter) -> LetterDetail:
-    events = [EventView.model_validate(event) for event in await events_of(session, letter)]
-    return LetterDetail(**LetterView.model_validate(letter).model_dump(), events=events)
+async def _detail(access: OperatorAccess, letter: DeadLetter, *, reveal: bool) -> LetterDetail:
+    events = [EventView.model_validate(event) for event in await events_of(access.session, letter)]
+    [shown] = await _shown(access, [letter], reveal=reveal)
+    return LetterDetail(**LetterView.model_validate(shown).model_dump(), events=events)
+
+
+async def _shown(access: OperatorAccess, letters: Sequence[DeadLetter], *, reveal: bool) -> list[DeadLetter]:
+    """Return the letters with their recipients as the operator may see them; raise `Forbidden`."""
+    ids = [letter.id for letter in letters]
+    shows = await shows_addresses(access.session, access.actor, access.scopes, ids, reveal=reveal)
+    return [replace(letter, recipient=shows(letter.recipient)) for letter in letters]

@@ -4,11 +4,13 @@ import uuid
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 
+from control_plane.operators.scopes import OperatorScope
 from db.session import Database
 from tests.integration.mail_rows import SomeInbox, make_sends, states_of
-from tests.integration.operators.door import acts_of
+from tests.integration.operators.door import acts_of, make_key, operator_client
 from tests.integration.rest import problem
 
 
@@ -21,7 +23,7 @@ async def test_dead_letters_are_listed_in_pages(operator: httpx.AsyncClient, dea
     assert rest["items"][0]["reason"] == "its server never told of it"
 
 
-async def test_a_dead_letter_is_shown_with_its_error_and_neither_recipient_nor_content(
+async def test_a_dead_letter_is_shown_with_its_error_and_neither_whose_it_is_nor_its_content(
     operator: httpx.AsyncClient, system_database: Database, dead: list[uuid.UUID], inbox: SomeInbox
 ) -> None:
     async with system_database.system() as session:
@@ -74,3 +76,27 @@ async def test_what_is_not_dead_is_left_alone_and_its_state_is_told(
     problem(await operator.post(f"queue/dead/{uuid.uuid4()}:{verb}"), 404, "not-found")
     problem(await operator.post(f"queue/dead/none:{verb}"), 404, "not-found")
     assert await acts_of(operator) == []
+
+
+async def test_recipients_are_masked_unless_asked_for_which_is_recorded(
+    operator: httpx.AsyncClient, operators_app: FastAPI, system_database: Database, dead: list[uuid.UUID]
+) -> None:
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE messages SET recipient = 'anna@mail.example.net'"))
+    for path in ("queue/dead", f"queue/dead/{dead[0]}"):
+        assert "anna" not in (await operator.get(path)).text
+        assert "anna@mail.example.net" in (await operator.get(path, params={"reveal": True})).text
+    shown = (await operator.get(f"queue/dead/{dead[0]}")).json()["recipient"]
+    assert shown == "a…@m….net"
+    assert [len(each) for each in await revealed(operator)] == [1, 3]
+    only_reading = await make_key(system_database, "reads", [OperatorScope.READ_QUEUE])
+    async with operator_client(operators_app, only_reading.key) as reader:
+        assert (await reader.get("queue/dead")).status_code == 200
+        problem(await reader.get("queue/dead", params={"reveal": True}), 403, "forbidden")
+    assert len(await revealed(operator)) == 2
+
+
+async def revealed(operator: httpx.AsyncClient) -> list[list[str]]:
+    """Return the ids of what was shown with addresses, the latest first."""
+    acts = (await operator.get("acts")).json()["items"]
+    return [each["subject"]["ids"] for each in acts if each["act"] == "addresses.reveal"]

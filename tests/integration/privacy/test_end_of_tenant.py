@@ -93,3 +93,32 @@ async def test_deeds_of_a_tenant_that_is_not_erased_cannot_be_deleted(
     await rest_client.post("workspaces", json={"name": "More"})
     with psycopg.connect(database.url("penguin_system")) as system, pytest.raises(psycopg.errors.RaiseException):
         system.execute("DELETE FROM audit_events")
+
+
+async def test_people_go_with_the_last_tenant_that_they_were_in(
+    system_database: Database, owner: psycopg.Connection, tenant: SomeTenant, other_tenant: SomeTenant
+) -> None:
+    joined = "INSERT INTO memberships (tenant_id, person_id, role, ended_at) VALUES (%s, %s, 'member', %s)"
+    past = "2026-01-01"
+    places: dict[str, list[tuple[uuid.UUID, str | None]]] = {
+        "only": [(tenant.id, None)],
+        "left": [(tenant.id, past)],
+        "both": [(tenant.id, None), (other_tenant.id, None)],
+        "once elsewhere": [(tenant.id, None), (other_tenant.id, past)],
+        "elsewhere": [(other_tenant.id, None)],
+        "nowhere": [],
+    }
+    for name, memberships in places.items():
+        new = "INSERT INTO people (email, name) VALUES (%s, %s) RETURNING id"
+        [person_id] = owner.execute(new, [f"{name.replace(' ', '-')}@example.net", name]).fetchone() or [None]
+        owner.execute(
+            "INSERT INTO sessions (person_id, working_in, expires_at) VALUES (%s, %s, now())", [person_id, tenant.id]
+        )
+        for where, ended_at in memberships:
+            owner.execute(joined, [where, person_id, ended_at])
+    await begin(system_database, tenant.id)
+    await erase_tenant(system_database, tenant.id)
+    staying = {name for (name,) in owner.execute("SELECT name FROM people")}
+    assert staying == {"both", "elsewhere", "nowhere"}
+    sessions = owner.execute("SELECT p.name, s.working_in FROM sessions s JOIN people p ON p.id = s.person_id")
+    assert sorted(sessions) == [(name, None) for name in sorted(staying)]
