@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.dns.extras import Extras, extra_records
 from control_plane.dns.mta_sts import MtaSts, policy_of
-from control_plane.errors import Conflict, NotFound
+from control_plane.errors import Conflict, InvalidInput, NotFound
+from control_plane.inboxes.addresses import MAX_DOMAIN
 from control_plane.pipelines.runs import start_run
 from control_plane.provisioning.repairs import REPAIR_KIND
 from control_plane.tenancy.scope import TenantScope
@@ -27,7 +29,8 @@ async def change_extras(
     """Set the given columns, and have the zone brought up to date when one of them changes. Raises `NotFound`.
 
     A run that goes on already may be past the look at them, so one more is begun; both hold the domain's lock in turn.
-    Raises `Conflict` when an MTA-STS policy is to be enforced that was not seen at work.
+    Raises `Conflict` when an MTA-STS policy is to be enforced that was not seen at work, and `InvalidInput` when a
+    record's name would be too long.
     """
     found = select(Domain).where(Domain.tenant_id == scope.tenant_id, Domain.id == domain_id)
     domain = await session.scalar(found.with_for_update())
@@ -39,6 +42,7 @@ async def change_extras(
         await _change_policy(session, domain, str(changes["mta_sts"]))
     for name, value in changes.items():
         setattr(domain, name, value)
+    _require_room(domain)
     await session.flush()
     inbox_id = await session.scalar(
         select(Inbox.id)
@@ -49,6 +53,16 @@ async def change_extras(
     if inbox_id is not None:
         await start_run(session, scope.tenant_id, REPAIR_KIND, inbox_id)
     return domain
+
+
+def _require_room(domain: Domain) -> None:
+    """Raise `InvalidInput` when a name of the records that are asked for would be longer than names can be."""
+    policy = policy_of(domain.mta_sts, [domain.name])
+    address = domain.name if domain.client_settings else None
+    extras = Extras(domain.tls_reports_to, domain.client_records, policy, domain.name, address)
+    for record in extra_records(domain.name, domain.name, extras):
+        if len(record.fqdn) > MAX_DOMAIN:
+            raise InvalidInput(f"{record.fqdn} would be longer than the {MAX_DOMAIN} characters that a name may have.")
 
 
 async def seen_policy(session: AsyncSession, domain: Domain) -> bool:

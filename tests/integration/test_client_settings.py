@@ -97,3 +97,20 @@ async def test_nothing_but_yes_or_no_is_taken(rest_client: httpx.AsyncClient, pl
     problem(
         await rest_client.patch(f"domains/{place.domain_id}", json={"client_settings": "yes"}), 422, "invalid-input"
     )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"client_settings": True}, {"mta_sts": "testing"}, {"client_records": True}, {"tls_reports_to": "a@b.example"}],
+)
+async def test_a_domain_whose_name_leaves_no_room_for_another_label_gets_no_record_below_it(
+    rest_client: httpx.AsyncClient, place: Place, asked: dict[str, str | bool]
+) -> None:
+    long = ".".join(["a" * 60] * 4) + ".example"
+    async with place.database.system() as session:
+        await session.execute(text("UPDATE domains SET name = :name"), {"name": long})
+    before = await place.version()
+    refused = await rest_client.patch(f"domains/{place.domain_id}", json=asked)
+
+    assert "would be longer" in problem(refused, 422, "invalid-input")["detail"]
+    assert await place.version() == before
