@@ -53,7 +53,10 @@ class Ground:
             await self.execute(
                 "UPDATE vps_servers SET probe_password_sealed = :sealed WHERE id = :id", id=vps_id, sealed=sealed
             )
-        await self.execute("UPDATE vps_servers SET ip_address = '10.77.1.2' WHERE id = :id", id=self.target)
+        await self.execute(
+            "UPDATE vps_servers SET ip_address = '10.77.1.2', ipv6_address = '2001:db8::2' WHERE id = :id",
+            id=self.target,
+        )
         self.inbox = await make_inbox(self.database, self.tenant, self.source)
         await self.execute("UPDATE inboxes SET password_hash = :hashed", hashed=dovecot_hash("secret"))
 
@@ -146,7 +149,8 @@ async def test_what_both_servers_should_be_follows_the_move(rest_client: httpx.A
     await ground.step(OpenSource())
     source, target = await ground.should_be(ground.source), await ground.should_be(ground.target)
     address = source.mailboxes[0].address
-    assert [(door.address, door.client_ipv4_address) for door in source.copy_doors] == [(address, "10.77.1.2")]
+    (door,) = source.copy_doors
+    assert (door.address, door.client_ipv4_address, door.client_ipv6_address) == (address, "10.77.1.2", "2001:db8::2")
     assert [(copy.address, copy.login) for copy in target.copies] == [(address, source.copy_doors[0].login)]
     assert [box.address for box in target.mailboxes] == [address]
     assert (len(target.domains), len(source.forwards)) == (1, 0)

@@ -111,8 +111,8 @@ class Inventory:
             return
         async with machine.lock:
             if self._machines.get(name) is machine:
-                for address in machine.record.addresses:
-                    await self._nameserver.zones.set_reverse(str(address), None)
+                for address in machine.record.pointed:
+                    await self._nameserver.zones.set_reverse(address, None)
                 await machine.destroy()
                 del self._machines[name]
 
@@ -152,7 +152,7 @@ class Inventory:
 
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
         """Set or (with None) remove the PTR of one of the server's addresses."""
-        if ipv4_address not in map(str, self._machine(name).record.addresses):
+        if ipv4_address not in self._machine(name).record.pointed:
             raise ProviderError(f"{ipv4_address} is not an address of server {name!r}")
         await self._nameserver.zones.set_reverse(ipv4_address, hostname)
 

@@ -20,7 +20,7 @@ from control_plane.providers.local import cgroups, network
 from control_plane.providers.local.container import Container, escape_colons, last_lines
 from control_plane.providers.local.kept_container import KeptContainer
 from control_plane.providers.local.world import World
-from control_plane.providers.local.zones import OWN_NAME, REVERSE_ZONE, TTL_SECONDS, Zones
+from control_plane.providers.local.zones import OWN_NAME, REVERSE_ZONE, REVERSE_ZONE_V6, TTL_SECONDS, Zones
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +128,8 @@ class Nameserver:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                await self.zones.ensure(".")
-                await self.zones.ensure(REVERSE_ZONE)
+                for zone in (".", REVERSE_ZONE, REVERSE_ZONE_V6):
+                    await self.zones.ensure(zone)
             except ProviderBusy as error:
                 if time.monotonic() > deadline:
                     raise ProviderError(f"the nameserver does not answer:\n{last_lines(self._console, 5)}") from error

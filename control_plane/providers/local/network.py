@@ -1,4 +1,4 @@
-"""Addresses and links of the local world.
+"""Addresses and links of the local world, over IPv4 and, where this machine has it, over IPv6.
 
 Each installation has its own world: a network namespace with one bridge and no way out, in which the control plane's
 processes live, and one namespace for each server with a cable to that bridge. All worlds use the same addresses; they
@@ -23,8 +23,11 @@ AUTHORITY = ipaddress.IPv4Address("10.77.0.54")
 #: Servers get their addresses from here on.
 FIRST_SERVER = ipaddress.IPv4Address("10.77.1.1")
 LAST_SERVER = ipaddress.IPv4Address("10.77.254.254")
+#: Unique local addresses (RFC 4193), whose prefix was drawn by lot.
+NETWORK_V6 = ipaddress.IPv6Network("fd9b:6a1e:3d77::/64")
 
 NAMESPACES = Path("/run/netns")
+_IPV6_IS_OFF = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
 
 
 def lowest_free(
@@ -38,6 +41,15 @@ def lowest_free(
         if address not in taken:
             return address
     raise ProviderError(f"out of addresses: {len(taken)} servers have one")
+
+
+def ipv6_of(address: ipaddress.IPv4Address) -> ipaddress.IPv6Address | None:
+    """Return the IPv6 address that goes with an address; None where this machine's kernel has no IPv6."""
+    return NETWORK_V6[int(address) & int(NETWORK.hostmask)] if _has_ipv6() else None
+
+
+def _has_ipv6() -> bool:
+    return _IPV6_IS_OFF.exists() and _IPV6_IS_OFF.read_text().strip() == "0"
 
 
 def mac_of(address: ipaddress.IPv4Address) -> str:
@@ -65,7 +77,7 @@ def delete_namespace(name: str) -> None:
 def create_bridge(namespace: str) -> None:
     """Put the bridge with the control plane's address into a namespace."""
     run(["ip", "-n", namespace, "link", "add", BRIDGE, "type", "bridge"])
-    run(["ip", "-n", namespace, "address", "add", f"{GATEWAY}/{NETWORK.prefixlen}", "dev", BRIDGE])
+    _give(namespace, BRIDGE, GATEWAY)
     run(["ip", "-n", namespace, "link", "set", BRIDGE, "up"])
 
 
@@ -80,9 +92,16 @@ def plug_in(world: str, namespace: str, address: ipaddress.IPv4Address) -> None:
         ]
     )
     run(["ip", "-n", world, "link", "set", cable, "master", BRIDGE, "up"])
-    run(["ip", "-n", namespace, "address", "add", f"{address}/{NETWORK.prefixlen}", "dev", "eth0"])
+    _give(namespace, "eth0", address)
     run(["ip", "-n", namespace, "link", "set", "eth0", "up"])
     run(["ip", "-n", namespace, "route", "add", "default", "via", str(GATEWAY)])
+
+
+def _give(namespace: str, device: str, address: ipaddress.IPv4Address) -> None:
+    run(["ip", "-n", namespace, "address", "add", f"{address}/{NETWORK.prefixlen}", "dev", device])
+    if (ipv6 := ipv6_of(address)) is not None:
+        # nobody else has it, and what binds to it at boot would have to wait for the question
+        run(["ip", "-n", namespace, "address", "add", f"{ipv6}/{NETWORK_V6.prefixlen}", "dev", device, "nodad"])
 
 
 def unplug(world: str, namespace: str, address: ipaddress.IPv4Address) -> None:
@@ -111,12 +130,18 @@ def add_unreachable_route(metric: int) -> None:
     The second lock: nothing on the host's own network should ever talk to them. Raises `ProviderError` when the
     machine has a real route there.
     """
-    routes = json.loads(run(["ip", "-json", "route", "show", "root", str(NETWORK)]) or "[]")
-    if real := [route["dst"] for route in routes if route.get("type") != "unreachable"]:
-        raise ProviderError(f"this machine's own network uses {real[0]}, which local servers need ({NETWORK})")
-    run(["ip", "route", "replace", "unreachable", str(NETWORK), "metric", str(metric)])
+    for family, network in _networks():
+        routes = json.loads(run(["ip", family, "-json", "route", "show", "root", network]) or "[]")
+        if real := [route["dst"] for route in routes if route.get("type") != "unreachable"]:
+            raise ProviderError(f"this machine's own network uses {real[0]}, which local servers need ({network})")
+        run(["ip", family, "route", "replace", "unreachable", network, "metric", str(metric)])
 
 
 def delete_unreachable_route(metric: int) -> None:
     """Remove this world's route; no error when it is gone already."""
-    succeeds(["ip", "route", "del", "unreachable", str(NETWORK), "metric", str(metric)])
+    for family, network in _networks():
+        succeeds(["ip", family, "route", "del", "unreachable", network, "metric", str(metric)])
+
+
+def _networks() -> list[tuple[str, str]]:
+    return [("-4", str(NETWORK)), *([("-6", str(NETWORK_V6))] if _has_ipv6() else [])]

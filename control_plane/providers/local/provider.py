@@ -25,7 +25,7 @@ class LocalProvider:
     capabilities = frozenset(
         {
             *(Capability.POWER, Capability.REVERSE_DNS, Capability.USER_DATA, Capability.LIST),
-            *(Capability.EXTRA_ADDRESSES, Capability.REBUILD),
+            *(Capability.EXTRA_ADDRESSES, Capability.REBUILD, Capability.REVERSE_DNS_V6),
         }
     )
 
@@ -67,7 +67,7 @@ class LocalProvider:
         await call(self._socket, "rebuild", **asked)
 
     async def set_reverse_dns(self, name: str, ipv4_address: str, hostname: str | None) -> None:
-        """Set or (with None) remove the PTR of the server's address."""
+        """Set or (with None) remove the PTR of one of the server's addresses, of either family."""
         await call(self._socket, "set_reverse_dns", name=name, ipv4_address=ipv4_address, hostname=hostname)
 
     async def add_address(self, name: str, label: str) -> ExtraAddress:

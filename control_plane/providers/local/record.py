@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from control_plane.providers.base import PowerState, ProviderError, ProviderServer
 from control_plane.providers.local.catalogue import size_of
+from control_plane.providers.local.network import ipv6_of
 
 _PROC = Path("/proc")
 #: proc(5): field 22, and the name, field 2, may hold anything, so count from after it.
@@ -38,12 +39,18 @@ class ServerRecord:
 
     @property
     def addresses(self) -> tuple[ipaddress.IPv4Address, ...]:
-        """All its addresses, its own first."""
+        """All its IPv4 addresses, its own first."""
         return (self.address, *(address for _, address in self.extra))
+
+    @property
+    def pointed(self) -> tuple[str, ...]:
+        """All addresses that may have a PTR."""
+        own_v6 = ipv6_of(self.address)
+        return tuple(map(str, (*self.addresses, *([own_v6] if own_v6 else []))))
 
     def as_server(self, power: PowerState) -> ProviderServer:
         """Return it as callers of the provider know it."""
-        size = size_of(self.size)
+        size, ipv6 = size_of(self.size), ipv6_of(self.address)
         return ProviderServer(
             provider_id=self.provider_id,
             name=self.name,
@@ -53,6 +60,7 @@ class ServerRecord:
             memory_bytes=size.memory_bytes,
             disk_bytes=size.disk_bytes,
             monthly_cost=None,
+            ipv6_address=str(ipv6) if ipv6 else None,
             labels=self.labels,
         )
 

@@ -1,15 +1,17 @@
 """The local nameserver's zones, by PowerDNS's HTTP API (doc.powerdns.com/authoritative/http-api)."""
 
 import asyncio
+import ipaddress
 from http import HTTPStatus
 
 import httpx
 
 from control_plane.providers.base import ProviderBusy, ProviderError
-from control_plane.providers.local.network import NAMESERVER
+from control_plane.providers.local.network import NAMESERVER, NETWORK_V6
 
-#: Everything that servers resolve backwards.
+#: Everything that servers resolve backwards: of IPv6 the zone is the upper half of the nibbles.
 REVERSE_ZONE = "77.10.in-addr.arpa."
+REVERSE_ZONE_V6 = f"{NETWORK_V6.network_address.reverse_pointer.split('.', 16)[-1]}."
 OWN_NAME = "ns1.local.example."
 #: Also how long a resolver may remember that a name is not there.
 TTL_SECONDS = 5
@@ -19,8 +21,8 @@ _API = f"http://{NAMESERVER}:8081/api/v1/servers/localhost/zones"
 
 
 def reverse_name(address: str) -> str:
-    """Return the name whose PTR says who an address is (RFC 1035 section 3.5)."""
-    return f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa."
+    """Return the name whose PTR says who an address is (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
+    return f"{ipaddress.ip_address(address).reverse_pointer}."
 
 
 class Zones:
@@ -49,7 +51,8 @@ class Zones:
             "changetype": "REPLACE" if records else "DELETE",
             "records": records,
         }
-        _check(await self._request("PATCH", f"{_API}/{REVERSE_ZONE}", {"rrsets": [change]}))
+        zone = REVERSE_ZONE_V6 if ":" in address else REVERSE_ZONE
+        _check(await self._request("PATCH", f"{_API}/{zone}", {"rrsets": [change]}))
 
     async def _request(self, method: str, url: str, body: object) -> httpx.Response:
         """Ask; again for a while when PowerDNS could not get at its database, which whoever publishes writes too."""

@@ -75,6 +75,16 @@ def test_a_name_that_cannot_be_shown_is_refused(name: str, monkeypatch: pytest.M
     assert run(monkeypatch, "tenant", "create", name) == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "address"), [("--address", "2001:db8::1"), ("--ipv6", "192.0.2.1"), ("--ipv6", "fe80::1%eth0")]
+)
+def test_a_server_of_ones_own_has_an_address_of_each_kind_in_its_place(
+    option: str, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "node", "join-command", option, address) == 1
+    assert f"address: {address!r}" in capsys.readouterr().err
+
+
 def test_an_instance_cannot_be_named_out_of_its_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from control_plane.providers.base import NeedsPerson, NoCapacity, ProviderBusy, ProviderError
+from control_plane.providers.base import Capability, NeedsPerson, NoCapacity, ProviderBusy, ProviderError
 from control_plane.providers.hostwinds.catalogue import Allowance, Plan, choose, read_plans
 from control_plane.providers.hostwinds.client import Access, rendered
 from control_plane.providers.hostwinds.envelope import Refusal, Unreadable, read_envelope
+from control_plane.providers.hostwinds.provider import HostwindsProvider
 from control_plane.providers.hostwinds.ssh import Login, known_as, ssh_command
 from control_plane.providers.hostwinds.view import view
 
@@ -131,6 +132,12 @@ def test_a_server_is_made_when_it_is_active_and_has_an_address(
     made = view({"serviceid": 1, "srvrname": "pm-1", "password": "hidden", **state}, None)
     assert (made.progress, made.fault is not None) == (progress, faulty)
     assert "hidden" not in repr(made)
+
+
+def test_nothing_is_known_of_ipv6_there_so_nothing_is_sent_over_it() -> None:
+    made = view({"serviceid": 1, "srvrname": "pm-1", "vm_state": "active", "main_ip": "198.51.100.1"}, None)
+    assert made.ipv6_address is None
+    assert Capability.REVERSE_DNS_V6 not in HostwindsProvider.capabilities
 
 
 def test_ssh_takes_nothing_from_this_machine_and_refuses_a_changed_host_key() -> None:

@@ -1,17 +1,23 @@
 import ipaddress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.providers.base import ProviderError
+from control_plane.providers.local import network
 from control_plane.providers.local.network import (
     FIRST_SERVER,
     GATEWAY,
     LAST_SERVER,
     NAMESERVER,
     NETWORK,
+    NETWORK_V6,
     cable_of,
+    ipv6_of,
     lowest_free,
     mac_of,
 )
@@ -42,6 +48,21 @@ def test_cables_and_macs_are_as_different_as_addresses(
     assert (cable_of(one) == cable_of(other)) == (one == other)
     assert (mac_of(one) == mac_of(other)) == (one == other)
     assert len(cable_of(one)) <= 15
+
+
+@pytest.mark.parametrize("setting", ["0\n", "1\n", None])
+@given(one=addresses, other=addresses)
+def test_each_machine_has_an_ipv6_address_of_its_own_where_the_kernel_lets_it(
+    setting: str | None, one: ipaddress.IPv4Address, other: ipaddress.IPv4Address
+) -> None:
+    with TemporaryDirectory() as folder, patch.object(network, "_IPV6_IS_OFF", Path(folder) / "disable_ipv6"):
+        if setting is not None:
+            (Path(folder) / "disable_ipv6").write_text(setting)
+        if setting == "0\n":
+            assert ipv6_of(one) in NETWORK_V6
+            assert (ipv6_of(one) == ipv6_of(other)) == (one == other)
+        else:
+            assert ipv6_of(one) is None
 
 
 def test_a_mac_is_locally_administered_and_made_of_the_address() -> None:
