@@ -11,9 +11,9 @@ from pydantic.config import JsonDict
 from control_plane.operators import tenants
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.examples import CURSOR, MOMENT, TENANT
 from control_plane.rest.pages import OperatorsPage
 from control_plane.rest.reasons import Because
+from control_plane.rest.story_ids import CURSOR, MOMENT, TENANT
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(prefix="/tenants", tags=["tenants"], route_class=StrictRoute)
