@@ -6,8 +6,8 @@ should be is told unless that is held back. PostgreSQL is real.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,10 +80,22 @@ class RebuiltServer:
         """The one that it has now."""
         return self.disks[-1]
 
+    def playing(self) -> AbstractAsyncContextManager[None]:
+        """Do what is to be done as long as the block lasts."""
+        return self._repeating(self.look)
+
+    def answering(self) -> AbstractAsyncContextManager[None]:
+        """Do what its agent is told as long as the block lasts, and nothing else by itself."""
+        return self._repeating(self._answer)
+
     @asynccontextmanager
-    async def playing(self) -> AsyncIterator[None]:
-        """Play it as long as the block lasts."""
-        playing = asyncio.create_task(self._play())
+    async def _repeating(self, what: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+        async def repeat() -> None:
+            while True:
+                await what()
+                await asyncio.sleep(_LOOK_SECONDS)
+
+        playing = asyncio.create_task(repeat())
         try:
             yield
         finally:
@@ -114,6 +126,14 @@ class RebuiltServer:
                 standing = await self._standing()
             if standing.speaks and standing.link_session is not None:
                 await self._serve(standing)
+                if standing.is_behind:
+                    await self._configure()
+
+    async def _answer(self) -> None:
+        async with self._looking:
+            standing = await self._standing()
+            if standing.speaks and standing.link_session is not None:
+                await self._serve(standing)
 
     async def _standing(self) -> Any:  # noqa: ANN401 - a row
         async with self.database.system() as session:
@@ -132,8 +152,6 @@ class RebuiltServer:
                 result = await asyncio.to_thread(self.perform, command)
                 async with self.database.system() as session:
                     await record_command_result(session, self.vps_id, result)
-        if standing.is_behind:
-            await self._configure()
 
     async def _configure(self) -> None:
         """Have it be what it should be, unless that is held back."""
@@ -164,8 +182,3 @@ class RebuiltServer:
         result = self.disk.perform(command)
         self.restored += bool(self.disk.contents()) and not had
         return result
-
-    async def _play(self) -> None:
-        while True:
-            await self.look()
-            await asyncio.sleep(_LOOK_SECONDS)

@@ -253,7 +253,7 @@ class Life:
         self.touches.let_go()
         try:
             await self.paused
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the verdict
+        except (Exception, Killed) as error:  # noqa: BLE001 - whatever it is, it is the verdict
             return f"the worker that came back ended with {type(error).__name__}: {error}"
         after = await self.standing()
         return None if before == after else f"the worker that came back changed {_difference(before, after)}"

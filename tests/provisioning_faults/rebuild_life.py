@@ -88,5 +88,6 @@ async def rebuilt_server(
         )
         server.refuses = refuses
         server.disk.fill(_MESSAGES, _OCTETS)
-        async with server.playing():
+        # When it joins and is configured, the case says, round by round.
+        async with server.answering():
             yield Rebuilt(server, cloud, identity, server.disk.contents())

@@ -101,6 +101,7 @@ class Touches:
     #: The step in hand.
     step: str = ""
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+    _fallen: bool = False
     _let_go: threading.Event = field(default_factory=threading.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
@@ -118,7 +119,11 @@ class Touches:
             return None
         number = len(self.seen)
         self.seen.append(Touch(number, f"{self.step}: {what}", blows))
-        return self.blow if number == self.at else None
+        # Blocks of mail go side by side, so that two touches may change places: then it falls where it can.
+        if self._fallen or number < self.at or self.blow not in blows:
+            return None
+        self._fallen = True
+        return self.blow
 
     def when_let_go(self, begin_before: float | None) -> float | None:
         """Return until when may be begun what is begun after the pause: it has run out then, as claims have."""
