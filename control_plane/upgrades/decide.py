@@ -133,8 +133,9 @@ def _advance(plan: Plan, servers: Sequence[ServerFacts], now: dt.datetime) -> De
     round_ = _Round()
     members = [_step(plan, each, now, round_) for each in servers if each.ring <= plan.ring]
     if reason := _gate(plan, members, now):
-        # Nobody is told anything any more but to go back.
-        return Decision(replace(plan, state=PlanState.ROLLING_BACK, reason=reason), (), tuple(round_.moves))
+        # Nobody is told anything any more but to go back: who would have been asked now still waits.
+        moves = tuple(move for move in round_.moves if move.state is not ServerState.ASKED)
+        return Decision(replace(plan, state=PlanState.ROLLING_BACK, reason=reason), (), moves)
     return round_.decision(_next_ring(plan, members, now))
 
 

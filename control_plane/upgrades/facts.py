@@ -37,7 +37,7 @@ _SERVERS = text(
     " v.applied_detail, v.agent_version, v.link_session, v.last_seen_at, r.report::text AS report,"
     " ARRAY(SELECT kind FROM health_checks h WHERE h.vps_id = u.vps_id AND h.state = 'fail'"
     "  AND h.kind <> ALL(u.failing_before) AND u.state = 'installed' AND h.changed_at > u.since ORDER BY kind)"
-    f" || CASE WHEN u.state = 'installed' AND {_REFUSED} AND '{CONFIGURATION}' <> ALL(u.failing_before)"
+    f" || CASE WHEN u.state IN ('asked', 'installed') AND {_REFUSED} AND '{CONFIGURATION}' <> ALL(u.failing_before)"
     f"  THEN ARRAY['{CONFIGURATION}'] END AS newly_failing,"
     " s.delivered, s.deferred, s.bounced"
     " FROM upgrade_servers u JOIN vps_servers v ON v.id = u.vps_id AND v.status = 'ready'"

@@ -59,6 +59,15 @@ def test_a_server_is_confirmed_once_the_release_itself_is_heard_of() -> None:
     assert words(decide(PLAN, [replace(watched, reachable=False)], later)) == []
 
 
+def test_a_server_that_was_not_told_any_more_when_a_gate_failed_still_waits() -> None:
+    canary, later = server(state=ServerState.INSTALLED, running=OLD), server(1)
+    decision = decide(replace(PLAN, ring=1), [canary, later], NOW)
+    assert decision.plan.state is PlanState.ROLLING_BACK
+    assert [(move.vps_id, move.state) for move in decision.moves] == [(canary.vps_id, ServerState.FAILED)]
+    failed = replace(canary, state=ServerState.FAILED)
+    assert decide(decision.plan, [failed, later], NOW + SECOND).plan.state is PlanState.ROLLED_BACK
+
+
 @pytest.mark.parametrize("state", ["refused", "rolled_back"])
 def test_a_canary_that_went_back_stops_the_plan(state: str) -> None:
     asked = server(state=ServerState.ASKED, told_at=NOW, told=told(state, "it ended 3 times"))
