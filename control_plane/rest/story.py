@@ -169,6 +169,8 @@ _BY_NAME: Mapping[str, object] = {
     "hash": "6b" * 32,
     "health": {"host": {"load_1m": 0.2, "disk_used_percent": 31.0}},
     "host": _HOSTNAME,
+    # Of what has no name in the story.
+    "id": EVENT,
     "hostname": _HOSTNAME,
     "imap_config": {**_MAIL_SERVER, "port": 993, "security": "tls"},
     "invited_by": f"person {PERSON}",

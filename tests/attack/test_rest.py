@@ -16,6 +16,7 @@ from tests.attack.attacking import Attack, attacking
 from tests.attack.door import PASSWORD, PREFIX, Caller, callers_with_keys
 from tests.attack.kinds import id_of
 from tests.attack.operations import Operation
+from tests.attack.rows import Rows
 from tests.attack.sql_attacks import traces
 from tests.attack.walk import body_cases, judge, path_cases, query_cases
 
@@ -86,13 +87,14 @@ async def test_cursors_lead_on_in_their_own_list_alone(attack: Attack) -> None:
             operation.filled({name: id_of(rows, name) for name in operation.names})
             for rows in (ground.attacker, ground.victim)
         )
+        mine, yours = (_whose(rows, operation) for rows in (ground.attacker, ground.victim))
         place = 1 if operation.path == "/audit" else id_of(ground.victim, "after")
         lists: dict[str, list[object]] = {
-            "another tenant's": [str(ground.victim.id), f"{PREFIX}{own}", []],
-            "another tenant's, of its own": [str(ground.victim.id), f"{PREFIX}{theirs}", []],
-            "of another list": [str(ground.attacker.id), f"{PREFIX}{own}/elsewhere", []],
-            "of the same list by a filter": [str(ground.attacker.id), f"{PREFIX}{own}", [["state", "sent"]]],
-            "own": [str(ground.attacker.id), f"{PREFIX}{own}", []],
+            "another tenant's": [yours, f"{PREFIX}{own}", []],
+            "another tenant's, of its own": [yours, f"{PREFIX}{theirs}", []],
+            "of another list": [mine, f"{PREFIX}{own}/elsewhere", []],
+            "of the same list by a filter": [mine, f"{PREFIX}{own}", [["state", "sent"]]],
+            "own": [mine, f"{PREFIX}{own}", []],
         }
         for whose, names in lists.items():
             if whose == "own" and str(operation) in NOT_SHOWN:
@@ -104,6 +106,11 @@ async def test_cursors_lead_on_in_their_own_list_alone(attack: Attack) -> None:
             if answer.status != expected[0] or expected[1] not in answer.text:
                 found.append(f"{operation} answers a cursor {whose} with {answer.status} {answer.text[:200]}")
     assert found == []
+
+
+def _whose(rows: Rows, operation: Operation) -> str:
+    """Return whose list it is: a person's own are above tenants."""
+    return str(rows.values["people", "id"] if operation.opens_to == Open.PERSON.value else rows.id)
 
 
 async def test_lists_show_ones_own(attack: Attack) -> None:
