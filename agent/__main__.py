@@ -35,14 +35,16 @@ from agent.health import problems
 from agent.identity.own_log import start_own_log
 from agent.journal import Journal, JournalError, JournalUnavailable
 from agent.maillog.follow import MailLog
-from agent.metrics.agent_upgrade import AgentUpgradeFile
+from agent.metrics.agent_upgrade import agent_upgrade
 from agent.metrics.backlog import Backlog
 from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.deliveries import CountingJournal, Deliveries
 from agent.metrics.exposition import MetricsDoor
+from agent.metrics.mail_backup import mail_backup
 from agent.metrics.postfix_queue import queued_among
 from agent.metrics.report import Reporter
+from agent.metrics.status_file import StatusFile
 from agent.relay.relay import Relay
 from agent.settings import Settings
 from agent.supervisor import StopForGood, Supervisor, TaskFailed
@@ -104,7 +106,8 @@ async def run(settings: Settings, version: str) -> None:
         certificates=certificates,
         drift=lambda: drift.seen,
         certificate_issue=CertificateIssueFile(settings.certificate_status),
-        upgrade=AgentUpgradeFile(settings.upgrade_dir / "status.json"),
+        upgrade=StatusFile(settings.upgrade_dir / "status.json", agent_upgrade),
+        mail_backup=StatusFile(settings.backup_status, mail_backup),
         deliveries=deliveries,
         agent_version=version,
     )

@@ -32,8 +32,15 @@ class Settings:
     metrics_address: tuple[str, int] = ("127.0.0.1", 9787)
     #: How it stands with the authority's certificate, written by penguin-certificates.
     certificate_status: Path = Path("/var/lib/penguin-certificates/status.json")
+    #: What penguin-backup is to do, what came of it, and its scratch space.
+    backup_dir: Path = Path("/var/lib/penguin-backup")
     #: What penguin-upgrade is to do, and how it went (agent/upgrade/order.py).
     upgrade_dir: Path = Path("/var/lib/penguin-upgrade")
+
+    @property
+    def backup_status(self) -> Path:
+        """What came of the last backup and restore, for all to read."""
+        return self.backup_dir / "status.json"
 
     @property
     def join_file(self) -> Path:

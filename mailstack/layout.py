@@ -33,5 +33,7 @@ INJECTION_PORT = 10025
 #: Where nginx hands what Outlook asks to itself, on 127.0.0.1 only.
 AUTODISCOVER_PORT = 10026
 
+#: Where mailboxes are backed up to, with what opens it; for root alone.
+BACKUP_ORDER = "/etc/penguin/backup.json"
 #: All mail, sealed, while the server is rebuilt; for root alone.
 MAIL_ARCHIVE = "/var/lib/penguin-rebuild/mail.sealed"

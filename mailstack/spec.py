@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from mailstack.syntax import (
     InvalidSpec,
     require_address,
+    require_backup_credential,
+    require_backup_password,
+    require_backup_repository,
     require_certificates,
     require_copy_password,
     require_directory_url,
@@ -225,6 +228,23 @@ class CertificateAuthority:
 
 
 @dataclass(frozen=True, slots=True)
+class MailBackup:
+    """Where mailboxes are backed up to, for restic, and as whom; `server` names this server there."""
+
+    repository: str = field(repr=False)
+    password: str = field(repr=False)
+    credentials: tuple[tuple[str, str], ...] = field(repr=False)
+    server: str
+
+    def __post_init__(self) -> None:
+        require_backup_repository(self.repository)
+        require_backup_password(self.password)
+        for name, value in self.credentials:
+            require_backup_credential(name, value)
+        require_selector(self.server)
+
+
+@dataclass(frozen=True, slots=True)
 class MailServerSpec:
     """One server. `hostname` is fully qualified and equals the PTR of `ipv4_address`; nameservers are addresses.
 
@@ -244,6 +264,7 @@ class MailServerSpec:
     forwards: tuple[MailForward, ...] = ()
     copy_doors: tuple[CopyDoor, ...] = ()
     copies: tuple[MailboxCopy, ...] = ()
+    backup: MailBackup | None = None
     tunables: Tunables = SHIPPED
     ipv6_address: str | None = None
     sends_over_ipv6: bool = False

@@ -30,6 +30,18 @@ _MTA_STS_POLICY = re.compile(
     rf"version: STSv1\nmode: (?:testing|enforce)\n(?:mx: (?:{_LABEL}\.)+{_LABEL}\n)+max_age: [1-9][0-9]{{0,7}}\n"
 )
 
+_BACKUP_REPOSITORY = re.compile(
+    r"(?:rest:https?://|s3:https?://|b2:[A-Za-z0-9-]+:|azure:[a-z0-9-]+:/|/mnt/|/srv/)[A-Za-z0-9@:%._~/-]+"
+)
+_CREDENTIAL = re.compile(r"[!-~]{1,500}")
+#: Variables of restic's environment.
+BACKUP_CREDENTIALS = frozenset(
+    {
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"),
+        *("B2_ACCOUNT_ID", "B2_ACCOUNT_KEY", "AZURE_ACCOUNT_NAME", "AZURE_ACCOUNT_KEY"),
+    }
+)
+
 _URL_OCTETS = 500
 #: RFC 1035 §2.3.4 without the trailing dot, and RFC 5321 §4.5.3.1.1.
 _DOMAIN_OCTETS = 253
@@ -76,6 +88,26 @@ def require_private_key(private_key_pem: bytes) -> None:
     """Accept one unencrypted PKCS#8 key in PEM."""
     if not _PKCS8_PEM.fullmatch(private_key_pem):
         raise InvalidSpec("a DKIM key is not one PKCS#8 private key in PEM")
+
+
+def require_backup_repository(repository: str) -> None:
+    """Accept a place that restic knows and runs no program for, as it does for SFTP; or a folder for mounted disks."""
+    if len(repository) > _URL_OCTETS or not _BACKUP_REPOSITORY.fullmatch(repository) or "/../" in f"{repository}/":
+        raise InvalidSpec("backups go to rest:https://, s3:https://, b2:name:path, azure:name:/path, /mnt/ or /srv/")
+
+
+def require_backup_password(password: str) -> None:
+    """Accept 16 to 128 printable ASCII characters without spaces."""
+    if not _PROBE_PASSWORD.fullmatch(password):
+        raise InvalidSpec("the backups' password is not 16 to 128 printable ASCII characters")
+
+
+def require_backup_credential(name: str, value: str) -> None:
+    """Accept what opens a place of backups, and no other variable: restic runs programs that some of its own name."""
+    if name not in BACKUP_CREDENTIALS or not _CREDENTIAL.fullmatch(value):
+        raise InvalidSpec(
+            f"a credential of backups is none of {', '.join(sorted(BACKUP_CREDENTIALS))}, or not printable"
+        )
 
 
 def require_probe_password(password: str) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
+from agent.configuration.backup_deeds import back_up_mail, list_mail_backups, restore_mail
 from agent.configuration.care_deeds import ShedDisk, self_test
 from agent.configuration.keep_mail import MailKeeper
 from agent.configuration.mailboxes import copy_mailbox, delete_mailbox, end_sessions
@@ -147,6 +148,9 @@ DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {
     "upgrade_agent": upgrade_agent,
     "roll_back_agent": roll_back_agent,
     "confirm_release": confirm_release,
+    "back_up_mail": back_up_mail,
+    "restore_mail": restore_mail,
+    "list_mail_backups": list_mail_backups,
     "copy_mailbox": copy_mailbox,
     "delete_mailbox": delete_mailbox,
     "end_sessions": end_sessions,

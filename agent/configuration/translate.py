@@ -8,6 +8,7 @@ from mailstack.spec import (
     CertificateAuthority,
     CopyDoor,
     DkimKey,
+    MailBackup,
     Mailbox,
     MailboxCopy,
     MailDomain,
@@ -51,8 +52,13 @@ def to_spec(server: configuration_pb2.MailServer) -> MailServerSpec:
         ),
         ipv6_address=server.ipv6_address or None,
         sends_over_ipv6=server.sends_over_ipv6,
+        backup=_backup(server.backup) if server.HasField("backup") else None,
         tunables=Tunables.of((setting.name, setting.value) for setting in server.settings),
     )
+
+
+def _backup(backup: configuration_pb2.MailBackup) -> MailBackup:
+    return MailBackup(backup.repository, backup.password, tuple(sorted(backup.credentials.items())), backup.server)
 
 
 def _authority(authority: configuration_pb2.CertificateAuthority) -> CertificateAuthority:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from agent.metrics.agent_upgrade import AgentUpgradeFile
 from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.deliveries import Deliveries
@@ -12,10 +11,18 @@ from agent.metrics.disk import read_disks
 from agent.metrics.due import Due
 from agent.metrics.host import Processors, read_host, read_network
 from agent.metrics.postfix_queue import read_postfix_queue
+from agent.metrics.status_file import StatusFile
 from agent.metrics.unit_changes import UnitChanges
 from agent.metrics.units import is_postfix_running, read_units
 from protos.agent.v1.configuration_pb2 import ConfigurationDrift
-from protos.agent.v1.telemetry_pb2 import HealthReport, PostfixQueue, QueuedDomain, Relay
+from protos.agent.v1.telemetry_pb2 import (
+    AgentUpgrade,
+    HealthReport,
+    MailBackupStatus,
+    PostfixQueue,
+    QueuedDomain,
+    Relay,
+)
 
 #: A listing of the queue is followed by a rest of so many times its own duration: a long queue is costly to list.
 QUEUE_REST = 100.0
@@ -34,7 +41,8 @@ class Reporter:
         relay: Callable[[], Awaitable[Relay]],
         certificates: CertificateWatch,
         certificate_issue: CertificateIssueFile,
-        upgrade: AgentUpgradeFile,
+        upgrade: StatusFile[AgentUpgrade],
+        mail_backup: StatusFile[MailBackupStatus],
         deliveries: Deliveries,
         drift: Callable[[], ConfigurationDrift | None],
         agent_version: str,
@@ -45,6 +53,7 @@ class Reporter:
         self._certificates = certificates
         self._certificate_issue = certificate_issue
         self._upgrade = upgrade
+        self._mail_backup = mail_backup
         self._deliveries = deliveries
         self._drift = drift
         self._agent_version = agent_version
@@ -62,7 +71,8 @@ class Reporter:
             if self._certificate_issue.seen_change():
                 self._certificates.look_again(self._certificate_issue.web_name)
                 due.changed(time.monotonic())
-            if self._upgrade.seen_change():
+            # All are looked at, so that what changed together is told together.
+            if any([self._upgrade.seen_change(), self._mail_backup.seen_change()]):
                 due.changed(time.monotonic())
             if due.is_due(time.monotonic()):
                 started = time.monotonic()
@@ -84,7 +94,8 @@ class Reporter:
             relay=await self._relay(),
             configuration_drift=self._drift(),
             certificate_issue=self._certificate_issue.issue,
-            agent_upgrade=self._upgrade.upgrade,
+            agent_upgrade=self._upgrade.told,
+            mail_backup=self._mail_backup.told,
             network=read_network(),
             destinations=self._deliveries.result(),
             counting_since_ms=self._deliveries.since_ms,

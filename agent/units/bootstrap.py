@@ -53,12 +53,12 @@ SYSUSERS_DIR = Path("/etc/sysusers.d")
 UNITS = (
     *("penguin-agent.service", "penguin-configure.service", "penguin-configure.socket"),
     *("penguin-certificates.service", "penguin-certificates.path", "penguin-certificates.timer"),
-    "penguin-upgrade.service",
+    *("penguin-upgrade.service", "penguin-backup.service", "penguin-backup.path", "penguin-restic.service"),
 )
 #: What starts with the server; the others are started by these.
 ENABLED_UNITS = (
     *("penguin-configure.socket", "penguin-certificates.path", "penguin-certificates.timer"),
-    *("penguin-upgrade.service", "penguin-agent.service"),
+    *("penguin-upgrade.service", "penguin-backup.path", "penguin-agent.service"),
 )
 SYSUSERS = "penguin-agent.sysusers.conf"
 #: Where a distribution keeps its units.
@@ -72,6 +72,7 @@ LAUNCHERS = {
     "penguin-configure": "agent.configuration.root_half",
     "penguin-certificates": "agent.acme.issue",
     "penguin-upgrade": "agent.upgrade.run",
+    "penguin-backup": "agent.backup.run",
 }
 PACKAGES = (
     "postfix",

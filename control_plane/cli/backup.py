@@ -23,6 +23,7 @@ from control_plane.backups.schedule import Outcome, outcome_of, saved, tested
 from control_plane.backups.vault import Vault
 from control_plane.cli.actor import this_user
 from control_plane.cli.installation import NoInstallation, system_session
+from control_plane.cli.mailbox_backups import mailbox_commands
 from control_plane.cli.output import FAILED, Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.clock import utc_now
@@ -32,7 +33,8 @@ from control_plane.errors import Conflict, InvalidInput
 from control_plane.operators.acts import Act, record
 from control_plane.processes.places import state_dir
 
-backup_commands = typer.Typer(no_args_is_help=True, help="Backups of the control plane's database.")
+backup_commands = typer.Typer(no_args_is_help=True, help="Backups of the control plane's database, and of mailboxes.")
+backup_commands.add_typer(mailbox_commands, name="mailboxes")
 
 #: For what the backups process is doing.
 _PATIENCE_SECONDS = 60.0

@@ -28,6 +28,7 @@ COLUMNS = (
     SealedColumn("inbox_moves", "password_sealed", "inbox_moves.password"),
     SealedColumn("signing_secrets", "secret_sealed", "signing_secrets.secret_sealed", "api_key_id"),
     SealedColumn("server_rebuilds", "key_sealed", "server_rebuilds.key_sealed"),
+    SealedColumn("mail_backup_targets", "target_sealed", "mail_backup_targets.target_sealed", "tenant_id"),
     SealedColumn("totp_secrets", "secret_sealed", "totp_secrets.secret_sealed", "person_id", PLATFORMS),
     SealedColumn("alert_channels", "target_sealed", "alert_channels.target_sealed", version=PLATFORMS),
     SealedColumn("signing_keys", "private_key_sealed", "signing_keys.private_key_sealed", version=PLATFORMS),

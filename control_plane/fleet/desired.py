@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.data_keys.keys import keys_for
 from control_plane.errors import Conflict, NotFound
 from control_plane.fleet.configurations import settings_of
+from control_plane.fleet.mail_backups import mail_backup_of
 from control_plane.fleet.policies import add_shown
 from control_plane.sealing import DataKeys, Sealer
 from protos.agent.v1.configuration_pb2 import (
@@ -150,6 +151,7 @@ async def load_desired_state(
     domains = _domains(keys, opening)
     await add_shown(session, vps_id, domains, authority)
     settings = await settings_of(session, vps_id)
+    backup = await mail_backup_of(session, sealer, vps_id)
     return DesiredState(
         version=server["desired_version"],
         only_show_drift=server["drift_policy"] == "show",
@@ -158,6 +160,7 @@ async def load_desired_state(
             ipv4_address=server["ipv4_address"],
             ipv6_address=server["ipv6_address"],
             sends_over_ipv6=server["sends_over_ipv6"],
+            backup=backup,
             nameservers=nameservers,
             authority=_authority(authority, waits=server["provider"] in acme_port_providers),
             domains=domains,

@@ -23,6 +23,8 @@ CERTIFICATE_WARN, CERTIFICATE_FAIL = dt.timedelta(days=14), dt.timedelta(days=3)
 OLDEST_WARN, OLDEST_FAIL = dt.timedelta(hours=6), dt.timedelta(days=3)
 #: Attempts deferred, of so many at least.
 DEFERRED_WARN, DEFERRED_FAIL, ENOUGH_ATTEMPTS = 0.3, 0.8, 20
+#: How old the newest backup of mailboxes may be: a day, and what it may take.
+BACKUP_FAIL = dt.timedelta(hours=26)
 _LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
@@ -53,6 +55,8 @@ class Facts:
     desired_version: int = 0
     applied_version: int = 0
     mail_server_status: str = "running"
+    #: Since when its mailboxes are to be backed up; None for not.
+    backed_up_since: dt.datetime | None = None
     #: Of the last roll-up, by name.
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -230,10 +234,32 @@ def check_identity(facts: Facts) -> Finding:
     return Finding(Check.IDENTITY, State.FAIL, sentence)
 
 
+def check_mail_backup(facts: Facts) -> Finding:
+    """Whether its mailboxes have a backup of the last day, where they are to have one."""
+    since = facts.backed_up_since
+    if since is None:
+        return Finding(Check.MAIL_BACKUP, State.OK, "Nobody asked for backups of its mailboxes.")
+    if facts.said is None:
+        return Finding(Check.MAIL_BACKUP, State.UNKNOWN, "It does not tell of backups of its mailboxes.")
+    told = facts.said.mail_backup
+    good = dt.datetime.fromtimestamp(told.good_ms / 1000, dt.UTC) if told.good_ms else since
+    age = (facts.now - max(good, since)).total_seconds()
+    if age > BACKUP_FAIL.total_seconds():
+        why = f": {told.detail}" if told.good_ms != told.ended_ms else ""
+        sentence = f"Its mailboxes have had no backup for {_duration(age)}{why}."
+        return Finding(Check.MAIL_BACKUP, State.FAIL, sentence, age)
+    if told.good_ms != told.ended_ms:
+        return Finding(Check.MAIL_BACKUP, State.WARN, f"The last backup of its mailboxes failed: {told.detail}.", age)
+    if not told.good_ms:
+        return Finding(Check.MAIL_BACKUP, State.UNKNOWN, "The first backup of its mailboxes is to come.", age)
+    sentence = f"Its {told.mailboxes} mailboxes were backed up {_duration(age)} ago."
+    return Finding(Check.MAIL_BACKUP, State.OK, sentence, age)
+
+
 _CHECKS: Sequence[Callable[[Facts], Finding]] = (
     *(check_reachable, check_mail_server, check_ssl, check_disk, check_queue),
     *(check_port_25, check_ptr, check_blocklist, check_dns, check_dkim, check_clock, check_version),
-    check_identity,
+    *(check_identity, check_mail_backup),
 )
 _STATE_OF_VERDICT = {
     "passed": State.OK,

@@ -36,9 +36,11 @@ _SERVERS = text(
     " v.clock_offset_ms, v.agent_version, v.desired_version, v.applied_version, v.mail_server_status,"
     " r.report::text AS report, s.measured, s.at AS sampled_at, b.measured AS before, b.at AS before_at,"
     " coalesce(d.records, 0) AS dns_records, coalesce(d.wrong, 0) AS dns_wrong,"
-    " coalesce(d.dkim, 0) AS dkim_records, coalesce(d.dkim_wrong, 0) AS dkim_wrong, p.findings"
+    " coalesce(d.dkim, 0) AS dkim_records, coalesce(d.dkim_wrong, 0) AS dkim_wrong, p.findings,"
+    " t.set_at AS backed_up_since"
     " FROM vps_servers v"
     " LEFT JOIN vps_reports r ON r.vps_id = v.id"
+    " LEFT JOIN mail_backup_targets t ON t.tenant_id = v.tenant_id"
     " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
     "  AND at >= CAST(:recent AS timestamptz) ORDER BY at DESC LIMIT 1) s ON true"
     " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
@@ -168,6 +170,7 @@ def _check(row: Row[Any], looks: Mapping[int, Look], known: _Known) -> Checked:
         desired_version=row.desired_version,
         applied_version=row.applied_version,
         mail_server_status=row.mail_server_status,
+        backed_up_since=row.backed_up_since,
         metrics=metrics,
     )
     destinations = derive_destinations(row.measured or [])

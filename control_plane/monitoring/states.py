@@ -38,6 +38,7 @@ class Check(enum.StrEnum):
     CLOCK = "clock"
     VERSION = "version"
     IDENTITY = "identity"
+    MAIL_BACKUP = "mail_backup"
 
 
 @dataclass(frozen=True, slots=True)

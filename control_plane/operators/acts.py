@@ -57,6 +57,7 @@ class Act(enum.StrEnum):
     UNBAN = "vps.unban"
     RE_ENROL = "vps.re-enrol"
     MOVE_INBOX = "inbox.move"
+    MAIL_BACKUPS = "tenant.mail-backups"
     SUPPRESS = "suppression.add"
     REMOVE_SUPPRESSION = "suppression.remove"
     RELEASE_RESTORED = "backup.release"

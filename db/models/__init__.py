@@ -6,6 +6,7 @@ from db.models.data_keys import KeyRotation, PlatformDataKey, TenantDataKey
 from db.models.healing import HealingActRow, HealingCondition, HealingForbidden
 from db.models.inbox_moves import InboxMove
 from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox, InboxAlias
+from db.models.mail_backups import MailBackupTarget
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression, SuppressionKey
 from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, Hub, ServerHealthRow
 from db.models.operators import OperatorAct, PlatformKey
@@ -78,6 +79,7 @@ __all__ = [
     "JoinToken",
     "KeyRotation",
     "LogInChallenge",
+    "MailBackupTarget",
     "Membership",
     "Message",
     "MessageEvent",

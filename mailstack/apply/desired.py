@@ -7,6 +7,7 @@ from collections.abc import Collection
 from mailstack import layout
 from mailstack.addresses.render import render as render_addresses
 from mailstack.apply.host import CommandFailed, Host
+from mailstack.backups.render import render_order as render_backup_order
 from mailstack.certificates import self_signed
 from mailstack.certificates.pair import Pair, unpack
 from mailstack.certificates.render import render_order, render_pair
@@ -44,6 +45,7 @@ def desired_files(spec: MailServerSpec, host: Host) -> tuple[RenderedFile, ...]:
     files = [
         render_pair(_served(spec, host), web=bool(web)),
         *render_order(spec),
+        *render_backup_order(spec),
         *(file for render in _RENDERERS for file in render(spec, platform)),
         *web,
     ]

@@ -40,6 +40,8 @@ _MAIL_PACKAGES = (
     # dbconfig-no-thanks: opendmarc would bring a MySQL client otherwise
     *("opendkim", "opendkim-tools", "opendmarc", "dbconfig-no-thanks"),
     *("spamassassin", "spamc", "spamd", "spamass-milter", "certbot", "nginx"),
+    # Elsewhere it is installed where it is needed; there is no way to a package source from here.
+    "restic",
 )
 _NAMESERVER_PACKAGES = ("pdns-server", "pdns-backend-sqlite3")
 _AUTHORITY_PACKAGES = ("pebble",)

@@ -49,6 +49,9 @@ class Command(_message.Message):
     UPGRADE_AGENT_FIELD_NUMBER: _builtins.int
     ROLL_BACK_AGENT_FIELD_NUMBER: _builtins.int
     CONFIRM_RELEASE_FIELD_NUMBER: _builtins.int
+    BACK_UP_MAIL_FIELD_NUMBER: _builtins.int
+    RESTORE_MAIL_FIELD_NUMBER: _builtins.int
+    LIST_MAIL_BACKUPS_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
     """The command's id, 16 bytes."""
     seconds_left: _builtins.float
@@ -93,6 +96,12 @@ class Command(_message.Message):
     def roll_back_agent(self) -> Global___RollBackAgent: ...
     @_builtins.property
     def confirm_release(self) -> Global___ConfirmRelease: ...
+    @_builtins.property
+    def back_up_mail(self) -> Global___BackUpMail: ...
+    @_builtins.property
+    def restore_mail(self) -> Global___RestoreMail: ...
+    @_builtins.property
+    def list_mail_backups(self) -> Global___ListMailBackups: ...
     def __init__(
         self,
         *,
@@ -118,12 +127,15 @@ class Command(_message.Message):
         upgrade_agent: Global___UpgradeAgent | None = ...,
         roll_back_agent: Global___RollBackAgent | None = ...,
         confirm_release: Global___ConfirmRelease | None = ...,
+        back_up_mail: Global___BackUpMail | None = ...,
+        restore_mail: Global___RestoreMail | None = ...,
+        list_mail_backups: Global___ListMailBackups | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["back_up_mail", b"back_up_mail", "confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "list_mail_backups", b"list_mail_backups", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "restore_mail", b"restore_mail", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "request_id", b"request_id", "restart_mail_server", b"restart_mail_server", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["back_up_mail", b"back_up_mail", "confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "list_mail_backups", b"list_mail_backups", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "request_id", b"request_id", "restart_mail_server", b"restart_mail_server", "restore_mail", b"restore_mail", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "copy_mailbox", "delete_mailbox", "end_sessions", "keep_mail", "rotate_mail_log", "shed_disk", "self_test", "upgrade_agent", "roll_back_agent", "confirm_release"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "copy_mailbox", "delete_mailbox", "end_sessions", "keep_mail", "rotate_mail_log", "shed_disk", "self_test", "upgrade_agent", "roll_back_agent", "confirm_release", "back_up_mail", "restore_mail", "list_mail_backups"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -632,6 +644,84 @@ class ConfirmRelease(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmRelease: _TypeAlias = ConfirmRelease  # noqa: Y015
+
+@_typing.final
+class BackUpMail(_message.Message):
+    """Has all mailboxes backed up, in the background; what came of it is in the health report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackUpMail: _TypeAlias = BackUpMail  # noqa: Y015
+
+@_typing.final
+class RestoreMail(_message.Message):
+    """Has a mailbox brought back from a backup, in the background; what came of it is in the health report, by the command's
+    id.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
+    IN_PLACE_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    snapshot: _builtins.str
+    """The beginning of a snapshot's id; empty for the newest."""
+    server: _builtins.str
+    """The id of the server that saved it; empty for this one."""
+    in_place: _builtins.bool
+    """Into the mailbox's own folders, and only what is in none of them; else all of it, into Restored/<its day>."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        snapshot: _builtins.str = ...,
+        server: _builtins.str = ...,
+        in_place: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "in_place", b"in_place", "server", b"server", "snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreMail: _TypeAlias = RestoreMail  # noqa: Y015
+
+@_typing.final
+class ListMailBackups(_message.Message):
+    """Tells what backups there are. `output` is a JSON list of objects with `id`, `at` and `inbox`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """Empty for all mailboxes."""
+    server: _builtins.str
+    """As in RestoreMail."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        server: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "server", b"server"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMailBackups: _TypeAlias = ListMailBackups  # noqa: Y015
 
 @_typing.final
 class CopyMailbox(_message.Message):

@@ -24,45 +24,51 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#protos/agent/v1/configuration.proto\x12\x15penguinmails.agent.v1\"k\n\x0c\x44\x65siredState\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x31\n\x06server\x18\x02 \x01(\x0b\x32!.penguinmails.agent.v1.MailServer\x12\x17\n\x0fonly_show_drift\x18\x03 \x01(\x08\"e\n\x12\x43onfigurationDrift\x12\x14\n\x0clooked_at_ms\x18\x01 \x01(\x03\x12\r\n\x05paths\x18\x02 \x03(\t\x12\x14\n\x0cmended_at_ms\x18\x03 \x01(\x03\x12\x14\n\x0cmended_paths\x18\x04 \x03(\t\"\x95\x05\n\nMailServer\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x14\n\x0cipv4_address\x18\x02 \x01(\t\x12\x13\n\x0bnameservers\x18\x03 \x03(\t\x12\x32\n\x07\x64omains\x18\x04 \x03(\x0b\x32!.penguinmails.agent.v1.MailDomain\x12\x31\n\tmailboxes\x18\x05 \x03(\x0b\x32\x1e.penguinmails.agent.v1.Mailbox\x12-\n\x07\x61liases\x18\x06 \x03(\x0b\x32\x1c.penguinmails.agent.v1.Alias\x12\x32\n\x05probe\x18\x07 \x01(\x0b\x32#.penguinmails.agent.v1.ProbeMailbox\x12@\n\x11sending_addresses\x18\x08 \x03(\x0b\x32%.penguinmails.agent.v1.SendingAddress\x12>\n\tauthority\x18\t \x01(\x0b\x32+.penguinmails.agent.v1.CertificateAuthority\x12\x34\n\x08\x66orwards\x18\n \x03(\x0b\x32\".penguinmails.agent.v1.MailForward\x12\x33\n\ncopy_doors\x18\x0b \x03(\x0b\x32\x1f.penguinmails.agent.v1.CopyDoor\x12\x32\n\x06\x63opies\x18\x0c \x03(\x0b\x32\".penguinmails.agent.v1.MailboxCopy\x12\x14\n\x0cipv6_address\x18\r \x01(\t\x12\x17\n\x0fsends_over_ipv6\x18\x0e \x01(\x08\x12\x30\n\x08settings\x18\x14 \x03(\x0b\x32\x1e.penguinmails.agent.v1.Setting\"&\n\x07Setting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\",\n\x0bMailForward\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\"{\n\x08\x43opyDoor\x12\r\n\x05login\x18\x01 \x01(\t\x12\x15\n\rpassword_hash\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x1b\n\x13\x63lient_ipv4_address\x18\x04 \x01(\t\x12\x1b\n\x13\x63lient_ipv6_address\x18\x05 \x01(\t\"p\n\x0bMailboxCopy\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x13\n\x0bsource_host\x18\x02 \x01(\t\x12\r\n\x05login\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\x12\x1a\n\x12verify_certificate\x18\x05 \x01(\x08\"I\n\x0eSendingAddress\x12\x14\n\x0cipv4_address\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x0f\n\x07senders\x18\x03 \x03(\t\"\x80\x01\n\x14\x43\x65rtificateAuthority\x12\x15\n\rdirectory_url\x18\x01 \x01(\t\x12\x15\n\raccount_email\x18\x02 \x01(\t\x12\x11\n\troots_pem\x18\x03 \x01(\x0c\x12\x17\n\x0fport_on_request\x18\x04 \x01(\x08\x12\x0e\n\x06\x62y_dns\x18\x05 \x01(\x08\"\xbc\x01\n\nMailDomain\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\tdkim_keys\x18\x02 \x03(\x0b\x32\x1e.penguinmails.agent.v1.DkimKey\x12\x16\n\x0emta_sts_policy\x18\x03 \x01(\t\x12\x19\n\x11mta_sts_certified\x18\x04 \x01(\x08\x12\x17\n\x0f\x63lient_settings\x18\x05 \x01(\x08\x12!\n\x19\x63lient_settings_certified\x18\x06 \x01(\x08\"D\n\x07\x44kimKey\x12\x10\n\x08selector\x18\x01 \x01(\t\x12\x17\n\x0fprivate_key_pem\x18\x02 \x01(\x0c\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\"C\n\x07Mailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x15\n\rpassword_hash\x18\x02 \x01(\t\x12\x10\n\x08quota_mb\x18\x03 \x01(\r\")\n\x05\x41lias\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0f\n\x07targets\x18\x02 \x03(\t\"1\n\x0cProbeMailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"\x9a\x02\n\x13\x43onfigurationResult\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x43\n\x07outcome\x18\x02 \x01(\x0e\x32\x32.penguinmails.agent.v1.ConfigurationResult.Outcome\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07touched\x18\x04 \x03(\t\x12\x14\n\x0c\x66iles_sha256\x18\x05 \x01(\t\x12\x0f\n\x07seconds\x18\x06 \x01(\x01\"e\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x17\n\x13OUTCOME_ROLLED_BACK\x10\x03\"5\n\x0f\x43\x65rtificatePair\x12\x11\n\tchain_pem\x18\x01 \x01(\x0c\x12\x0f\n\x07key_pem\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#protos/agent/v1/configuration.proto\x12\x15penguinmails.agent.v1\"k\n\x0c\x44\x65siredState\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x31\n\x06server\x18\x02 \x01(\x0b\x32!.penguinmails.agent.v1.MailServer\x12\x17\n\x0fonly_show_drift\x18\x03 \x01(\x08\"e\n\x12\x43onfigurationDrift\x12\x14\n\x0clooked_at_ms\x18\x01 \x01(\x03\x12\r\n\x05paths\x18\x02 \x03(\t\x12\x14\n\x0cmended_at_ms\x18\x03 \x01(\x03\x12\x14\n\x0cmended_paths\x18\x04 \x03(\t\"\xc8\x05\n\nMailServer\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x14\n\x0cipv4_address\x18\x02 \x01(\t\x12\x13\n\x0bnameservers\x18\x03 \x03(\t\x12\x32\n\x07\x64omains\x18\x04 \x03(\x0b\x32!.penguinmails.agent.v1.MailDomain\x12\x31\n\tmailboxes\x18\x05 \x03(\x0b\x32\x1e.penguinmails.agent.v1.Mailbox\x12-\n\x07\x61liases\x18\x06 \x03(\x0b\x32\x1c.penguinmails.agent.v1.Alias\x12\x32\n\x05probe\x18\x07 \x01(\x0b\x32#.penguinmails.agent.v1.ProbeMailbox\x12@\n\x11sending_addresses\x18\x08 \x03(\x0b\x32%.penguinmails.agent.v1.SendingAddress\x12>\n\tauthority\x18\t \x01(\x0b\x32+.penguinmails.agent.v1.CertificateAuthority\x12\x34\n\x08\x66orwards\x18\n \x03(\x0b\x32\".penguinmails.agent.v1.MailForward\x12\x33\n\ncopy_doors\x18\x0b \x03(\x0b\x32\x1f.penguinmails.agent.v1.CopyDoor\x12\x32\n\x06\x63opies\x18\x0c \x03(\x0b\x32\".penguinmails.agent.v1.MailboxCopy\x12\x14\n\x0cipv6_address\x18\r \x01(\t\x12\x17\n\x0fsends_over_ipv6\x18\x0e \x01(\x08\x12\x31\n\x06\x62\x61\x63kup\x18\x0f \x01(\x0b\x32!.penguinmails.agent.v1.MailBackup\x12\x30\n\x08settings\x18\x14 \x03(\x0b\x32\x1e.penguinmails.agent.v1.Setting\"&\n\x07Setting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xbf\x01\n\nMailBackup\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12G\n\x0b\x63redentials\x18\x03 \x03(\x0b\x32\x32.penguinmails.agent.v1.MailBackup.CredentialsEntry\x12\x0e\n\x06server\x18\x04 \x01(\t\x1a\x32\n\x10\x43redentialsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\",\n\x0bMailForward\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\"{\n\x08\x43opyDoor\x12\r\n\x05login\x18\x01 \x01(\t\x12\x15\n\rpassword_hash\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x1b\n\x13\x63lient_ipv4_address\x18\x04 \x01(\t\x12\x1b\n\x13\x63lient_ipv6_address\x18\x05 \x01(\t\"p\n\x0bMailboxCopy\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x13\n\x0bsource_host\x18\x02 \x01(\t\x12\r\n\x05login\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\x12\x1a\n\x12verify_certificate\x18\x05 \x01(\x08\"I\n\x0eSendingAddress\x12\x14\n\x0cipv4_address\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x0f\n\x07senders\x18\x03 \x03(\t\"\x80\x01\n\x14\x43\x65rtificateAuthority\x12\x15\n\rdirectory_url\x18\x01 \x01(\t\x12\x15\n\raccount_email\x18\x02 \x01(\t\x12\x11\n\troots_pem\x18\x03 \x01(\x0c\x12\x17\n\x0fport_on_request\x18\x04 \x01(\x08\x12\x0e\n\x06\x62y_dns\x18\x05 \x01(\x08\"\xbc\x01\n\nMailDomain\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\tdkim_keys\x18\x02 \x03(\x0b\x32\x1e.penguinmails.agent.v1.DkimKey\x12\x16\n\x0emta_sts_policy\x18\x03 \x01(\t\x12\x19\n\x11mta_sts_certified\x18\x04 \x01(\x08\x12\x17\n\x0f\x63lient_settings\x18\x05 \x01(\x08\x12!\n\x19\x63lient_settings_certified\x18\x06 \x01(\x08\"D\n\x07\x44kimKey\x12\x10\n\x08selector\x18\x01 \x01(\t\x12\x17\n\x0fprivate_key_pem\x18\x02 \x01(\x0c\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\"C\n\x07Mailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x15\n\rpassword_hash\x18\x02 \x01(\t\x12\x10\n\x08quota_mb\x18\x03 \x01(\r\")\n\x05\x41lias\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0f\n\x07targets\x18\x02 \x03(\t\"1\n\x0cProbeMailbox\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"\x9a\x02\n\x13\x43onfigurationResult\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x43\n\x07outcome\x18\x02 \x01(\x0e\x32\x32.penguinmails.agent.v1.ConfigurationResult.Outcome\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07touched\x18\x04 \x03(\t\x12\x14\n\x0c\x66iles_sha256\x18\x05 \x01(\t\x12\x0f\n\x07seconds\x18\x06 \x01(\x01\"e\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x17\n\x13OUTCOME_ROLLED_BACK\x10\x03\"5\n\x0f\x43\x65rtificatePair\x12\x11\n\tchain_pem\x18\x01 \x01(\x0c\x12\x0f\n\x07key_pem\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.agent.v1.configuration_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MAILBACKUP_CREDENTIALSENTRY']._loaded_options = None
+  _globals['_MAILBACKUP_CREDENTIALSENTRY']._serialized_options = b'8\001'
   _globals['_DESIREDSTATE']._serialized_start=62
   _globals['_DESIREDSTATE']._serialized_end=169
   _globals['_CONFIGURATIONDRIFT']._serialized_start=171
   _globals['_CONFIGURATIONDRIFT']._serialized_end=272
   _globals['_MAILSERVER']._serialized_start=275
-  _globals['_MAILSERVER']._serialized_end=936
-  _globals['_SETTING']._serialized_start=938
-  _globals['_SETTING']._serialized_end=976
-  _globals['_MAILFORWARD']._serialized_start=978
-  _globals['_MAILFORWARD']._serialized_end=1022
-  _globals['_COPYDOOR']._serialized_start=1024
-  _globals['_COPYDOOR']._serialized_end=1147
-  _globals['_MAILBOXCOPY']._serialized_start=1149
-  _globals['_MAILBOXCOPY']._serialized_end=1261
-  _globals['_SENDINGADDRESS']._serialized_start=1263
-  _globals['_SENDINGADDRESS']._serialized_end=1336
-  _globals['_CERTIFICATEAUTHORITY']._serialized_start=1339
-  _globals['_CERTIFICATEAUTHORITY']._serialized_end=1467
-  _globals['_MAILDOMAIN']._serialized_start=1470
-  _globals['_MAILDOMAIN']._serialized_end=1658
-  _globals['_DKIMKEY']._serialized_start=1660
-  _globals['_DKIMKEY']._serialized_end=1728
-  _globals['_MAILBOX']._serialized_start=1730
-  _globals['_MAILBOX']._serialized_end=1797
-  _globals['_ALIAS']._serialized_start=1799
-  _globals['_ALIAS']._serialized_end=1840
-  _globals['_PROBEMAILBOX']._serialized_start=1842
-  _globals['_PROBEMAILBOX']._serialized_end=1891
-  _globals['_CONFIGURATIONRESULT']._serialized_start=1894
-  _globals['_CONFIGURATIONRESULT']._serialized_end=2176
-  _globals['_CONFIGURATIONRESULT_OUTCOME']._serialized_start=2075
-  _globals['_CONFIGURATIONRESULT_OUTCOME']._serialized_end=2176
-  _globals['_CERTIFICATEPAIR']._serialized_start=2178
-  _globals['_CERTIFICATEPAIR']._serialized_end=2231
+  _globals['_MAILSERVER']._serialized_end=987
+  _globals['_SETTING']._serialized_start=989
+  _globals['_SETTING']._serialized_end=1027
+  _globals['_MAILBACKUP']._serialized_start=1030
+  _globals['_MAILBACKUP']._serialized_end=1221
+  _globals['_MAILBACKUP_CREDENTIALSENTRY']._serialized_start=1171
+  _globals['_MAILBACKUP_CREDENTIALSENTRY']._serialized_end=1221
+  _globals['_MAILFORWARD']._serialized_start=1223
+  _globals['_MAILFORWARD']._serialized_end=1267
+  _globals['_COPYDOOR']._serialized_start=1269
+  _globals['_COPYDOOR']._serialized_end=1392
+  _globals['_MAILBOXCOPY']._serialized_start=1394
+  _globals['_MAILBOXCOPY']._serialized_end=1506
+  _globals['_SENDINGADDRESS']._serialized_start=1508
+  _globals['_SENDINGADDRESS']._serialized_end=1581
+  _globals['_CERTIFICATEAUTHORITY']._serialized_start=1584
+  _globals['_CERTIFICATEAUTHORITY']._serialized_end=1712
+  _globals['_MAILDOMAIN']._serialized_start=1715
+  _globals['_MAILDOMAIN']._serialized_end=1903
+  _globals['_DKIMKEY']._serialized_start=1905
+  _globals['_DKIMKEY']._serialized_end=1973
+  _globals['_MAILBOX']._serialized_start=1975
+  _globals['_MAILBOX']._serialized_end=2042
+  _globals['_ALIAS']._serialized_start=2044
+  _globals['_ALIAS']._serialized_end=2085
+  _globals['_PROBEMAILBOX']._serialized_start=2087
+  _globals['_PROBEMAILBOX']._serialized_end=2136
+  _globals['_CONFIGURATIONRESULT']._serialized_start=2139
+  _globals['_CONFIGURATIONRESULT']._serialized_end=2421
+  _globals['_CONFIGURATIONRESULT_OUTCOME']._serialized_start=2320
+  _globals['_CONFIGURATIONRESULT_OUTCOME']._serialized_end=2421
+  _globals['_CERTIFICATEPAIR']._serialized_start=2423
+  _globals['_CERTIFICATEPAIR']._serialized_end=2476
 # @@protoc_insertion_point(module_scope)

@@ -105,6 +105,7 @@ class MailServer(_message.Message):
     COPIES_FIELD_NUMBER: _builtins.int
     IPV6_ADDRESS_FIELD_NUMBER: _builtins.int
     SENDS_OVER_IPV6_FIELD_NUMBER: _builtins.int
+    BACKUP_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     """Fully qualified host name, equal to the PTR of the address."""
@@ -148,6 +149,10 @@ class MailServer(_message.Message):
         """Mailboxes that move here from other servers."""
 
     @_builtins.property
+    def backup(self) -> Global___MailBackup:
+        """Left out where they are not backed up."""
+
+    @_builtins.property
     def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Setting]:
         """What is set for the whole fleet and not as it is shipped (mailstack/tunables.py). A name that a server does not know
         is refused, like a value out of bounds.
@@ -170,11 +175,12 @@ class MailServer(_message.Message):
         copies: _abc.Iterable[Global___MailboxCopy] | None = ...,
         ipv6_address: _builtins.str = ...,
         sends_over_ipv6: _builtins.bool = ...,
+        backup: Global___MailBackup | None = ...,
         settings: _abc.Iterable[Global___Setting] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "probe", b"probe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "backup", b"backup", "probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "copies", b"copies", "copy_doors", b"copy_doors", "domains", b"domains", "forwards", b"forwards", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "ipv6_address", b"ipv6_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses", "sends_over_ipv6", b"sends_over_ipv6", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "authority", b"authority", "backup", b"backup", "copies", b"copies", "copy_doors", b"copy_doors", "domains", b"domains", "forwards", b"forwards", "hostname", b"hostname", "ipv4_address", b"ipv4_address", "ipv6_address", b"ipv6_address", "mailboxes", b"mailboxes", "nameservers", b"nameservers", "probe", b"probe", "sending_addresses", b"sending_addresses", "sends_over_ipv6", b"sends_over_ipv6", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -201,6 +207,61 @@ class Setting(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Setting: _TypeAlias = Setting  # noqa: Y015
+
+@_typing.final
+class MailBackup(_message.Message):
+    """Where the mailboxes' backups go, for restic, and what encrypts them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CredentialsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
+    repository: _builtins.str
+    """A place that restic knows; each server has a repository of its own below it."""
+    password: _builtins.str
+    server: _builtins.str
+    """The server's id: what its repository is called."""
+    @_builtins.property
+    def credentials(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Of the place, by the names that restic reads them from its environment."""
+
+    def __init__(
+        self,
+        *,
+        repository: _builtins.str = ...,
+        password: _builtins.str = ...,
+        credentials: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        server: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "password", b"password", "repository", b"repository", "server", b"server"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailBackup: _TypeAlias = MailBackup  # noqa: Y015
 
 @_typing.final
 class MailForward(_message.Message):

@@ -39,6 +39,7 @@ class HealthReport(_message.Message):
     CONFIGURATION_DRIFT_FIELD_NUMBER: _builtins.int
     BACKLOG_FIELD_NUMBER: _builtins.int
     AGENT_UPGRADE_FIELD_NUMBER: _builtins.int
+    MAIL_BACKUP_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
@@ -82,6 +83,10 @@ class HealthReport(_message.Message):
     def agent_upgrade(self) -> Global___AgentUpgrade:
         """How the last change of the agent's release stands; unset where there was none."""
 
+    @_builtins.property
+    def mail_backup(self) -> Global___MailBackupStatus:
+        """Unset before the first backup or restore of mailboxes."""
+
     def __init__(
         self,
         *,
@@ -101,10 +106,11 @@ class HealthReport(_message.Message):
         configuration_drift: _configuration_pb2.ConfigurationDrift | None = ...,
         backlog: _abc.Iterable[Global___HealthReport] | None = ...,
         agent_upgrade: Global___AgentUpgrade | None = ...,
+        mail_backup: Global___MailBackupStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "network", b"network", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "network", b"network", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -521,3 +527,69 @@ class AgentUpgrade(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentUpgrade: _TypeAlias = AgentUpgrade  # noqa: Y015
+
+@_typing.final
+class MailBackupStatus(_message.Message):
+    """What came of the last backup of the mailboxes and of the last restore, as penguin-backup wrote it down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDED_MS_FIELD_NUMBER: _builtins.int
+    GOOD_MS_FIELD_NUMBER: _builtins.int
+    MAILBOXES_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
+    ended_ms: _builtins.int
+    """Milliseconds since the Unix epoch, by the server's clock; 0 for never. The last that ended, and the last that has all."""
+    good_ms: _builtins.int
+    mailboxes: _builtins.int
+    """Saved then."""
+    detail: _builtins.str
+    """One sentence."""
+    @_builtins.property
+    def restore(self) -> Global___MailRestore: ...
+    def __init__(
+        self,
+        *,
+        ended_ms: _builtins.int = ...,
+        good_ms: _builtins.int = ...,
+        mailboxes: _builtins.int = ...,
+        detail: _builtins.str = ...,
+        restore: Global___MailRestore | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["restore", b"restore"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "ended_ms", b"ended_ms", "good_ms", b"good_ms", "mailboxes", b"mailboxes", "restore", b"restore"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailBackupStatus: _TypeAlias = MailBackupStatus  # noqa: Y015
+
+@_typing.final
+class MailRestore(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    OK_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    ENDED_MS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The command's id."""
+    ok: _builtins.bool
+    detail: _builtins.str
+    ended_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        ok: _builtins.bool = ...,
+        detail: _builtins.str = ...,
+        ended_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "ended_ms", b"ended_ms", "id", b"id", "ok", b"ok"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailRestore: _TypeAlias = MailRestore  # noqa: Y015

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.configuration.translate import to_spec
-from mailstack.spec import Alias, DkimKey, Mailbox, MailDomain, MailServerSpec
+from mailstack.spec import Alias, DkimKey, MailBackup, Mailbox, MailDomain, MailServerSpec
 from mailstack.syntax import InvalidSpec
 from mailstack.tunables import Tunables
+from protos.agent.v1 import configuration_pb2 as wire
 from protos.agent.v1.configuration_pb2 import MailServer
 from tests.golden.spec import MOVING, NAMED, NO_REAL_KEY, POLICIES, POOLED, SPEC, UNNAMED
 from tests.unit.agent.configuration.wire_form import wire_form
@@ -73,5 +74,37 @@ def test_what_could_not_be_written_safely_is_refused() -> None:
     server = wire_form(SPEC)
     server.mailboxes[0].address = "jane@shop.example OK\nroot@mx1.fleet.example"
 
+    with pytest.raises(InvalidSpec):
+        to_spec(server)
+
+
+def test_where_mailboxes_are_backed_up_to_survives_too() -> None:
+    backup = MailBackup(
+        "s3:https://s3.example/bucket", "herring-and-sardine", (("AWS_ACCESS_KEY_ID", "fish"),), "0190-a1"
+    )
+    spec = replace(SPEC, backup=backup)
+    assert to_spec(MailServer.FromString(wire_form(spec).SerializeToString())) == spec
+
+
+@pytest.mark.parametrize(
+    ("repository", "password", "credentials"),
+    [
+        ("sftp:user@host:/backups", "herring-and-sardine", {}),
+        ("rclone:remote:path", "herring-and-sardine", {}),
+        ("/etc", "herring-and-sardine", {}),
+        ("/srv/../etc", "herring-and-sardine", {}),
+        ("rest:https://host/\n", "herring-and-sardine", {}),
+        ("/srv/backups", "short", {}),
+        ("/srv/backups", "herring-and-sardine", {"RESTIC_PASSWORD_COMMAND": "sh"}),
+        ("/srv/backups", "herring-and-sardine", {"LD_PRELOAD": "/srv/fish.so"}),
+    ],
+)
+def test_a_place_or_a_variable_by_which_root_would_run_something_is_refused(
+    repository: str, password: str, credentials: dict[str, str]
+) -> None:
+    server = wire_form(SPEC)
+    server.backup.MergeFrom(
+        wire.MailBackup(repository=repository, password=password, credentials=credentials, server="0190-a1")
+    )
     with pytest.raises(InvalidSpec):
         to_spec(server)

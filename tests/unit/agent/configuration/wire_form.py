@@ -1,6 +1,6 @@
 """A spec in the wire's words, as the control plane sends it: the way back from `translate.to_spec`."""
 
-from mailstack.spec import MailDomain, MailServerSpec
+from mailstack.spec import MailBackup, MailDomain, MailServerSpec
 from protos.agent.v1 import configuration_pb2 as wire
 
 
@@ -43,7 +43,17 @@ def wire_form(spec: MailServerSpec) -> wire.MailServer:
         ],
         ipv6_address=spec.ipv6_address or "",
         sends_over_ipv6=spec.sends_over_ipv6,
+        backup=_backup(spec.backup) if spec.backup else None,
         settings=[wire.Setting(name=name, value=value) for name, value in spec.tunables.changed.items()],
+    )
+
+
+def _backup(backup: MailBackup) -> wire.MailBackup:
+    return wire.MailBackup(
+        repository=backup.repository,
+        password=backup.password,
+        credentials=dict(backup.credentials),
+        server=backup.server,
     )
 
 

@@ -13,6 +13,7 @@ from protos.agent.v1.telemetry_pb2 import (
     CertificateIssue,
     Disk,
     HealthReport,
+    MailBackupStatus,
     PostfixQueue,
     Relay,
     ServedCertificate,
@@ -34,6 +35,11 @@ def told(**changes: Any) -> HealthReport:  # noqa: ANN401 - any field of a repor
         "units": [Unit(name="postfix@-.service", active_state="active", sub_state="running")],
     }
     return HealthReport(**{**fields, **changes})
+
+
+def backup(*, good: dt.datetime, ended: dt.datetime) -> MailBackupStatus:
+    good_ms, ended_ms = int(good.timestamp() * 1000), int(ended.timestamp() * 1000)
+    return MailBackupStatus(good_ms=good_ms, ended_ms=ended_ms, mailboxes=3, detail="no space")
 
 
 def served_at(port: int, until: dt.datetime) -> ServedCertificate:
@@ -109,6 +115,27 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
             State.WARN,
             "being started or stopped",
         ),
+        ({"backed_up_since": NOW - DAY}, Check.MAIL_BACKUP, State.UNKNOWN, "first backup"),
+        ({"backed_up_since": NOW - 2 * DAY}, Check.MAIL_BACKUP, State.FAIL, "no backup for 2 days"),
+        (
+            {"backed_up_since": NOW - 9 * DAY, "report": told(mail_backup=backup(good=NOW - 2 * DAY, ended=NOW))},
+            Check.MAIL_BACKUP,
+            State.FAIL,
+            "no backup for 2 days: no space",
+        ),
+        (
+            {"backed_up_since": NOW - 9 * DAY, "report": told(mail_backup=backup(good=NOW - DAY, ended=NOW))},
+            Check.MAIL_BACKUP,
+            State.WARN,
+            "failed: no space",
+        ),
+        (
+            {"backed_up_since": NOW - 9 * DAY, "report": told(mail_backup=backup(good=NOW - DAY, ended=NOW - DAY))},
+            Check.MAIL_BACKUP,
+            State.OK,
+            "3 mailboxes were backed up 24 hours ago",
+        ),
+        ({"backed_up_since": NOW - 9 * DAY, "report": None}, Check.MAIL_BACKUP, State.UNKNOWN, "does not tell"),
         ({"mail_server_status": "rolled_back"}, Check.MAIL_SERVER, State.WARN, "rolled_back"),
         ({"looks": {25: Look(not_after=NOW - DAY)}}, Check.SSL, State.FAIL, "expired"),
         ({"looks": {25: Look(not_after=NOW + 2 * DAY)}}, Check.SSL, State.FAIL, "lasts 2 days"),

@@ -1,0 +1,121 @@
+"""Backups of mailboxes: by real restic on a server's side, asked for and watched on ours."""
+
+import datetime as dt
+import uuid
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from agent.backup.back_up import back_up
+from agent.backup.order import Order
+from agent.backup.places import Places
+from agent.backup.restic import Restic, ResticFailed
+from agent.backup.status import Status
+from control_plane.backups.mailboxes import MOST_AT_ONCE, ask_servers
+from control_plane.errors import InvalidInput, NotFound
+from control_plane.fleet.mail_backups import Target, drop_target, mail_backup_of, set_target
+from control_plane.sealing import Sealer
+from db.session import Database
+from tests.integration.database import SomeTenant
+from tests.integration.mail_rows import make_server
+
+SERVER = "0190aaaa-0000-7000-8000-000000000001"
+TARGET = Target("s3:https://s3.example/bucket", "herring-and-sardine", {"AWS_SECRET_ACCESS_KEY": "fish"})
+HOUR = dt.timedelta(minutes=61)
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Order:
+    mailboxes = ("anna@acme.example", "ben@acme.example", "nobody@acme.example")
+    return Order(str(tmp_path / "repository"), "herring-and-sardine", {}, SERVER, mailboxes)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    places = Places(tmp_path / "state", tmp_path / "mail")
+    for name in ("anna", "ben"):
+        for folder in ("cur", "new", "tmp"):
+            (places.home(f"{name}@acme.example") / "Maildir" / folder).mkdir(parents=True)
+        (places.home(f"{name}@acme.example") / "Maildir" / "cur" / "1.a:2,S").write_text(f"for {name}")
+        (places.home(f"{name}@acme.example") / "Maildir" / "dovecot.index.log").write_text("not mail")
+    return places
+
+
+def test_each_mailbox_is_a_snapshot_of_its_own_and_comes_back_as_it_was(order: Order, places: Places) -> None:
+    restic = Restic(order, places.cache)
+    done = back_up(restic, order, places, Status())
+    assert (done.mailboxes, done.good) == (2, done.ended), done.detail
+    assert {each.address for each in restic.snapshots()} == {"anna@acme.example", "ben@acme.example"}
+    (saved,) = restic.snapshots("anna@acme.example")
+    earlier = restic.fetch(saved, places.scratch) / "Maildir"
+    assert (earlier / "cur" / "1.a:2,S").read_text() == "for anna"
+    assert not (earlier / "dovecot.index.log").exists()
+
+
+def test_servers_have_repositories_of_their_own_and_one_can_read_anothers(order: Order, places: Places) -> None:
+    back_up(Restic(order, places.cache), order, places, Status())
+    assert (Path(order.repository) / SERVER / "config").exists()
+    other = Order(order.repository, order.password, {}, str(uuid.uuid4()), ())
+    with pytest.raises(ResticFailed):
+        Restic(other, places.cache).snapshots()
+    assert len(Restic(other, places.cache, SERVER).snapshots("anna@acme.example")) == 1
+
+
+def test_a_backup_that_fails_says_why_and_keeps_when_the_last_good_one_was(order: Order, places: Places) -> None:
+    good = back_up(Restic(order, places.cache), order, places, Status())
+    wrong = Order(order.repository, "another-password-1", {}, SERVER, order.mailboxes)
+    failed = back_up(Restic(wrong, places.cache), wrong, places, good)
+    assert (failed.good, failed.mailboxes) == (good.good, good.mailboxes)
+    assert failed.ended > good.ended
+    assert failed.detail.startswith("restic init failed")
+    assert "another-password-1" not in failed.detail
+
+
+async def test_a_tenants_servers_are_told_where_to_and_others_are_not(
+    system_database: Database, tenant: SomeTenant, other_tenant: SomeTenant, tmp_path: Path
+) -> None:
+    sealer = Sealer.of_file(tmp_path / "sealing.key")
+    own, foreign = await make_server(system_database, tenant), await make_server(system_database, other_tenant)
+    async with system_database.system() as session:
+        assert await set_target(session, sealer, tenant.id, TARGET) == 1
+    async with system_database.system() as session:
+        told = await mail_backup_of(session, sealer, own)
+        assert told is not None
+        assert (told.repository, told.password, dict(told.credentials), told.server) == (
+            TARGET.repository,
+            TARGET.password,
+            TARGET.credentials,
+            str(own),
+        )
+        assert await mail_backup_of(session, sealer, foreign) is None
+        (kept,) = await session.scalars(text("SELECT target_sealed FROM mail_backup_targets"))
+        assert b"herring" not in bytes(kept)
+        with pytest.raises(NotFound):
+            await set_target(session, sealer, uuid.uuid4(), TARGET)
+        assert await drop_target(session, tenant.id) == 1
+        assert await mail_backup_of(session, sealer, own) is None
+
+
+def test_a_place_that_a_server_would_refuse_is_refused_here() -> None:
+    with pytest.raises(InvalidInput):
+        Target("sftp:user@host:/backups", "herring-and-sardine")
+
+
+async def test_servers_are_asked_once_so_many_at_a_time_and_again_an_hour_later(
+    system_database: Database, tenant: SomeTenant, tmp_path: Path
+) -> None:
+    servers = {await make_server(system_database, tenant) for _ in range(MOST_AT_ONCE + 1)}
+    now = dt.datetime.now(dt.UTC)
+    async with system_database.system() as session:
+        assert await ask_servers(session, now) == []
+        await set_target(session, Sealer.of_file(tmp_path / "sealing.key"), tenant.id, TARGET)
+        await session.execute(text("UPDATE vps_servers SET status = 'ready', link_session = gen_random_uuid()"))
+    asked: list[uuid.UUID] = []
+    for _ in range(3):
+        async with system_database.system() as session:
+            asked += await ask_servers(session, now)
+    assert len(asked) == len(servers)
+    assert set(asked) == servers
+    async with system_database.system() as session:
+        assert len(await ask_servers(session, now + HOUR)) == MOST_AT_ONCE
