@@ -21,6 +21,7 @@ from control_plane.tenancy import tenants
 from control_plane.tenancy.keys import list_keys, revoke_key
 from control_plane.tenancy.permissions import EVERYTHING, ROLES, Permission, Role
 from control_plane.tenancy.scope import TenantScope
+from control_plane.tenancy.workspaces import chosen_workspaces
 from db.models import ApiKeyRow
 
 tenant_commands = typer.Typer(no_args_is_help=True, help="Tenants: whose mail servers these are.")
@@ -79,6 +80,7 @@ def create_key(
     role: Annotated[Role | None, typer.Option(help="What somebody of this role may, in place of scopes.")] = None,
     expires_days: Annotated[int | None, typer.Option(min=1, max=_MOST_DAYS, help="In force for so many days.")] = None,
     network: Annotated[list[str] | None, typer.Option(help="Of use from there alone; may be given again.")] = None,
+    workspace: Annotated[list[uuid.UUID] | None, typer.Option(help="For this one alone; may be given again.")] = None,
     as_json: Json = False,
     instance: Instance = "main",
 ) -> None:
@@ -86,7 +88,8 @@ def create_key(
     scopes = _scopes(scope or [], role)
     expires_at = None if expires_days is None else utc_now() + dt.timedelta(days=expires_days)
     bounds = KeyBounds(expires_at, tuple(parse_network(each, "--network") for each in network or []))
-    made = asyncio.run(_create_key(instance, tenant, checked_name(name), scopes, bounds))
+    workspaces = frozenset(workspace) if workspace else None
+    made = asyncio.run(_create_key(instance, tenant, checked_name(name), scopes, bounds, workspaces=workspaces))
     _show("api_key", made.key, name, as_json=as_json)
     if not as_json:
         say(f"key {made.id} opens {', '.join(scopes or ['everything'])}; keep it: it cannot be shown again")
@@ -135,10 +138,19 @@ async def _create_workspace(instance: str, tenant: uuid.UUID, name: str) -> uuid
 
 
 async def _create_key(
-    instance: str, tenant: uuid.UUID, name: str, scopes: list[str] | None, bounds: KeyBounds
+    instance: str,
+    tenant: uuid.UUID,
+    name: str,
+    scopes: list[str] | None,
+    bounds: KeyBounds,
+    *,
+    workspaces: frozenset[uuid.UUID] | None,
 ) -> NewApiKey:
     async with system_session(instance) as session:
-        return await insert_api_key(session, tenant, name, created_by="operator", scopes=scopes, bounds=bounds)
+        there = await chosen_workspaces(session, TenantScope(tenant, EVERYTHING), workspaces)
+        return await insert_api_key(
+            session, tenant, name, created_by="operator", scopes=scopes, bounds=bounds, workspaces=there
+        )
 
 
 async def _list_keys(instance: str, tenant: uuid.UUID) -> Sequence[ApiKeyRow]:
@@ -168,6 +180,7 @@ def _fields(key: ApiKeyRow) -> dict[str, Any]:
         "prefix": key.prefix,
         "scopes": key.scopes,
         "networks": " ".join(map(str, key.networks)),
+        "workspaces": " ".join(map(str, key.workspaces or ())),
         "created_by": key.created_by,
         "created_at": key.created_at,
         "last_used_at": key.last_used_at,

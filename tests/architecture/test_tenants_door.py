@@ -1,11 +1,13 @@
 """Each route of the tenants' door names one permission, and there is no permission that opens nothing."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 from fastapi import APIRouter
 
+import control_plane
 from control_plane.rest.access import Access, Open, RouteWithoutPermission, identity, permissions_of, transaction
 from control_plane.rest.app import make_app
 from control_plane.settings import Settings
@@ -66,3 +68,10 @@ def test_the_roles_are_steps() -> None:
     assert ROLES[Role.READ_ONLY] < ROLES[Role.MEMBER] < ROLES[Role.ADMIN] <= ROLES[Role.OWNER] == set(Permission)
     assert all(each.value.endswith(":read") for each in ROLES[Role.READ_ONLY] | ROLES[Role.BILLING])
     assert Permission.READ_MESSAGES not in ROLES[Role.BILLING]
+
+
+def test_transactions_for_callers_reach_as_far_as_these_and_no_further() -> None:
+    """One that is opened by the tenant's id alone would see workspaces that the caller is not there for."""
+    of_the_whole_tenant = re.compile(r"\.tenant(?:_connection)?\([\w.]*scope\.tenant_id\)")
+    sources = Path(control_plane.__file__).parent.rglob("*.py")
+    assert [str(each) for each in sources if of_the_whole_tenant.search(each.read_text(encoding="utf-8"))] == []

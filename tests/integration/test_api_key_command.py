@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from control_plane.cli import tenants
 from control_plane.cli.main import app
 from control_plane.errors import InvalidInput, NotFound
+from control_plane.tenancy.tenants import create_workspace
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.rest import client_of, problem
@@ -27,9 +28,11 @@ def command(monkeypatch: pytest.MonkeyPatch, database: FreshDatabase) -> Command
     @asynccontextmanager
     async def session(_instance: str) -> AsyncIterator[AsyncSession]:
         opened = Database(database.url("penguin_system"), pool_size=1)
-        async with opened.system() as transaction:
-            yield transaction
-        await opened.close()
+        try:
+            async with opened.system() as transaction:
+                yield transaction
+        finally:
+            await opened.close()
 
     monkeypatch.setattr(tenants, "system_session", session)
 
@@ -65,6 +68,19 @@ async def test_a_role_stands_for_its_scopes(command: Command, tenant: SomeTenant
     [key] = result.stdout.split()
     table = (await command("list", tenant.id)).stdout
     assert key.split("_")[3] not in table
+
+
+async def test_a_key_of_a_workspace_is_for_that_one_alone(
+    command: Command, rest_app: FastAPI, tenant: SomeTenant, other_tenant: SomeTenant, system_database: Database
+) -> None:
+    async with system_database.system() as session:
+        await create_workspace(session, tenant.id, "Support")
+    made = json.loads((await command("create", tenant.id, "k", "--workspace", tenant.workspace_id, "--json")).stdout)
+    async with client_of(rest_app, made["api_key"]) as client:
+        seen = (await client.get("workspaces")).json()["items"]
+    assert [each["id"] for each in seen] == [str(tenant.workspace_id)]
+    elsewhere = await command("create", tenant.id, "k", "--workspace", other_tenant.workspace_id)
+    assert isinstance(elsewhere.exception, NotFound)
 
 
 @pytest.mark.parametrize(
