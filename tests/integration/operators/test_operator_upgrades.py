@@ -13,9 +13,12 @@ from typer.testing import CliRunner
 from control_plane.cli import releases as releases_command
 from control_plane.cli import ring_plans
 from control_plane.cli.main import app
+from control_plane.operators import upgrades
+from control_plane.upgrades.configuration_plans import ConfigurationWish
 from db.session import Database
 from tests.integration.database import FreshDatabase
 from tests.integration.mail_rows import SomeInbox
+from tests.integration.operators.door import TESTER
 from tests.integration.rest import problem
 from tests.integration.test_upgrades import make_wheelhouse
 
@@ -77,6 +80,22 @@ async def test_a_plan_is_made_begun_and_taken_back(operator: httpx.AsyncClient, 
     assert [each["id"] for each in (await operator.get("fleet/upgrades")).json()["items"]] == [plan["id"]]
     acts = [(act["act"], act["reason"]) for act in (await operator.get("acts")).json()["items"]]
     assert acts[:3] == [("upgrade.abort", None), ("upgrade.apply", "now"), ("upgrade.plan", "new")]
+
+
+async def test_a_plan_for_settings_of_the_fleet_is_among_them_and_is_taken_back_alike(
+    operator: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+) -> None:
+    async with system_database.system() as session:
+        wish = ConfigurationWish({"smtp_connect_timeout": "20"}, [inbox.vps_id])
+        plan = await upgrades.make_configuration_plan(session, TESTER, wish, "slow networks")
+        number = plan.configuration
+    [shown] = (await operator.get("fleet/upgrades")).json()["items"]
+    assert (shown["release"], shown["configuration"], shown["state"]) == (None, number, "planned")
+    assert (await operator.post(f"fleet/upgrades/{shown['id']}:apply")).json()["state"] == "running"
+    assert (await operator.post(f"fleet/upgrades/{shown['id']}:abort")).json()["state"] == "rolling_back"
+    planned = (await operator.get("acts")).json()["items"][2]
+    assert (planned["act"], planned["reason"]) == ("upgrade.plan", "slow networks")
+    assert planned["subject"] == {"upgrade_id": shown["id"], "configuration": str(number)}
 
 
 async def test_what_there_is_not_is_said_so(operator: httpx.AsyncClient, inbox: SomeInbox) -> None:
