@@ -7,7 +7,7 @@ and nothing of an unexpected error: that goes to the log, under the request id t
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -38,6 +38,12 @@ _MEDIA_TYPE = "application/problem+json"
 
 _NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
 _PARAMETER = re.compile(r"\{[^}]*\}")
+
+_Renders = Callable[[Request, Any], Awaitable[Response]]
+
+# PostgreSQL, or the way to it, is away, restarting, full or overloaded.
+_AWAY = (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError)
+_REFUSING = (DBAPIError, psycopg.DatabaseError)
 
 # Statuses that the framework answers with itself, where one of our own errors says the same.
 _SLUGS = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too-large"}
@@ -179,18 +185,26 @@ async def _refused_by_database(request: Request, error: Exception) -> Response:
     return await _unexpected(request, error)
 
 
-#: For the application: what renders which exception.
-HANDLERS: dict[int | type[Exception], Any] = {
-    PenguinError: _penguin_error,
-    RequestValidationError: _validation_error,
-    HTTPException: _http_exception,
-    # PostgreSQL, or the way to it, is away, restarting, full or overloaded.
-    OperationalError: _database_away,
-    InterfaceError: _database_away,
-    PoolTimeout: _database_away,
-    psycopg.OperationalError: _database_away,
-    psycopg.InterfaceError: _database_away,
-    DBAPIError: _refused_by_database,
-    psycopg.DatabaseError: _refused_by_database,
-    Exception: _unexpected,
-}
+def handlers_of(
+    *, penguin: _Renders, validation: _Renders, http: _Renders, away: _Renders, refused: _Renders, other: _Renders
+) -> dict[int | type[Exception], Any]:
+    """Return, for an application, what renders which exception."""
+    return {
+        PenguinError: penguin,
+        RequestValidationError: validation,
+        HTTPException: http,
+        **dict.fromkeys(_AWAY, away),
+        **dict.fromkeys(_REFUSING, refused),
+        Exception: other,
+    }
+
+
+#: Those of our own doors.
+HANDLERS = handlers_of(
+    penguin=_penguin_error,
+    validation=_validation_error,
+    http=_http_exception,
+    away=_database_away,
+    refused=_refused_by_database,
+    other=_unexpected,
+)

@@ -138,7 +138,7 @@ class Door:
             Caller("expired key", expired),
             Caller("revoked key", revoked),
             Caller(
-                "own key with the victim's tenant", _of_tenant(await make_key(database, rows, None), self.ground.victim)
+                "own key with the victim's tenant", of_tenant(await make_key(database, rows, None), self.ground.victim)
             ),
             Caller("second step's token", "pms_" + "a" * 52),
             Caller("expired person", sign_token(own, key.id, key.private, issuer, now - hour), is_person=True),
@@ -220,7 +220,7 @@ def _make_sealable(ground: Ground) -> None:
                 owner.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
 
 
-def _of_tenant(key: str, rows: Rows) -> str:
+def of_tenant(key: str, rows: Rows) -> str:
     """Return a key that names another tenant than the one it was made for."""
     mark, _, prefix, secret = key.split("_")
     return "_".join((mark, base32(rows.id.bytes), prefix, secret))

@@ -1,4 +1,4 @@
-"""Send both doors all that schemathesis can think of, over real connections, and hold the answers to the schema.
+"""Send the doors all that schemathesis can think of, over real connections, and hold the answers to the schema.
 
 The run is the same each time: one seed, so many examples. What a schema cannot say (an address, a code in force, a
 URL that is public) is refused with 422; that such an answer names the part that is wrong is a check of our own.
@@ -6,12 +6,19 @@ URL that is public) is refused with 422; that such an answer names the part that
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
+import requests
 import schemathesis
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from limits import RateLimitItemPerMinute
 from pydantic import SecretStr
+from requests.auth import AuthBase
 from schemathesis import Case, CheckContext, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, from_schema
@@ -26,6 +33,8 @@ from control_plane.rest.app import make_app
 from control_plane.rest.auth import bodies
 from control_plane.rest.operators.app import make_operators_app
 from control_plane.rest.rates import RATES, Rates
+from control_plane.rest.ses.app import PREFIX as SES_PREFIX
+from control_plane.rest.ses.app import make_ses_app
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
@@ -52,7 +61,7 @@ def a_refusal_names_the_part(_: CheckContext, response: Response, case: Case[Any
     problem = response.json()
     if response.status_code == 422 and problem["type"] not in WITHOUT_PARTS and not problem.get("errors"):
         raise AssertionError(f"422 names no part: {problem['detail']}")
-    if response.status_code == 400 and _is_fit(case) and problem["type"] != NO_CURSOR:
+    if response.status_code == 400 and _is_fit(case) and problem.get("type", NO_CURSOR) != NO_CURSOR:
         raise AssertionError(f"400 to what fits the schema: {problem['detail']}")
     return None
 
@@ -63,10 +72,15 @@ def _is_fit(case: Case[Any]) -> bool:
 
 def findings(url: str, key: str, examples: int) -> list[str]:
     """Return what schemathesis finds, one line for each operation and kind."""
-    config = SchemathesisConfig.from_dict(
+    config = config_of(examples, {"headers": {"Authorization": f"Bearer {key}"}})
+    return findings_in(schemathesis.openapi.from_url(f"{url}/openapi.json", config=config))
+
+
+def config_of(examples: int, more: dict[str, Any]) -> SchemathesisConfig:
+    return SchemathesisConfig.from_dict(
         {
+            **more,
             "seed": SEED,
-            "headers": {"Authorization": f"Bearer {key}"},
             "continue-on-failure": True,
             "workers": 1,
             "generation": {"deterministic": True, "max-examples": examples, "database": "none", "no-shrink": True},
@@ -78,7 +92,9 @@ def findings(url: str, key: str, examples: int) -> list[str]:
             "phases": {"coverage": {"unexpected-methods": ["OPTIONS"]}, "stateful": {"max-steps": 4}},
         }
     )
-    schema: OpenApiSchema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
+
+
+def findings_in(schema: OpenApiSchema) -> list[str]:
     schema.config.checks.update(included_check_names=["all"])
     found: set[str] = set()
     operations = set()
@@ -127,6 +143,35 @@ def settings(
 def test_the_tenants_door_holds_what_its_schema_says(settings: Settings, tenant: SomeTenant) -> None:
     with served(make_app(settings)) as url:
         assert findings(url, tenant.api_key, examples=3) == []
+
+
+@dataclass(frozen=True, slots=True)
+class Signs(AuthBase):
+    """Signs requests as AWS clients do."""
+
+    credentials: Credentials
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the signature to a request that is about to be sent."""
+        signed = AWSRequest(request.method, request.url, data=request.body or b"")
+        SigV4Auth(self.credentials, "ses", "eu-central-1").add_auth(signed)
+        request.headers.update(signed.headers)
+        return request
+
+
+@pytest.mark.timeout(600)
+def test_the_door_for_ses_clients_holds_what_its_schema_says(settings: Settings, tenant: SomeTenant) -> None:
+    app = make_app(settings)
+    document = make_ses_app(app.state.parts).openapi()
+    with served(app) as url:
+        wanted = {"name": "ses", "scopes": ["messages:send"], "signing": True}
+        asked = httpx.post(f"{url}/api/v1/api-keys", json=wanted, headers={"Authorization": f"Bearer {tenant.api_key}"})
+        aws = asked.json()["aws"]
+        schema: OpenApiSchema = schemathesis.openapi.from_dict(
+            document, config=config_of(30, {"base-url": f"{url}{SES_PREFIX}"})
+        )
+        schema.auth.set_from_requests(Signs(Credentials(aws["access_key_id"], aws["secret_access_key"])))
+        assert findings_in(schema) == []
 
 
 @pytest.mark.timeout(600)

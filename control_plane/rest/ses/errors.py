@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import psycopg
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -26,6 +24,7 @@ from control_plane.errors import (
     Unauthenticated,
     Unavailable,
 )
+from control_plane.rest.problems import handlers_of
 from control_plane.rest.request_id import request_id_of
 from control_plane.ses.signature import SignatureRefused
 from control_plane.tenancy.plans import limit_reached
@@ -57,6 +56,22 @@ _CODES: tuple[tuple[type[PenguinError], str, HTTPStatus], ...] = (
     (Unavailable, "ServiceUnavailableException", HTTPStatus.SERVICE_UNAVAILABLE),
     (PenguinError, "InternalServiceErrorException", HTTPStatus.INTERNAL_SERVER_ERROR),
 )
+
+
+class SesProblem(BaseModel):
+    """What went wrong, as SES's clients read it; they choose an exception by `__type`."""
+
+    type: str = Field(alias="__type")
+    message: str
+
+
+#: For the router: every answer that is no success is one of SES's errors.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "An error of SES's",
+        "content": {"application/json": {"schema": SesProblem.model_json_schema()}},
+    }
+}
 
 
 def ses_answer(scope: Scope, error: PenguinError) -> Response:
@@ -112,17 +127,11 @@ def _unexpected(request: Request, error: Exception) -> PenguinError:
     return PenguinError("This is our fault; the request id leads us to it.")
 
 
-#: For the application: what renders which exception.
-HANDLERS: dict[int | type[Exception], Any] = {
-    PenguinError: _penguin_error,
-    RequestValidationError: _validation_error,
-    HTTPException: _http_exception,
-    OperationalError: _database_away,
-    InterfaceError: _database_away,
-    PoolTimeout: _database_away,
-    psycopg.OperationalError: _database_away,
-    psycopg.InterfaceError: _database_away,
-    DBAPIError: _refused_by_database,
-    psycopg.DatabaseError: _refused_by_database,
-    Exception: _any_other,
-}
+HANDLERS = handlers_of(
+    penguin=_penguin_error,
+    validation=_validation_error,
+    http=_http_exception,
+    away=_database_away,
+    refused=_refused_by_database,
+    other=_any_other,
+)

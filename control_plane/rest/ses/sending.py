@@ -22,11 +22,11 @@ from control_plane.rest.ses.bodies import (
     SendEmailRequest,
     SendEmailResponse,
 )
-from control_plane.rest.ses.errors import MailFromDomainNotVerified, MessageRejected
+from control_plane.rest.ses.errors import RESPONSES, MailFromDomainNotVerified, MessageRejected
 from control_plane.rest.ses.orders import sends_of_email, sends_of_entry
 from control_plane.tenancy.permissions import Permission
 
-router = APIRouter()
+router = APIRouter(responses=RESPONSES)
 
 _Sending = Annotated[SignedAccess, signed_transaction(Permission.SEND_MESSAGES)]
 _Result = uuid.UUID | ItemProblem
