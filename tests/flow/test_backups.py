@@ -67,6 +67,7 @@ def _backup(environment: dict[str, str], words: Sequence[str]) -> subprocess.Com
     return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.timeout(900)
 def test_a_stopped_installation_is_restored_whole_and_a_lost_one_waits_for_its_operator(
     environment: dict[str, str],
 ) -> None:

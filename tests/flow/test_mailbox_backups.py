@@ -74,7 +74,7 @@ async def deliver(spine: Spine, names: Sequence[str]) -> None:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_lost_mail_comes_back_beside_what_is_there_and_in_place_only_once(spine: Spine) -> None:
     server = spine.sender.server["id"]
     me = await call(spine.sender.client, "GET", "/tenant")
