@@ -67,7 +67,7 @@ def _rebuilds_again() -> AbstractContextManager[object]:
 def _tells_servers_late() -> AbstractContextManager[object]:
     """A worker that comes back has the server do what it was about to ask for."""
 
-    async def hold(_session: AsyncSession, _claim: claims.Claim) -> None:
+    async def hold(_session: AsyncSession, claim: claims.Claim) -> None:
         """Let everybody pass."""
 
     return patch.object(worker, "hold", hold)
