@@ -79,7 +79,7 @@ _FITTING: Mapping[tuple[str, str], Any] = {
     ("idempotency_keys", "within"): "",
 }
 #: Of a tenant there is one of these, whatever workspaces it has.
-_ONE_FOR_ALL = frozenset({"tenants", "tenant_data_keys", "suppression_keys", "audit_events"})
+_ONE_FOR_ALL = frozenset({"tenants", "tenant_data_keys", "suppression_keys", "audit_events", "mail_backup_targets"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ def _of_type(mark: str, column: _Column) -> Any:  # noqa: ANN401 - of any column
         "bytea": octets,
         "jsonb": {"is": mark},
         "text[]": [mark],
-        "inet": f"127.77.{octets[0]}.{octets[1]}",
+        "inet": f"fd77::{octets[0]:x}:{octets[1]:x}" if "ipv6" in column.name else f"127.77.{octets[0]}.{octets[1]}",
         "date": dt.datetime.now(dt.UTC).date(),
         "boolean": column.name in {"active", "enabled", "is_default", "applied"},
     }

@@ -169,8 +169,14 @@ def referring(connection: psycopg.Connection, ground: Ground) -> list[str]:
     found = []
     insertable = dict(_with_right(connection, "INSERT"))
     for table, constrained in connection.execute(_FOREIGN_KEYS).fetchall():
-        referring = [each for each in constrained if each != "tenant_id"]
-        if not referring or not {"tenant_id", *referring} <= set(insertable.get(table, [])):
+        if not {"tenant_id", *constrained} <= set(insertable.get(table, [])):
+            continue
+        # What is the platform's is nobody's to hide.
+        others = (each for each in constrained if each != "tenant_id")
+        referring = [
+            each for each in others if ground.catalogue.of_tenants(ground.catalogue.references[table, each][0])
+        ]
+        if not referring:
             continue
         theirs, nobodys = (_new(ground, table, ground.attacker) for _ in range(2))
         for column in referring:

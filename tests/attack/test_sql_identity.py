@@ -14,17 +14,17 @@ IDENTITY = "penguin_identity"
 SEES = {
     "tenants": {"id", "name", "state"},
     "workspaces": {"id", "tenant_id"},
-    "memberships": {"id", "tenant_id", "person_id", "role", "created_at", "ended_at"},
+    "memberships": {"id", "tenant_id", "person_id", "role", "created_at", "ended_at", "workspaces"},
     "invitations": {
         *("id", "tenant_id", "email", "role", "token_sha256", "invited_by", "created_at", "expires_at", "accepted_at"),
-        "revoked_at",
+        *("revoked_at", "workspaces"),
     },
 }
-CHANGES = {"invitations": {"accepted_at"}}
+CHANGES = {"invitations": {"accepted_at"}, "memberships": {"workspaces"}}
 ADDS = {
     "tenants": {"id", "name"},
     "workspaces": {"id", "tenant_id", "name"},
-    "memberships": {"id", "tenant_id", "person_id", "role"},
+    "memberships": {"id", "tenant_id", "person_id", "role", "workspaces"},
 }
 
 
