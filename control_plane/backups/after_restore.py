@@ -35,10 +35,11 @@ WITH ended AS (
     SET state = 'uncertain', final_at = now(),
         state_reason = 'the database was restored, and its server cannot tell what it did with it'
     WHERE m.vps_id = ANY(CAST(:servers AS uuid[])) AND m.state IN ('accepted', 'dead', 'failed') AND m.leases >= :beyond
-    RETURNING m.tenant_id, m.id, m.state_reason
+    RETURNING m.tenant_id, m.id, m.isolated, m.state_reason
 ), told AS (
-    INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT tenant_id, id, gen_random_uuid(), 'uncertain', now(), true, jsonb_build_object('detail', state_reason)
+    INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+    SELECT tenant_id, id, isolated, gen_random_uuid(), 'uncertain', now(), true,
+           jsonb_build_object('detail', state_reason)
     FROM ended
 )
 SELECT count(*) FROM ended

@@ -18,11 +18,11 @@ asked AS (
         silent_since = least(m.silent_since, %(moment)s)
     FROM open
     WHERE m.tenant_id = open.tenant_id AND m.id = open.id
-    RETURNING m.tenant_id, m.id, open.state AS before
+    RETURNING m.tenant_id, m.id, m.isolated, open.state AS before
 ),
 told AS (
-    INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT tenant_id, id, gen_random_uuid(), 'requeued', now(), true,
+    INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+    SELECT tenant_id, id, isolated, gen_random_uuid(), 'requeued', now(), true,
            jsonb_build_object('detail', 'the database was restored; its server is asked again')
     FROM asked
     WHERE before IN ('queued', 'relayed')

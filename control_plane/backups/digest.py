@@ -12,8 +12,10 @@ from psycopg import sql
 _TABLES = """
 SELECT n.nspname, c.relname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND n.nspname = 'public' AND c.relpersistence = 'p'
-ORDER BY c.relname
+WHERE c.relkind = 'r' AND c.relpersistence = 'p'
+  -- Tenants may have schemas of their own (control_plane/tenancy/partitions.py).
+  AND (n.nspname = 'public' OR n.nspname ~ '^tenant_[0-9a-f]{32}$')
+ORDER BY n.nspname, c.relname
 """
 _DIGEST = sql.SQL(
     "SELECT count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)::text FROM {table} t"
@@ -45,7 +47,7 @@ def digest(connection: psycopg.Connection) -> dict[str, TableDigest]:
     for schema, name in connection.execute(_TABLES).fetchall():
         row = connection.execute(_DIGEST.format(table=sql.Identifier(schema, name))).fetchone()
         if row is not None:
-            found[name] = TableDigest(*row)
+            found[name if schema == "public" else f"{schema}.{name}"] = TableDigest(*row)
     return found
 
 

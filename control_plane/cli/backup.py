@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.engine import make_url
 
 from control_plane.backups import key_file
 from control_plane.backups.after_restore import release as release_held
@@ -22,13 +21,12 @@ from control_plane.backups.results import Kind, keep_result, newest_results, wha
 from control_plane.backups.schedule import Outcome, outcome_of, saved, tested
 from control_plane.backups.vault import Vault
 from control_plane.cli.actor import this_user
-from control_plane.cli.installation import NoInstallation, system_session
+from control_plane.cli.installation import NoInstallation, private_owner_url, system_session
 from control_plane.cli.mailbox_backups import mailbox_commands
 from control_plane.cli.output import FAILED, Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.clock import utc_now
 from control_plane.embedded.installation_record import read_record
-from control_plane.embedded.postgres import OWNER
 from control_plane.errors import Conflict, InvalidInput
 from control_plane.operators.acts import Act, record
 from control_plane.processes.places import state_dir
@@ -163,13 +161,11 @@ def _vault(instance: str) -> Vault:
 
 def _owner_url(instance: str) -> str:
     """Return the owner's URL of the private database; raise `NoInstallation` or `InvalidInput`."""
-    record = read_record(state_dir(instance))
-    if record is None:
+    if read_record(state_dir(instance)) is None:
         raise NoInstallation("no installation runs here: start it with `./penguin up`")
-    url = make_url(record.system_database_url)
-    if url.password:
-        raise InvalidInput("a database of PENGUIN_DATABASE_URL is backed up by whoever runs it")
-    return url.set(username=OWNER).render_as_string(hide_password=False)
+    if url := private_owner_url(instance):
+        return url
+    raise InvalidInput("a database of PENGUIN_DATABASE_URL is backed up by whoever runs it")
 
 
 async def _keep(instance: str, kind: Kind, began: dt.datetime, outcome: Outcome) -> None:

@@ -24,6 +24,7 @@ from control_plane.cli.gdpr import gdpr_commands
 from control_plane.cli.inbox import inbox_commands
 from control_plane.cli.installation import NoInstallation
 from control_plane.cli.ip_pools import pool_commands
+from control_plane.cli.isolation import isolation_commands
 from control_plane.cli.keys import signing_commands
 from control_plane.cli.lock import lock
 from control_plane.cli.node import node_commands
@@ -70,6 +71,7 @@ app.add_typer(node_commands, name="node")
 app.add_typer(inbox_commands, name="inbox")
 app.add_typer(pool_commands, name="pool")
 app.add_typer(domain_commands, name="domain")
+tenant_commands.add_typer(isolation_commands)
 app.add_typer(tenant_commands, name="tenant")
 app.add_typer(plan_commands, name="plan")
 app.add_typer(workspace_commands, name="workspace")

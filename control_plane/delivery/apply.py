@@ -43,6 +43,8 @@ class _Send:
     """A locked send and what the batch has made of it so far."""
 
     tenant_id: uuid.UUID
+    #: Where it lies, and its events with it.
+    isolated: bool
     progress: Progress
     known_events: set[uuid.UUID]
     #: Nothing of its recipient is kept any more, and so nothing that comes late.
@@ -65,7 +67,7 @@ async def apply_events(database: Database, vps_id: uuid.UUID, events: Sequence[D
         judged = _judge(sends, readable)
         if judged:
             tenant_id = next(iter(sends.values())).tenant_id
-            await _record(connection, tenant_id, judged)
+            await _record(connection, tenant_id, sends, judged)
             await _move(connection, tenant_id, {key: send for key, send in sends.items() if send.moved})
             await _suppress(connection, tenant_id, judged)
     for event, applied in judged:
@@ -121,14 +123,20 @@ def _send(row: Row[Any]) -> _Send:
         relayed_at=row.relayed_at,
         inbox_gone=row.inbox_gone,
     )
-    return _Send(row.tenant_id, progress, set(row.known_events), row.erased)
+    return _Send(row.tenant_id, row.isolated, progress, set(row.known_events), row.erased)
 
 
-async def _record(connection: AsyncConnection, tenant_id: uuid.UUID, judged: Sequence[tuple[Event, bool]]) -> None:
+async def _record(
+    connection: AsyncConnection,
+    tenant_id: uuid.UUID,
+    sends: dict[uuid.UUID, _Send],
+    judged: Sequence[tuple[Event, bool]],
+) -> None:
     events = [event for event, _ in judged]
     columns = {
         "tenant_id": tenant_id,
         "message_ids": [event.send_id for event in events],
+        "isolated": [sends[event.send_id].isolated for event in events],
         "event_ids": [event.id for event in events],
         "kinds": [event.kind.value for event in events],
         "ats": [event.at for event in events],

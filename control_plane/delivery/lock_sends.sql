@@ -1,6 +1,6 @@
 -- Lock the sends that a server's events are about, in one order for all, and tell which events are known already.
 -- A send of another server, or of another tenant, is not found.
-SELECT m.tenant_id, m.id, m.state, m.lease_token, m.queue_id, m.relayed_at, m.recipient = %(erased)s AS erased,
+SELECT m.tenant_id, m.id, m.isolated, m.state, m.lease_token, m.queue_id, m.relayed_at, m.recipient = %(erased)s AS erased,
        NOT EXISTS (SELECT FROM inboxes i
                    WHERE i.tenant_id = m.tenant_id AND i.id = m.inbox_id AND i.status <> 'deleting') AS inbox_gone,
        ARRAY(SELECT e.event_id

@@ -19,10 +19,10 @@ _CANCEL_ONE = text("""
 WITH cancelled AS (
     UPDATE messages SET state = 'cancelled', state_reason = :reason, final_at = now()
     WHERE tenant_id = :tenant_id AND id = :id AND state = 'accepted' AND silent_since IS NULL
-    RETURNING id
+    RETURNING id, isolated
 )
-INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-SELECT :tenant_id, id, gen_random_uuid(), 'cancelled', now(), true,
+INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+SELECT :tenant_id, id, isolated, gen_random_uuid(), 'cancelled', now(), true,
     jsonb_build_object('detail', CAST(:reason AS text))
 FROM cancelled
 RETURNING message_id
@@ -39,10 +39,10 @@ WITH ended AS (
                        || CASE WHEN silent_since IS NULL THEN '' ELSE ' Its server had been silent about it.' END,
         final_at = now()
     WHERE m.tenant_id = :tenant_id AND {chosen} AND m.state = 'accepted'
-    RETURNING m.id, m.state, m.state_reason
+    RETURNING m.id, m.isolated, m.state, m.state_reason
 ), recorded AS (
-    INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT :tenant_id, id, gen_random_uuid(), state, now(), true, jsonb_build_object('detail', state_reason)
+    INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+    SELECT :tenant_id, id, isolated, gen_random_uuid(), state, now(), true, jsonb_build_object('detail', state_reason)
     FROM ended
 )
 SELECT count(*) FROM ended

@@ -21,11 +21,15 @@ WITH sender AS MATERIALIZED (
 ), accepted AS (
     INSERT INTO messages (
         tenant_id, id, workspace_id, inbox_id, vps_id, priority, envelope_sender, recipient, signing_domain, subject,
-        payload, send_at, resend_of
+        payload, send_at, resend_of, isolated
     )
     SELECT sender.tenant_id, i.id, sender.workspace_id, sender.id, sender.vps_id, i.priority, sender.email_address,
-        i.recipient, split_part(sender.email_address, '@', 2), i.subject, i.payload, i.send_at, i.resend_of
+        i.recipient, split_part(sender.email_address, '@', 2), i.subject, i.payload, i.send_at, i.resend_of,
+        -- Where the tenant's lie; what sends another again, where that lies.
+        CASE WHEN i.resend_of IS NULL THEN t.isolated
+             ELSE (SELECT m.isolated FROM messages m WHERE m.tenant_id = sender.tenant_id AND m.id = i.resend_of) END
     FROM sender JOIN pg_temp.incoming_sends i ON i.inbox_id = sender.id
+    JOIN tenants t ON t.id = sender.tenant_id
     WHERE i.key IS NULL OR i.key IN (SELECT key FROM claimed)
     RETURNING id
 )

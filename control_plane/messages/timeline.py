@@ -32,7 +32,9 @@ async def load_send(
     session: AsyncSession, scope: TenantScope, message_id: uuid.UUID
 ) -> tuple[Message, tuple[Moment, ...]]:
     """Return a send and its timeline; raise `NotFound` when the tenant has none of that id."""
-    message = await session.get(Message, (scope.tenant_id, message_id))
+    message = await session.scalar(
+        select(Message).where(Message.tenant_id == scope.tenant_id, Message.id == message_id)
+    )
     if message is None:
         raise NotFound("There is no such message.")
     events = await session.scalars(

@@ -65,6 +65,8 @@ class Act(enum.StrEnum):
     ERASE_SUBJECT = "gdpr.erase"
     ERASE_TENANT = "tenant.erase"
     REVEAL_ADDRESSES = "addresses.reveal"
+    ISOLATE_TENANT = "tenant.isolate"
+    REJOIN_TENANT = "tenant.rejoin"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ WITH RECURSIVE paused AS MATERIALIZED (
     SELECT p.tenant_id, p.vps_id, p.inbox_id, p.priority FROM pauses p WHERE p.resumed_at IS NULL
 ),
 room AS MATERIALIZED (
-    SELECT r.vps_id, r.priority, r.room
+    SELECT v.tenant_id, r.vps_id, r.priority, r.room
     FROM unnest(%(vps_ids)s::uuid[], %(priorities)s::smallint[], %(rooms)s::integer[]) AS r (vps_id, priority, room)
     JOIN vps_servers v ON v.id = r.vps_id AND v.status = 'ready' AND v.banned_at IS NULL
      AND coalesce(abs(v.clock_offset_ms) <= 1000 * %(clock_tolerance_seconds)s::bigint, true)
@@ -22,24 +22,24 @@ room AS MATERIALIZED (
 ),
 -- The first waiting send of each inbox, by jumping through idx_messages_waiting from inbox to inbox.
 head AS (
-    SELECT room.vps_id, room.priority, room.room, first.tenant_id, first.inbox_id, first.send_at, first.queued_at
+    SELECT room.vps_id, room.priority, room.room, room.tenant_id, first.inbox_id, first.send_at, first.queued_at
     FROM room
     CROSS JOIN LATERAL (
-        SELECT m.tenant_id, m.inbox_id, m.send_at, m.queued_at
+        SELECT m.inbox_id, m.send_at, m.queued_at
         FROM messages m
-        WHERE m.state = 'accepted' AND m.vps_id = room.vps_id AND m.priority = room.priority
+        WHERE m.state = 'accepted' AND m.tenant_id = room.tenant_id AND m.vps_id = room.vps_id AND m.priority = room.priority
           AND m.inbox_id IS NOT NULL
         ORDER BY m.inbox_id, m.send_at, m.id
         LIMIT 1
     ) AS first
     UNION ALL
     SELECT head.vps_id, head.priority, head.room,
-           following.tenant_id, following.inbox_id, following.send_at, following.queued_at
+           head.tenant_id, following.inbox_id, following.send_at, following.queued_at
     FROM head
     CROSS JOIN LATERAL (
-        SELECT m.tenant_id, m.inbox_id, m.send_at, m.queued_at
+        SELECT m.inbox_id, m.send_at, m.queued_at
         FROM messages m
-        WHERE m.state = 'accepted' AND m.vps_id = head.vps_id AND m.priority = head.priority
+        WHERE m.state = 'accepted' AND m.tenant_id = head.tenant_id AND m.vps_id = head.vps_id AND m.priority = head.priority
           AND m.inbox_id > head.inbox_id
         ORDER BY m.inbox_id, m.send_at, m.id
         LIMIT 1
@@ -74,7 +74,7 @@ due AS (
                row_number() OVER (ORDER BY m.send_at, m.id) AS place,
                m.queued_at IS NULL OR m.queued_at < date_trunc('day', now(), 'UTC') AS counts
         FROM messages m
-        WHERE m.state = 'accepted' AND m.vps_id = sender.vps_id AND m.priority = sender.priority
+        WHERE m.state = 'accepted' AND m.tenant_id = sender.tenant_id AND m.vps_id = sender.vps_id AND m.priority = sender.priority
           AND m.inbox_id = sender.inbox_id AND m.send_at <= now()
           -- Its server may not remember any more that it submitted it (delivery/states.py): for the sweep to end.
           AND coalesce(m.silent_since > now() - interval '6 days', true)
@@ -112,11 +112,11 @@ suppressed AS (
         final_at = now()
     FROM picked
     WHERE picked.suppressed AND m.tenant_id = picked.tenant_id AND m.id = picked.id
-    RETURNING m.tenant_id, m.id, m.state
+    RETURNING m.tenant_id, m.id, m.isolated, m.state
 ),
 told AS (
-    INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied)
-    SELECT tenant_id, id, gen_random_uuid(), state, now(), true
+    INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied)
+    SELECT tenant_id, id, isolated, gen_random_uuid(), state, now(), true
     FROM suppressed
 ),
 counted AS (

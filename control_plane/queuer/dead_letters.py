@@ -67,10 +67,11 @@ WITH retried AS (
       AND EXISTS (SELECT FROM inboxes i
                   WHERE i.tenant_id = m.tenant_id AND i.id = m.inbox_id AND i.status <> 'deleting')
       AND EXISTS (SELECT FROM vps_servers v WHERE v.id = m.vps_id AND v.status <> 'deleted')
-    RETURNING m.tenant_id, m.id
+    RETURNING m.tenant_id, m.id, m.isolated
 ), told AS (
-    INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT tenant_id, id, gen_random_uuid(), 'retried', now(), true, '{"detail": "an operator had it tried again"}'
+    INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+    SELECT tenant_id, id, isolated, gen_random_uuid(), 'retried', now(), true,
+           '{"detail": "an operator had it tried again"}'
     FROM retried
 )
 SELECT id, pg_notify('sends_ready', '') FROM retried
@@ -81,10 +82,11 @@ WITH dropped AS (
     SET state = 'uncertain', state_reason = concat_ws('; ', 'dropped by an operator', m.state_reason), final_at = now()
     FROM tenants t, unnest(CAST(:ids AS uuid[])) AS wanted (id)
     WHERE m.tenant_id = t.id AND m.id = wanted.id AND m.state = 'dead'
-    RETURNING m.tenant_id, m.id, m.state_reason
+    RETURNING m.tenant_id, m.id, m.isolated, m.state_reason
 ), told AS (
-    INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT tenant_id, id, gen_random_uuid(), 'dropped', now(), true, jsonb_build_object('detail', state_reason)
+    INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+    SELECT tenant_id, id, isolated, gen_random_uuid(), 'dropped', now(), true,
+           jsonb_build_object('detail', state_reason)
     FROM dropped
 )
 SELECT id FROM dropped

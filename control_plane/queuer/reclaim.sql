@@ -50,10 +50,10 @@ freed AS (
         final_at = CASE WHEN judged.state = 'uncertain' THEN now() END
     FROM judged
     WHERE m.tenant_id = judged.tenant_id AND m.id = judged.id
-    RETURNING m.tenant_id, m.id, m.lease_token, m.state, m.state_reason
+    RETURNING m.tenant_id, m.id, m.isolated, m.lease_token, m.state, m.state_reason
 )
-INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, lease_token, applied, detail)
-SELECT tenant_id, id, gen_random_uuid(), CASE state WHEN 'accepted' THEN 'requeued' ELSE state END, now(), lease_token,
+INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, lease_token, applied, detail)
+SELECT tenant_id, id, isolated, gen_random_uuid(), CASE state WHEN 'accepted' THEN 'requeued' ELSE state END, now(), lease_token,
        true,
        jsonb_build_object('detail', coalesce(state_reason, 'the lease ran out without word from the server'))
 FROM freed

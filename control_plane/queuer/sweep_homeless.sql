@@ -67,9 +67,9 @@ ended AS (
     SET state = CASE WHEN g.silent_since IS NULL THEN 'cancelled' ELSE 'uncertain' END, state_reason = g.why, final_at = now()
     FROM (SELECT * FROM gone UNION ALL SELECT * FROM gone_with_row UNION ALL SELECT * FROM gone_dead) AS g
     WHERE m.tenant_id = g.tenant_id AND m.id = g.id
-    RETURNING m.tenant_id, m.id, m.state, m.state_reason
+    RETURNING m.tenant_id, m.id, m.isolated, m.state, m.state_reason
 )
-INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-SELECT tenant_id, id, gen_random_uuid(), state, now(), true, jsonb_build_object('detail', state_reason)
+INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+SELECT tenant_id, id, isolated, gen_random_uuid(), state, now(), true, jsonb_build_object('detail', state_reason)
 FROM ended
 RETURNING message_id

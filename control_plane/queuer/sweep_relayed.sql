@@ -20,9 +20,9 @@ ended AS (
     SET state = 'uncertain', state_reason = silent.why, final_at = now()
     FROM silent
     WHERE m.tenant_id = silent.tenant_id AND m.id = silent.id
-    RETURNING m.tenant_id, m.id, m.state_reason
+    RETURNING m.tenant_id, m.id, m.isolated, m.state_reason
 )
-INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-SELECT tenant_id, id, gen_random_uuid(), 'uncertain', now(), true, jsonb_build_object('detail', state_reason)
+INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+SELECT tenant_id, id, isolated, gen_random_uuid(), 'uncertain', now(), true, jsonb_build_object('detail', state_reason)
 FROM ended
 RETURNING message_id

@@ -14,9 +14,9 @@ ended AS (
         state_reason = concat_ws('; ', m.state_reason, 'its server has been silent about it for days')
     FROM silent
     WHERE m.tenant_id = silent.tenant_id AND m.id = silent.id
-    RETURNING m.tenant_id, m.id, m.state_reason
+    RETURNING m.tenant_id, m.id, m.isolated, m.state_reason
 )
-INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-SELECT tenant_id, id, gen_random_uuid(), 'uncertain', now(), true, jsonb_build_object('detail', state_reason)
+INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+SELECT tenant_id, id, isolated, gen_random_uuid(), 'uncertain', now(), true, jsonb_build_object('detail', state_reason)
 FROM ended
 RETURNING message_id

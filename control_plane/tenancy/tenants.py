@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
+from db.models import Tenant
 
 
 async def create_tenant(session: AsyncSession, name: str) -> uuid.UUID:
@@ -27,3 +28,9 @@ async def create_workspace(session: AsyncSession, tenant_id: uuid.UUID, name: st
     if workspace_id is None:
         raise NotFound(f"There is no tenant {tenant_id}.")
     return workspace_id
+
+
+async def require_tenant(session: AsyncSession, tenant_id: uuid.UUID) -> None:
+    """Raise `NotFound` unless there is such a tenant."""
+    if await session.get(Tenant, tenant_id) is None:
+        raise NotFound(f"there is no tenant {tenant_id}")

@@ -22,12 +22,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.models.base import Base, CreatedAt, TenantId
 
 
-def _of_message() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(["tenant_id", "message_id"], ["messages.tenant_id", "messages.id"], ondelete="CASCADE")
-
-
 class Message(Base):
-    """One send: one message to one recipient; `resend_of` is the uncertain one that it sends again."""
+    """One send: one message to one recipient; `resend_of` is the uncertain one that it sends again.
+
+    Those with `isolated` lie in a partition of their tenant's own (control_plane/tenancy/isolation.py), and so do their
+    events.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -59,12 +59,16 @@ class Message(Base):
             ),
         ),
         ForeignKeyConstraint(
-            ["tenant_id", "resend_of"], ["messages.tenant_id", "messages.id"], ondelete="SET NULL (resend_of)"
+            ["tenant_id", "resend_of", "isolated"],
+            ["messages.tenant_id", "messages.id", "messages.isolated"],
+            onupdate="CASCADE",
+            ondelete="SET NULL (resend_of)",
         ),
         Index(
             "idx_messages_resend_of",
             "tenant_id",
             "resend_of",
+            "isolated",
             unique=True,
             postgresql_where=text("resend_of IS NOT NULL"),
         ),
@@ -90,6 +94,7 @@ class Message(Base):
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    isolated: Mapped[bool] = mapped_column(primary_key=True, server_default=text("false"))
     workspace_id: Mapped[uuid.UUID]
     inbox_id: Mapped[uuid.UUID | None]
     vps_id: Mapped[uuid.UUID]
@@ -121,11 +126,19 @@ class MessageEvent(Base):
     """Something that happened to a send; one that came too late is kept and was not applied."""
 
     __tablename__ = "message_events"
-    __table_args__ = (_of_message(),)
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "message_id", "isolated"],
+            ["messages.tenant_id", "messages.id", "messages.isolated"],
+            onupdate="CASCADE",
+            ondelete="CASCADE",
+        ),
+    )
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
     message_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    isolated: Mapped[bool] = mapped_column(primary_key=True, server_default=text("false"))
     kind: Mapped[str] = mapped_column(String(20))
     at: Mapped[dt.datetime]
     recorded_at: Mapped[CreatedAt]
@@ -141,7 +154,7 @@ class IdempotencyKey(Base):
     """
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (_of_message(), Index("idx_idempotency_keys_age", "created_at"))
+    __table_args__ = (Index("idx_idempotency_keys_age", "created_at"),)
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
     within: Mapped[str] = mapped_column(Text, primary_key=True, server_default=text("''"))

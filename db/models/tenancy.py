@@ -24,6 +24,8 @@ class Tenant(Base):
     plan: Mapped[str] = mapped_column(ForeignKey("plans.name"), server_default=text("'unlimited'"))
     plan_overrides: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     erased_at: Mapped[dt.datetime | None]
+    #: Whether new sends go into partitions of its own.
+    isolated: Mapped[bool] = mapped_column(server_default=text("false"))
     audit_position: Mapped[int | None] = mapped_column(BigInteger)
     audit_hash: Mapped[bytes | None]
 

@@ -1,6 +1,12 @@
-"""A database with three tenants that have one of everything: who attacks, who is attacked, and who stands by."""
+"""A database with three tenants that have one of everything: who attacks, who is attacked, and who stands by.
 
+The sends of the two that meet lie in partitions of their own, in a schema each.
+"""
+
+import asyncio
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,6 +14,8 @@ import psycopg
 from psycopg import sql
 
 from control_plane.embedded.postgres import OWNER
+from control_plane.tenancy.isolation import isolate_tenant
+from db.session import Database
 from tests.attack.rows import Catalogue, Rows, fill, fill_workspace, loosen, read_catalogue
 from tests.integration.database import FreshDatabase
 
@@ -54,6 +62,9 @@ def make_ground(database: FreshDatabase) -> Ground:
         catalogue = read_catalogue(owner)
         loosen(owner)
         attacker, victim, bystander = (fill(owner, catalogue, mark) for mark in (ATTACKER, VICTIM, BYSTANDER))
+        with ThreadPoolExecutor(1) as thread:
+            for each in (attacker, victim):
+                thread.submit(asyncio.run, _isolated(database, each.id)).result()
         owner.execute("ANALYZE")
     return Ground(database, catalogue, attacker, victim, bystander)
 
@@ -68,6 +79,13 @@ def make_neighbours(database: FreshDatabase) -> Ground:
         bystander = fill(owner, catalogue, BYSTANDER)
         owner.execute("ANALYZE")
     return Ground(database, catalogue, attacker, victim, bystander)
+
+
+async def _isolated(database: FreshDatabase, tenant_id: uuid.UUID) -> None:
+    owner, system = (Database(database.url(role)) for role in (OWNER, "penguin_system"))
+    await isolate_tenant(owner, system, tenant_id, lambda _, __: None)
+    for each in (owner, system):
+        await each.close()
 
 
 def _sums(owner: psycopg.Connection, table: str, column: str, rows: Rows) -> tuple[str, ...]:

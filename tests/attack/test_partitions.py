@@ -1,8 +1,11 @@
 """A partition that is named itself is as closed as its table."""
 
 import psycopg
+import pytest
+from psycopg import sql
 
 from control_plane.embedded.postgres import OWNER
+from control_plane.tenancy.partitions import TABLES, schema_of
 from tests.attack.ground import Ground
 from tests.attack.sql_attacks import name_tenant
 
@@ -44,4 +47,19 @@ def test_a_partition_with_rows_shows_another_tenant_none_though_it_may_be_read(g
         assert owner.execute(shown).fetchall() == [(ground.attacker.id,)]
         name_tenant(owner, "")
         assert owner.execute(shown).fetchall() == []
+        owner.rollback()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_tenants_own_partition_shows_nobody_else_a_row_though_it_may_be_read(ground: Ground, table: str) -> None:
+    with psycopg.connect(ground.database.url(OWNER)) as owner:
+        schema = schema_of(ground.victim.id)
+        shown = sql.SQL("SELECT tenant_id FROM {}").format(sql.Identifier(schema, table))
+        assert owner.execute(shown).fetchall() == [(ground.victim.id,)]
+        owner.execute(sql.SQL("GRANT USAGE ON SCHEMA {0} TO penguin_api").format(sql.Identifier(schema)))
+        owner.execute(sql.SQL("GRANT SELECT ON {} TO penguin_api").format(sql.Identifier(schema, table)))
+        owner.execute("SET ROLE penguin_api")
+        for named, rows in ((ground.victim.id, 1), (ground.attacker.id, 0), ("", 0)):
+            name_tenant(owner, str(named))
+            assert len(owner.execute(shown).fetchall()) == rows
         owner.rollback()

@@ -16,6 +16,7 @@ Attack = Callable[[psycopg.Connection, Ground], list[str]]
 
 ATTACKS: list[Attack] = [
     sql_attacks.reading,
+    sql_attacks.going_around,
     sql_attacks.moving,
     sql_attacks.planting,
     sql_attacks.taking_over,

@@ -23,9 +23,9 @@ _INBOX = text(
 )
 _SEND = text(
     "INSERT INTO messages (tenant_id, id, workspace_id, inbox_id, vps_id, priority, envelope_sender, recipient,"
-    " signing_domain, subject, payload, send_at)"
+    " signing_domain, subject, payload, send_at, isolated)"
     " VALUES (:tenant, :id, :workspace, :inbox, :vps, :priority, 'a@penguin.example', :recipient,"
-    " 'penguin.example', 'Fish', :payload, :send_at)"
+    " 'penguin.example', 'Fish', :payload, :send_at, (SELECT isolated FROM tenants WHERE id = :tenant))"
 )
 _STATES = text("SELECT id, state FROM messages WHERE id = ANY(:ids)")
 

@@ -201,5 +201,5 @@ async def test_what_is_bounded_by_number_is_not_read_for_the_bytes(
     parameters = {"vps_ids": [inbox.vps_id], "priorities": [1], "most_bytes": [1]}
     rows = await statements._fetch(system_database, b"EXPLAIN " + statements._HEAVY, parameters, lookups_only=True)
     plan = "\n".join(row["QUERY PLAN"] for row in rows)
-    assert "idx_messages_leased_large" in plan
+    assert "idx_messages_shared_leased_large" in plan
     assert "Seq Scan" not in plan

@@ -396,9 +396,15 @@ async def test_a_backlog_that_has_come_since_is_looked_up_and_not_read_through(
     for statement in (statements._WAITING, statements._CLAIM):
         rows = await statements._fetch(system_database, b"EXPLAIN " + statement, parameters, lookups_only=True)
         plan = "\n".join(row["QUERY PLAN"] for row in rows)
-        assert "idx_messages_waiting" in plan
+        assert "idx_messages_shared_waiting" in plan
         # Those by inbox would find a tenant's send by reading all of the tenant's.
-        for ruinous in ("Seq Scan on messages", "Hash Join", "Merge Join", "Bitmap Heap Scan", "idx_messages_inbox"):
+        for ruinous in (
+            "Seq Scan on messages",
+            "Hash Join",
+            "Merge Join",
+            "Bitmap Heap Scan",
+            "idx_messages_shared_inbox",
+        ):
             assert ruinous not in plan
     cached = "SELECT sum(generic_plans) FROM pg_prepared_statements"
     async with system_database.engine.connect() as connection:

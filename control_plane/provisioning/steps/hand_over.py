@@ -24,10 +24,10 @@ WITH waiting AS (
     UPDATE messages m SET vps_id = waiting.vps_id
     FROM waiting
     WHERE m.tenant_id = waiting.tenant_id AND m.id = waiting.id
-    RETURNING m.tenant_id, m.id
+    RETURNING m.tenant_id, m.id, m.isolated
 ), told AS (
-    INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT tenant_id, id, gen_random_uuid(), 'requeued', now(), true,
+    INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+    SELECT tenant_id, id, isolated, gen_random_uuid(), 'requeued', now(), true,
            jsonb_build_object('detail', 'its server goes away, and another has its inbox')
     FROM moved
 )

@@ -24,10 +24,10 @@ WITH moved AS (
     UPDATE messages SET vps_id = :target
     WHERE tenant_id = :tenant AND inbox_id = ANY(:inboxes) AND vps_id = :source
       AND state = 'accepted' AND silent_since IS NULL
-    RETURNING tenant_id, id
+    RETURNING tenant_id, id, isolated
 ), told AS (
-    INSERT INTO message_events (tenant_id, message_id, event_id, kind, at, applied, detail)
-    SELECT tenant_id, id, gen_random_uuid(), 'requeued', now(), true,
+    INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)
+    SELECT tenant_id, id, isolated, gen_random_uuid(), 'requeued', now(), true,
            jsonb_build_object('detail', 'its inbox has moved to another server')
     FROM moved
 )

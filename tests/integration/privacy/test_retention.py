@@ -46,7 +46,7 @@ async def test_old_contents_are_found_along_an_index(owner: psycopg.Connection) 
     owner.execute("SET enable_bitmapscan = off")
     statement = str(RULES[0].statement).replace(":kept", "'1 day'").replace(":page", "1000")
     plan = "\n".join(row[0] for row in owner.execute(f"EXPLAIN {statement}".encode()))
-    assert "idx_messages_payloads" in plan
+    assert "idx_messages_shared_payloads" in plan
     assert "Sort" not in plan
 
 
