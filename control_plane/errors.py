@@ -126,6 +126,13 @@ class InvalidCursor(InvalidInput):
     http_status = 400
 
 
+class UnclearOrigin(InvalidInput):
+    """Who the request comes from cannot be told."""
+
+    slug = "unclear-origin"
+    http_status = 400
+
+
 class TooLarge(PenguinError):
     """The request is too large."""
 

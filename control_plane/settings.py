@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     enrol_listen: str = Field(default_factory=lambda data: data["enrol_endpoint"])
     link_listen: str = Field(default_factory=lambda data: data["link_endpoint"])
     downloads_listen: str = Field(default_factory=lambda data: data["downloads_endpoint"])
-    #: Addresses and networks of gateways: whom a REST door believes in X-Forwarded-For who its client is.
+    #: Addresses and networks of gateways: whom a REST door believes who its client is (rest/gateways.py).
     trusted_proxies: tuple[str, ...] = ()
     #: Seconds for which a REST door that was told to end serves on, while /healthz tells gateways to look elsewhere.
     rest_drain_seconds: float = Field(default=0.0, ge=0)

@@ -67,8 +67,8 @@ def serve(app: FastAPI, settings: Settings) -> None:
         ws="none",
         lifespan="on",
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        # The doors do that themselves (rest/gateways.py).
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = DrainingServer(config, app, settings.rest_drain_seconds)

@@ -16,6 +16,7 @@ from control_plane.rest import healthz, problem_pages
 from control_plane.rest.body_limit import LimitsBodies
 from control_plane.rest.cursors import Cursors
 from control_plane.rest.examples import describe_examples
+from control_plane.rest.gateways import BelievesGateways
 from control_plane.rest.limited_requests import LimitsRequests
 from control_plane.rest.problems import HANDLERS, RESPONSES
 from control_plane.rest.rate_limiter import RateLimiter
@@ -68,6 +69,8 @@ def make_door(
     app.add_middleware(LimitsBodies, limit=max_body)
     if limiter:
         app.add_middleware(LimitsRequests, limiter=limiter, prefix=prefix)
+    if settings.trusted_proxies:
+        app.add_middleware(BelievesGateways, gateways=settings.trusted_proxies)
     app.add_middleware(NamesRequests)
     app.add_middleware(CountsRequests)
     api = APIRouter(prefix=prefix, responses=RESPONSES)
