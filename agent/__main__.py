@@ -13,7 +13,6 @@ DIAGNOSTICS: a JSON object a line on standard error (journalctl -o cat -u pengui
 no join token (systemd restarts neither); 1: a task failed, and systemd starts the agent again.
 """
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -56,6 +55,11 @@ from protos.agent.v1.telemetry_pb2 import Relay as RelayHealth
 
 logger = logging.getLogger("agent")
 
+_USAGE = """\
+penguin-agent [selfcheck | --version | --help]
+
+Makes this server part of a fleet: without a command it runs the agent, as systemd does; selfcheck checks that this
+release can run on this server, and ends. Log: journalctl -u penguin-agent. State: systemctl status penguin-agent."""
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -135,17 +139,18 @@ async def run(settings: Settings, version: str) -> None:
 
 
 def _parse_command() -> str | None:
-    parser = argparse.ArgumentParser(
-        prog="penguin-agent",
-        description="Makes this server part of a fleet: without a command it runs the agent, as systemd does.",
-        epilog="Log: journalctl -u penguin-agent. State: systemctl status penguin-agent.",
-    )
-    parser.add_argument("--version", action="version", version=agent_version())
-    parser.add_argument(
-        "command", nargs="?", choices=["selfcheck"], help="check that this release can run on this server, and end"
-    )
-    command: str | None = parser.parse_args().command
-    return command
+    """Return the command; argparse would stay in memory for as long as the agent runs, a third of a MiB."""
+    match sys.argv[1:]:
+        case []:
+            return None
+        case ["selfcheck"]:
+            return "selfcheck"
+        case ["--version"]:
+            print(agent_version())
+            sys.exit(0)
+        case words:
+            print(_USAGE)
+            sys.exit(0 if words == ["--help"] else 2)
 
 
 @contextlib.contextmanager
