@@ -15,9 +15,9 @@ from control_plane.errors import NotFound
 from control_plane.fleet.drift import DriftPolicy
 from control_plane.fleet.reports import moment
 from control_plane.fleet.servers import ServerHealth, server_health
+from control_plane.inboxes.server_deeds import REBUILD_KIND
 from control_plane.provisioning.draining import HOLD_KIND, drain_progress
 from control_plane.provisioning.power import POWER_KINDS
-from control_plane.provisioning.rebuilding import REBUILD_KIND
 from control_plane.provisioning.requests import request_removal
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server

@@ -22,7 +22,6 @@ from mailstack.spec import (
 )
 from mailstack.syntax import InvalidSpec
 from mailstack.tunables import SHIPPED
-from mailstack.tunables import SHIPPED
 from tests.golden.spec import NAMED, PLATFORMS, SPEC, UNNAMED
 
 _DEBIAN_12 = PLATFORMS["debian-12"]
