@@ -10,8 +10,6 @@ whatever is changed next.
 import asyncio
 import contextlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from agent.configuration import wire
 from agent.configuration.asking import ask_root_half
+from agent.identity.store import write_atomically
 from agent.uplink.latest import Latest
 from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
 from protos.agent.v1.link_pb2 import AgentMessage
@@ -100,7 +99,7 @@ class Configurator:
                 _log.warning("the root half did not answer: %r", error)
                 await asyncio.sleep(self._retry_seconds)
             else:
-                self._write(self._rendered_by, self._release.encode())
+                write_atomically(self._rendered_by, self._release.encode(), mode=0o600)
 
     async def _settle(self, wanted: DesiredState) -> ConfigurationResult:
         async with self._turn:
@@ -139,20 +138,11 @@ class Configurator:
             _log.warning("%s cannot be read; waiting for the control plane", self._kept_state)
 
     def _keep(self, state: DesiredState) -> None:
-        self._write(self._kept_state, state.SerializeToString())
-        self._write(self._rendered_by, self._release.encode())
+        write_atomically(self._kept_state, state.SerializeToString(), mode=0o600)
+        write_atomically(self._rendered_by, self._release.encode(), mode=0o600)
 
     def _kept_release(self) -> str | None:
         try:
             return self._rendered_by.read_text(encoding="utf-8")
         except (FileNotFoundError, UnicodeDecodeError):
             return None
-
-    def _write(self, path: Path, content: bytes) -> None:
-        """Replace a file, whole or not at all; mkstemp makes it 0600."""
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
