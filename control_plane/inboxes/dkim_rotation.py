@@ -33,7 +33,7 @@ QUEUE_LIFE = dt.timedelta(days=3)
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('rotate:' || CAST(:domain AS text), 0))")
 _HAS_INBOXES = text(
     "SELECT EXISTS (SELECT FROM inboxes i WHERE i.tenant_id = d.tenant_id AND i.domain_id = d.id)"
-    " FROM domains d WHERE d.tenant_id = :tenant AND d.id = :domain"
+    " FROM domains d WHERE d.tenant_id = :tenant AND d.id = :domain AND d.deleted_at IS NULL"
 )
 _OPEN = text(
     "SELECT id FROM pipeline_runs WHERE tenant_id = :tenant AND subject_id = :domain AND kind = :kind"

@@ -26,10 +26,12 @@ _KEY_BITS = 2048
 # A name that is taken is not ours to wait for or to look at: nothing comes back, whoever has it.
 _CLAIM = text(
     "INSERT INTO domains (tenant_id, name, workspace_id) VALUES (:tenant_id, :name, :workspace_id)"
-    " ON CONFLICT (name) DO NOTHING RETURNING id"
+    " ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING RETURNING id"
 )
 # Whoever deletes it waits until it has got its inbox, or has deleted it before.
-_FIND = text("SELECT id FROM domains WHERE tenant_id = :tenant_id AND name = :name FOR KEY SHARE")
+_FIND = text(
+    "SELECT id FROM domains WHERE tenant_id = :tenant_id AND name = :name AND deleted_at IS NULL FOR KEY SHARE"
+)
 # Two inboxes of one domain that come at once must not choose different servers.
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('domain:' || CAST(:name AS text), 0))")
 _SERVER = text(

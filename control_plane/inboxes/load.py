@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
@@ -20,9 +20,14 @@ async def load_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid.U
     return inbox
 
 
-async def load_domain(session: AsyncSession, scope: TenantScope, domain_id: uuid.UUID) -> Domain:
-    """Return a sending domain; raise `NotFound`."""
-    domain = await session.scalar(select(Domain).where(Domain.tenant_id == scope.tenant_id, Domain.id == domain_id))
+def _there(scope: TenantScope) -> tuple[ColumnElement[bool], ...]:
+    return Domain.tenant_id == scope.tenant_id, Domain.deleted_at.is_(None)
+
+
+async def load_domain(session: AsyncSession, scope: TenantScope, domain_id: uuid.UUID, *, lock: bool = False) -> Domain:
+    """Return a sending domain, locked when asked against other changes; raise `NotFound`."""
+    query = select(Domain).where(*_there(scope), Domain.id == domain_id)
+    domain = await session.scalar(query.with_for_update() if lock else query)
     if domain is None:
         raise NotFound("There is no such domain.")
     return domain
@@ -32,7 +37,7 @@ async def list_domains(
     session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
 ) -> Sequence[Domain]:
     """Return the tenant's domains in the order of their ids, from the one after `after`."""
-    query = select(Domain).where(Domain.tenant_id == scope.tenant_id)
+    query = select(Domain).where(*_there(scope))
     if after is not None:
         query = query.where(Domain.id > after)
     return (await session.scalars(query.order_by(Domain.id).limit(limit))).all()

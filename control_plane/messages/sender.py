@@ -18,7 +18,7 @@ from control_plane.tenancy.scope import TenantScope
 _FIND_SENDERS = Path(__file__).with_name("find_senders.sql").read_text(encoding="utf-8")
 _FIND_ADDRESS = """
 SELECT (SELECT id FROM inboxes WHERE tenant_id = %(tenant_id)s AND email_address = %(address)s),
-    EXISTS (SELECT FROM domains WHERE tenant_id = %(tenant_id)s AND name = %(domain)s)
+    EXISTS (SELECT FROM domains WHERE tenant_id = %(tenant_id)s AND name = %(domain)s AND deleted_at IS NULL)
 """
 
 #: An inbox and an idempotency key, or None.

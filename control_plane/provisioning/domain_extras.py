@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.dns.extras import Extras, extra_records
 from control_plane.dns.mta_sts import MtaSts, policy_of
-from control_plane.errors import Conflict, InvalidInput, NotFound
+from control_plane.errors import Conflict, InvalidInput
 from control_plane.inboxes.addresses import MAX_DOMAIN
+from control_plane.inboxes.load import load_domain
 from control_plane.pipelines.runs import start_run
 from control_plane.provisioning.repairs import REPAIR_KIND
 from control_plane.tenancy.scope import TenantScope
@@ -32,10 +33,7 @@ async def change_extras(
     Raises `Conflict` when an MTA-STS policy is to be enforced that was not seen at work, and `InvalidInput` when a
     record's name would be too long.
     """
-    found = select(Domain).where(Domain.tenant_id == scope.tenant_id, Domain.id == domain_id)
-    domain = await session.scalar(found.with_for_update())
-    if domain is None:
-        raise NotFound("There is no such domain.")
+    domain = await load_domain(session, scope, domain_id, lock=True)
     if all(getattr(domain, name) == value for name, value in changes.items()):
         return domain
     if changes.get("mta_sts", domain.mta_sts) != domain.mta_sts:

@@ -7,6 +7,7 @@ from procrastinate import App
 from control_plane.dns.pending import generate_missing, verify_due
 from control_plane.fleet.commands import settle_commands
 from control_plane.inboxes.dkim_rotation import domains_due, request_rotation
+from control_plane.inboxes.kept_domains import forget_deleted_domains
 from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.monitoring.alert_rules import read_rules
 from control_plane.monitoring.alerts import advance_alerts
@@ -38,7 +39,8 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     `monitoring.health`, `dns.generate`, `dns.verify` and `dns.look_at_policies` run every five minutes, `dkim.rotate`,
     `dns.look_at_ipv6` and `people.rotate_signing_key` every hour. Upkeep looks after records for certificates, every
     five seconds, and after strays at the providers, every quarter of a minute, opens and shuts ports for certificates
-    and ends overdue commands, every minute, and forgets old idempotency keys and counts reputation, every five.
+    and ends overdue commands, every minute, and forgets old idempotency keys and deleted domains and counts reputation,
+    every five.
     """
     rules = read_rules()
 
@@ -56,6 +58,11 @@ def add_periodic_jobs(app: App, environment: Environment) -> None:
     @app.task(name="messages.forget_old_keys", queue=UPKEEP_QUEUE, queueing_lock="messages.forget_old_keys")
     async def keys_forgotten(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         await forget_old_keys(environment.database)
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="domains.forget_deleted", queue=UPKEEP_QUEUE, queueing_lock="domains.forget_deleted")
+    async def domains_forgotten(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        await forget_deleted_domains(environment.database)
 
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="pools.count_reputation", queue=UPKEEP_QUEUE, queueing_lock="pools.count_reputation")

@@ -25,7 +25,8 @@ _USED = text("""
 SELECT t.plan, :what AS what, plan_limit(t.id, :what) AS most,
     CASE :what
         WHEN 'servers' THEN (SELECT count(*) FROM vps_servers v WHERE v.tenant_id = t.id AND v.status <> 'deleted')
-        WHEN 'domains' THEN (SELECT count(*) FROM domains d WHERE d.tenant_id = t.id)
+        WHEN 'domains' THEN (SELECT count(*) FROM domains d
+                             WHERE d.tenant_id = t.id AND d.deleted_at IS NULL)
         WHEN 'inboxes' THEN (SELECT count(*) FROM inboxes i WHERE i.tenant_id = t.id)
         WHEN 'api_keys' THEN (SELECT count(*) FROM api_keys k WHERE k.tenant_id = t.id AND k.revoked_at IS NULL)
         WHEN 'webhooks' THEN (SELECT count(*) FROM webhook_endpoints w

@@ -17,13 +17,16 @@ class Domain(Base):
     __tablename__ = "domains"
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
+        Index("idx_domains_name", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
         ForeignKeyConstraint(["tenant_id", "workspace_id"], ["workspaces.tenant_id", "workspaces.id"]),
     )
 
     id: Mapped[RowId]
     tenant_id: Mapped[TenantId]
-    name: Mapped[str] = mapped_column(String(255), unique=True)
+    name: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[CreatedAt]
+    #: From then on it is nobody's; the worker deletes it.
+    deleted_at: Mapped[dt.datetime | None]
     #: That of its inboxes, which share a server; None before there was one.
     workspace_id: Mapped[uuid.UUID | None]
     #: Whether it stays when its last inbox goes.

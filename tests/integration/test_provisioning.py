@@ -165,7 +165,7 @@ class World:
         """Insert what `inboxes.create` does, without its slow keys and hashes."""
         domain = (
             "INSERT INTO domains (tenant_id, name) VALUES (:tenant, :name)"
-            " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"
+            " ON CONFLICT (name) WHERE deleted_at IS NULL DO UPDATE SET name = excluded.name RETURNING id"
         )
         key = (
             "INSERT INTO dkim_keys (tenant_id, domain_id, selector, private_key_sealed, public_key)"

@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import text
 
+from control_plane.inboxes.kept_domains import forget_deleted_domains
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_server
@@ -55,8 +57,16 @@ async def test_what_is_deleted_is_free_again(
     assert (await rest_client.delete(f"domains/{made['id']}")).status_code == 204
     problem(await rest_client.delete(f"domains/{made['id']}"), 404, "not-found")
     problem(await rest_client.get(f"domains/{made['id']}"), 404, "not-found")
+    problem(await rest_client.patch(f"domains/{made['id']}", json={"client_records": True}), 404, "not-found")
+    problem(await rest_client.post(f"domains/{made['id']}/dkim:rotate"), 404, "not-found")
+    assert (await rest_client.get("domains")).json()["items"] == []
     theirs = await add(other_client)
     assert theirs["dkim_keys"] != made["dkim_keys"]
+    await forget_deleted_domains(system_database)
+    async with system_database.system() as session:
+        kept = (await session.scalars(text("SELECT id::text FROM domains"))).all()
+        keys = (await session.scalars(text("SELECT domain_id::text FROM dkim_keys"))).all()
+    assert (kept, keys) == ([theirs["id"]], [theirs["id"]])
 
 
 async def test_a_domain_that_is_there_is_kept_from_now_on(rest_client: httpx.AsyncClient) -> None:
