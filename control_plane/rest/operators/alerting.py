@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response, status
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
 from pydantic.config import JsonDict
 
 from control_plane.alerts.channels.channels import Kind, NewChannel, list_channels
@@ -112,7 +112,7 @@ class NewChannelBody(BaseModel):
     kind: Kind
     url: str = Field(min_length=1, max_length=2000, repr=False)
     least_severity: str = Field("warning", max_length=20)
-    after_minutes: int = Field(0, ge=0, le=10_080, description="Told of what nobody acknowledged for so long.")
+    after_minutes: StrictInt = Field(0, ge=0, le=10_080, description="Told of what nobody acknowledged for so long.")
 
 
 class ChannelView(BaseModel):
