@@ -22,6 +22,7 @@ class Bench(StrEnum):
     RELAY = "relay"
     LATENCY = "latency"
     PROVISIONING = "provisioning"
+    FLEET = "fleet"
     API = "api"
 
 

@@ -17,17 +17,18 @@ from tests.bench.stores import Stores
 
 
 @asynccontextmanager
-async def running_api(stores: Stores) -> AsyncIterator[int]:
-    """Run the api process on a port below the ephemeral ones and return the port."""
+async def running_api(stores: Stores, module: str = "tests.bench.accept_app") -> AsyncIterator[int]:
+    """Run the api process, or another that serves REST, on a port below the ephemeral ones and return the port."""
     with tempfile.TemporaryDirectory(prefix="penguin-bench-api-") as directory, _listener() as listener:
         environment = os.environ | {
             "PENGUIN_STATE_DIR": directory,
             "PENGUIN_API_DATABASE_URL": stores.cluster.url("penguin_api"),
             "PENGUIN_IDENTITY_DATABASE_URL": stores.cluster.url("penguin_identity"),
+            "PENGUIN_SYSTEM_DATABASE_URL": stores.cluster.url("penguin_system"),
             "PENGUIN_REDIS_URL": stores.redis_server.url,
             "PENGUIN_REST_FDS": str(listener.fileno()),
         }
-        command = [sys.executable, "-m", "tests.bench.accept_app"]
+        command = [sys.executable, "-m", module]
         log = Path(directory) / "api.log"
         with log.open("w") as output:
             process = await asyncio.create_subprocess_exec(

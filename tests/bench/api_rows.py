@@ -4,9 +4,7 @@ Written by the owner without triggers and foreign keys, and the further indexes 
 this is measured. Payloads past their retention are empty, all but the last twentieth.
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,15 +12,13 @@ from pathlib import Path
 import psycopg
 
 from control_plane.embedded.postgres import OWNER
+from tests.bench.rows import WRITERS, run, side_by_side, statements_of
 from tests.bench.stores import Stores
 from tests.bench.text import message
 
 TENANTS = 1000
-_WRITERS = 2
 _PAYLOAD_SIZE = 1000
-_STATEMENTS = dict(
-    re.findall(r"-- name: (\w+)\n(.*?)(?=\n-- name:|\Z)", Path(__file__).with_suffix(".sql").read_text(), re.DOTALL)
-)
+_STATEMENTS = statements_of(Path(__file__).with_suffix(".sql"))
 _FURTHER = """
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid = 'messages'::regclass AND NOT indisprimary
@@ -32,21 +28,18 @@ WHERE indrelid = 'messages'::regclass AND NOT indisprimary
 def make_rows(stores: Stores, count: int) -> None:
     """Fill a migrated database with so many sends and all that is around them."""
     stores.execute("ALTER SYSTEM SET max_wal_size = '2GB'", "SELECT pg_reload_conf()")
-    _run(stores, "tenants", {"tenants": TENANTS})
+    run(stores, _STATEMENTS["tenants"], {"tenants": TENANTS})
     with _without_further_indexes(stores):
-        part = -(-count // _WRITERS)
+        part = -(-count // WRITERS)
         parts = [(first, min(first + part - 1, count)) for first in range(1, count + 1, part)]
         values = {"tenants": TENANTS, "count": count, "payload": message(_PAYLOAD_SIZE)}
-        fill = [partial(_run, stores, "messages", values | {"first": first, "last": last}) for first, last in parts]
-        _side_by_side(fill)
-    _run(stores, "events", {})
+        fill = [
+            partial(run, stores, _STATEMENTS["messages"], values | {"first": first, "last": last})
+            for first, last in parts
+        ]
+        side_by_side(fill)
+    run(stores, _STATEMENTS["events"], {})
     stores.execute("VACUUM (ANALYZE) messages", "ANALYZE", "CHECKPOINT")
-
-
-def _run(stores: Stores, name: str, values: Mapping[str, object]) -> None:
-    with psycopg.connect(stores.cluster.url(OWNER), autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
-        connection.execute("SET session_replication_role = replica")
-        connection.execute(_STATEMENTS[name].encode(), values or None)
 
 
 @contextmanager
@@ -57,10 +50,4 @@ def _without_further_indexes(stores: Stores) -> Iterator[None]:
     yield
     # As it is shown, an index of a table with partitions would be of the table alone.
     everywhere = [made.replace(" ON ONLY ", " ON ", 1) for _, made in further]
-    _side_by_side([partial(stores.execute, "SET maintenance_work_mem = '512MB'", made) for made in everywhere])
-
-
-def _side_by_side(tasks: list[partial[None]]) -> None:
-    with ThreadPoolExecutor(_WRITERS) as pool:
-        for done in [pool.submit(task) for task in tasks]:
-            done.result()
+    side_by_side([partial(stores.execute, "SET maintenance_work_mem = '512MB'", made) for made in everywhere])

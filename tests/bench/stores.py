@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 from redis.asyncio import Redis
 
@@ -47,6 +48,13 @@ class Stores:
 
     cluster: EmbeddedPostgres
     redis_server: EmbeddedRedis
+
+    def cpu_seconds(self) -> float:
+        """Return the seconds of processors' time that PostgreSQL has used, in what runs and what has ended."""
+        postmaster = psutil.Process(int((self.cluster._data_dir / "postmaster.pid").read_text().split()[0]))
+        ended = postmaster.cpu_times()
+        family = [each.cpu_times() for each in (postmaster, *postmaster.children())]
+        return ended.children_user + ended.children_system + sum(each.user + each.system for each in family)
 
     def new_database(self, name: str) -> str:
         """Make an empty database, in place of one of that name, and return its owner's URL."""

@@ -24,9 +24,9 @@ _Erasing = Annotated[OperatorAccess, operator_transaction(OperatorScope.ERASE_TE
 _TENANT: JsonDict = {
     "id": TENANT,
     "name": "Penguin Post",
-    "state": "active",
+    "state": "erased",
     "created_at": MOMENT,
-    "erased_at": None,
+    "erased_at": MOMENT,
 }
 
 

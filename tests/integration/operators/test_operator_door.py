@@ -56,6 +56,9 @@ SCOPES = {
     "GET /operator/v1/vps/{vps_id}/healing": "fleet:read",
     "POST /operator/v1/fleet/healing:forbid": "fleet:write",
     "POST /operator/v1/fleet/healing:allow": "fleet:write",
+    "GET /operator/v1/tenants": "tenants:read",
+    "GET /operator/v1/tenants/{tenant_id}": "tenants:read",
+    "POST /operator/v1/tenants/{tenant_id}:erase": "tenants:erase",
 }
 #: What a route must be sent to be asked at all.
 BODIES = {
