@@ -66,7 +66,7 @@ async def test_a_key_that_is_made_opens_what_was_asked_for_until_it_is_revoked(
 
 def test_a_key_may_look_and_not_touch_unless_more_is_asked_for(command: Command) -> None:
     made = json.loads(command("create", "dashboard", "--json").stdout)
-    assert made["scopes"] == ["acts:read", "alerts:read", "fleet:read", "queue:read"]
+    assert made["scopes"] == ["acts:read", "alerts:read", "fleet:read", "queue:read", "tenants:read"]
     assert made["expires_at"] is None
 
 

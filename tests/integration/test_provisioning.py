@@ -909,7 +909,7 @@ async def test_a_domain_that_goes_ends_the_change_of_its_key(world: World, mail:
 
     assert await keys(world) == {}
     (run,) = await world.rows("SELECT state, error FROM pipeline_runs WHERE kind = 'domain.rotate_dkim'")
-    assert (run.state, run.error) == ("failed", "the domain is gone, and its keys with it")
+    assert (run.state, run.error) == ("failed", "the domain is gone, or its last inbox")
 
 
 async def test_keys_are_due_by_the_time_they_have_signed(world: World, mail: Mail) -> None:
