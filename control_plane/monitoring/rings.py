@@ -26,6 +26,11 @@ class Ring(enum.Enum):
         """Return the slot of a moment, which is aware."""
         return self._count(at) % self.length
 
+    def slots(self, start: dt.datetime, end: dt.datetime) -> list[int]:
+        """Return the slots of all moments from the first to the second, which is not before it."""
+        first, last = self._count(start), self._count(end)
+        return sorted({count % self.length for count in range(first, last + 1)})
+
     def next_slot(self, at: dt.datetime) -> int:
         """Return the slot after that of a moment: what is in it is out of time."""
         return (self._count(at) + 1) % self.length

@@ -37,7 +37,8 @@ _ROLL_UP = text(
     "   ELSE avg(u.value) END AS value"
     "  FROM (SELECT tenant_id, vps_id, at, date_bin('5 minutes', at, 'epoch') AS bin, measured,"
     "    lag(measured) OVER (PARTITION BY vps_id ORDER BY at) AS before FROM health_reports"
-    "   WHERE at >= CAST(:from AS timestamptz) - interval '5 minutes' AND at < :to"
+    "   WHERE slot = ANY(CAST(:slots AS smallint[]))"
+    "    AND at >= CAST(:from AS timestamptz) - interval '5 minutes' AND at < :to"
     "    AND (CAST(:servers AS uuid[]) IS NULL OR vps_id = ANY(CAST(:servers AS uuid[])))) AS s,"
     "   unnest(s.measured, s.before) WITH ORDINALITY AS u (value, before, place)"
     "  WHERE s.at >= :from GROUP BY s.tenant_id, s.vps_id, s.bin, u.place) AS values"
@@ -52,13 +53,14 @@ _ROLL_UP_HOURS = text(
     " FROM (SELECT s.tenant_id, s.vps_id, date_trunc('hour', s.at, 'UTC') AS hour, u.place,"
     "   CASE WHEN u.place = ANY(CAST(:counters AS bigint[])) THEN sum(u.value) ELSE avg(u.value) END AS value"
     "  FROM health_samples s, unnest(s.measured) WITH ORDINALITY AS u (value, place)"
-    "  WHERE s.at >= :from AND s.at < :to GROUP BY s.tenant_id, s.vps_id, hour, u.place) AS values"
+    "  WHERE s.slot = ANY(CAST(:slots AS smallint[])) AND s.at >= :from AND s.at < :to"
+    "  GROUP BY s.tenant_id, s.vps_id, hour, u.place) AS values"
     " GROUP BY tenant_id, vps_id, hour"
     " ON CONFLICT (vps_id, at, slot) DO UPDATE SET measured = excluded.measured"
 )
-_CAME_LATE = text(
-    "SELECT DISTINCT vps_id FROM health_reports"
-    " WHERE received_at >= CAST(:since AS timestamptz) AND at < received_at - interval '5 minutes'"
+_CAME_LATE = text("SELECT DISTINCT vps_id FROM health_reports WHERE received_at >= :start AND at < :start")
+_LAST_WINDOW = text(
+    "SELECT max(at) FROM health_samples WHERE slot = ANY(CAST(:slots AS smallint[])) AND at >= :from AND at < :to"
 )
 
 
@@ -99,17 +101,20 @@ async def keep_values(session: AsyncSession, rows: Sequence[Row]) -> None:
 
 
 async def roll_up(session: AsyncSession, now: dt.datetime) -> None:
-    """Roll up the windows that ended last, all of the last hour for servers that were away, and the hours they are in.
+    """Roll up the windows that ended since it was done last, and the hours they are in.
 
-    What was rolled up before is rolled up again, to the same.
+    For servers of which something from before came only since then, all of the last hour is rolled up again. The last
+    window is rolled up in any case; twice comes to the same. What ended more than an hour ago is not looked for.
     """
     end = floor(now, STEP)
-    late = list(await session.scalars(_CAME_LATE, {"since": now - 2 * STEP}))
-    await _roll(session, end - 2 * STEP, end, None)
+    start = await _first_open(session, end)
+    late = list(await session.scalars(_CAME_LATE, {"start": start}))
+    await _roll(session, start, end, None)
     if late:
-        await _roll(session, end - HOUR, end, late)
-    hours = {"from": floor(end - 2 * STEP - (HOUR if late else dt.timedelta(0)), HOUR), "to": end}
-    await session.execute(_ROLL_UP_HOURS, {**hours, "counters": COUNTER_POSITIONS})
+        await _roll(session, end - HOUR, start, late)
+    hours = {"from": floor(end - HOUR if late else start, HOUR), "to": end}
+    slots = Ring.SAMPLES.slots(hours["from"], end)
+    await session.execute(_ROLL_UP_HOURS, {**hours, "slots": slots, "counters": COUNTER_POSITIONS})
 
 
 async def drop_old(session: AsyncSession, now: dt.datetime) -> None:
@@ -126,10 +131,18 @@ def floor(at: dt.datetime, step: dt.timedelta) -> dt.datetime:
     return at - (at - epoch) % step
 
 
+async def _first_open(session: AsyncSession, end: dt.datetime) -> dt.datetime:
+    """Return the beginning of the first window of the last hour that was not rolled up, or of the last one."""
+    slots = Ring.SAMPLES.slots(end - HOUR, end)
+    last = await session.scalar(_LAST_WINDOW, {"from": end - HOUR, "to": end, "slots": slots})
+    return end - HOUR if last is None else min(last + STEP, end - STEP)
+
+
 async def _roll(
     session: AsyncSession, start: dt.datetime, end: dt.datetime, servers: Sequence[uuid.UUID] | None
 ) -> None:
-    await session.execute(_ROLL_UP, {"from": start, "to": end, "servers": servers, "counters": COUNTER_POSITIONS})
+    values = {"from": start, "to": end, "servers": servers, "slots": Ring.REPORTS.slots(start - STEP, end)}
+    await session.execute(_ROLL_UP, {**values, "counters": COUNTER_POSITIONS})
 
 
 def _row(vps_id: uuid.UUID, report: HealthReport, at: dt.datetime, clock_offset_ms: int | None) -> Row:

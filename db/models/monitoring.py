@@ -23,12 +23,12 @@ class HealthReportRow(Base):
     """The values of one report."""
 
     __tablename__ = "health_reports"
-    __table_args__ = (_of_server(),)
+    __table_args__ = (_of_server(), Index("idx_health_reports_at", "at", "received_at", postgresql_using="brin"))
 
     vps_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     reported_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
     slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    tenant_id: Mapped[TenantId]
+    tenant_id: Mapped[uuid.UUID]
     at: Mapped[dt.datetime]
     received_at: Mapped[CreatedAt]
     measured: Mapped[list[float]] = mapped_column(ARRAY(Double))
@@ -38,12 +38,12 @@ class HealthSample(Base):
     """Five minutes of a server."""
 
     __tablename__ = "health_samples"
-    __table_args__ = (_of_server(),)
+    __table_args__ = (_of_server(), Index("idx_health_samples_at", "at", postgresql_using="brin"))
 
     vps_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     at: Mapped[dt.datetime] = mapped_column(primary_key=True)
     slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    tenant_id: Mapped[TenantId]
+    tenant_id: Mapped[uuid.UUID]
     measured: Mapped[list[float]] = mapped_column(ARRAY(Double))
 
 
@@ -56,7 +56,7 @@ class HealthHour(Base):
     vps_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     at: Mapped[dt.datetime] = mapped_column(primary_key=True)
     slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    tenant_id: Mapped[TenantId]
+    tenant_id: Mapped[uuid.UUID]
     measured: Mapped[list[float]] = mapped_column(ARRAY(Double))
 
 

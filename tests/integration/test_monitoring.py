@@ -87,6 +87,30 @@ async def test_rolling_up_twice_is_rolling_up_once(system_database: Database, vp
     assert await rolled(system_database, START + 6 * MINUTE) == first
 
 
+async def test_windows_that_ended_while_nobody_rolled_up_are_rolled_up_within_the_hour(
+    system_database: Database, vps_id: uuid.UUID
+) -> None:
+    for minute in (1, 6, 11, 16, 21):
+        await keep(system_database, vps_id, report(START + minute * MINUTE), START + minute * MINUTE)
+    assert set(await rolled(system_database, START + 5 * MINUTE)) == {START}
+    assert set(await rolled(system_database, START + 26 * MINUTE)) == {START + n * 5 * MINUTE for n in range(5)}
+
+
+async def test_a_report_that_comes_after_its_window_was_rolled_up_still_counts(
+    system_database: Database, vps_id: uuid.UUID
+) -> None:
+    await keep(system_database, vps_id, report(START + MINUTE, load=1.0), START + MINUTE)
+    await rolled(system_database, START + 5 * MINUTE)
+    await keep(system_database, vps_id, report(START + 2 * MINUTE, load=3.0), START + 2 * MINUTE)
+    async with system_database.system() as session:
+        received = {"received": START + 6 * MINUTE, "at": START + 2 * MINUTE}
+        await session.execute(text("UPDATE health_reports SET received_at = at"))
+        await session.execute(text("UPDATE health_reports SET received_at = :received WHERE at = :at"), received)
+        await roll_up(session, START + 10 * MINUTE)
+        (window,) = await session.scalars(text("SELECT measured FROM health_samples"))
+    assert derive(window)["load_1m"] == 2.0
+
+
 async def test_reports_from_while_a_server_was_away_are_kept_once_and_at_their_time(
     system_database: Database, vps_id: uuid.UUID
 ) -> None:
