@@ -69,12 +69,34 @@ class Replica:
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where the running gateway listens, by door."""
+    """Where the running gateway listens, by door, and where it says how its replicas are."""
 
     ports: Mapping[str, int]
+    folder: Path
 
     def address(self, door: str) -> str:
         return f"127.0.0.1:{self.ports[door]}"
+
+    async def until_used(self, backend: str, server: str) -> None:
+        """Return when it sends requests to this replica, as whoever changes one after the other waits for."""
+        async with asyncio.timeout(30):
+            while True:
+                if f"\n{backend},{server}," in await self._serving():
+                    return
+                await asyncio.sleep(0.05)
+
+    async def _serving(self) -> str:
+        """Return the lines of `show stat` of what is up."""
+        reader, writer = await asyncio.open_unix_connection(admin_socket(self.folder))
+        writer.write(b"show stat\n")
+        lines = (await reader.read()).decode().splitlines()
+        writer.close()
+        return "\n" + "\n".join(line for line in lines if ",UP," in line)
+
+
+def admin_socket(folder: Path) -> Path:
+    """Return where a gateway that has its files here says how it is."""
+    return folder / "admin.sock"
 
 
 def gateway_environment(ports: Mapping[str, int], shown: ServerCertificate, folder: Path) -> dict[str, str]:
@@ -109,11 +131,14 @@ async def running_gateway(
     """Run HAProxy until left."""
     environment = {**os.environ, **gateway_environment(ports, shown, folder)}
     (folder / "replicas.cfg").write_text(replicas_cfg(servers))
-    files = ("-f", str(HAPROXY / "gateway.cfg"), "-f", str(folder / "replicas.cfg"))
+    # As in host.cfg, whose user and chroot are the host's.
+    (folder / "host.cfg").write_text(f"global\n    stats socket {admin_socket(folder)} mode 600 level admin\n")
+    files = [word for name in ("host.cfg", "replicas.cfg") for word in ("-f", str(folder / name))]
+    files[2:2] = ["-f", str(HAPROXY / "gateway.cfg")]
     process = await asyncio.create_subprocess_exec("haproxy", "-db", *files, env=environment)
     try:
         await _all_open(ports)
-        yield Gateway(ports)
+        yield Gateway(ports, folder)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

@@ -83,7 +83,7 @@ async def platform(
 @asynccontextmanager
 async def running_platform(database: FreshDatabase, redis_url: str, tmp_path: Path) -> AsyncIterator[Platform]:
     ports = {door: free_port() for door in DOORS}
-    gateway = Gateway(ports)
+    gateway = Gateway(ports, tmp_path)
     environment = {
         "PENGUIN_STATE_DIR": str(tmp_path),
         "PENGUIN_REDIS_URL": redis_url,
@@ -180,12 +180,13 @@ async def test_replicas_are_stopped_and_started_under_load_and_no_request_fails(
         for _ in range(_CLIENTS):
             client = await stack.enter_async_context(platform.client(platform.tenant.api_key))
             tasks.create_task(load.ask(client, platform.tenant.workspace_id))
-        for replica in platform.apis:
+        for number, replica in enumerate(platform.apis):
             await replica.stop()
             load.answered = asyncio.Semaphore(0)
             for _ in range(2 * _CLIENTS):
                 await load.answered.acquire()
             await replica.start()
+            await platform.gateway.until_used("tenants", f"tenants{number}")
         load.stopped.set()
     assert load.failures == []
     assert set(load.answers) == {200, 201}
