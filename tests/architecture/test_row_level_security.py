@@ -131,6 +131,7 @@ def test_triggers_see_the_whole_tenant_whoever_sets_them_off(catalogue: psycopg.
     assert {name for (name,) in narrow} <= {
         "deeds_stay",
         "hold_named_workspaces",
+        "hold_resend_within_reach",
         "notify_ban",
         "notify_server_watch",
         "run_takes_workspace",

@@ -73,6 +73,7 @@ _FITTING: Mapping[tuple[str, str], Any] = {
     ("inboxes", "smtp_config"): {"host": "mx.example", "port": 587, "security": "starttls", "tls_port": 465},
     ("inboxes", "imap_config"): {"host": "mx.example", "port": 993, "security": "tls"},
     ("health_checks", "kind"): "ssl",
+    ("security_events", "kind"): "logged-in",
     ("health_samples", "at"): dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     # For the whole tenant.
     ("api_keys", "workspaces"): None,

@@ -35,6 +35,7 @@ TOLERANCE_SECONDS = 30
 
 _FORGET_ALL = (
     "DELETE FROM pipeline_runs",
+    "DELETE FROM idempotency_keys",
     "DELETE FROM messages",
     "DELETE FROM suppressions",
     "DELETE FROM inboxes",
