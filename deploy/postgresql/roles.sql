@@ -4,4 +4,6 @@
 -- and the roles of the processes. Those own nothing and cannot bypass row-level security; processes refuse to start
 -- with a role that could. Then: \password penguinmails_owner
 CREATE ROLE penguinmails_owner LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS NOCREATEDB;
+-- Its trigger functions see the whole tenant whoever sets them off, by this parameter.
+GRANT SET ON PARAMETER "app.workspaces" TO penguinmails_owner;
 CREATE DATABASE penguinmails OWNER penguinmails_owner ENCODING 'UTF8' TEMPLATE template0;

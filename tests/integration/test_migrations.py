@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, ForeignKeyConstraint, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
 
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 from db.migrations import run
@@ -52,3 +54,16 @@ def test_there_is_one_line_of_migrations_and_each_is_numbered() -> None:
 def test_a_cluster_that_has_the_roles_already_takes_another_installation(cluster: EmbeddedPostgres) -> None:
     with fresh_database(cluster, template="template0") as empty:
         run.upgrade(empty.url(OWNER))
+
+
+def test_an_owner_that_lacks_a_grant_is_told_which(cluster: EmbeddedPostgres) -> None:
+    with psycopg.connect(cluster.url(OWNER, "postgres"), autocommit=True) as superuser:
+        superuser.execute("CREATE ROLE poor_owner LOGIN CREATEROLE")
+        superuser.execute("CREATE DATABASE poor OWNER poor_owner")
+        try:
+            with pytest.raises(DBAPIError, match=r'GRANT SET ON PARAMETER "app\.workspaces" TO poor_owner'):
+                run.upgrade(cluster.url("poor_owner", "poor"))
+        finally:
+            superuser.execute("DROP DATABASE poor")
+            superuser.execute("DROP OWNED BY poor_owner")
+            superuser.execute("DROP ROLE poor_owner")
