@@ -20,7 +20,7 @@ _LIST, _STANDARD, _SCHEME = "x-forwarded-for", "forwarded", "x-forwarded-proto"
 _SCHEMES = ("http", "https")
 # A token or a quoted string (RFC 7239, section 4; RFC 9110, section 5.6), with what ends it.
 _PAIR = re.compile(
-    r"""[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[^"\\]|\\.)*"))?[ \t]*([;,]|$)"""
+    r"""[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[^"\\]|\\.)*"))?[ \t]*([;,]|\Z)"""
 )
 # An address, in brackets if it is of version 6, and perhaps a port (section 6).
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")

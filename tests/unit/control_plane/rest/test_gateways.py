@@ -2,7 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
@@ -82,6 +82,8 @@ def test_what_is_no_forwarded_header_is_refused(forwarded: str) -> None:
 
 
 @given(st.text(max_size=60))
+@example("for=192.0.2.9\n")
+@example("\n")
 def test_whatever_it_says_it_is_read_or_refused(forwarded: str) -> None:
     try:
         elements = parse_forwarded(forwarded)
