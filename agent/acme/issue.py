@@ -40,6 +40,7 @@ from agent.acme.status import Status
 from agent.acme.verdict import Failure
 from agent.identity.own_log import start_own_log
 from agent.settings import Settings
+from agent.status_writer import write_status
 from mailstack import layout
 from mailstack.certificates.pair import InvalidPair, Pair, require_servable, unpack
 from protos.agent.v1.configuration_pb2 import ConfigurationResult
@@ -137,7 +138,7 @@ def _attempt(issuer: Issuer, order: Order, before: Status) -> Status:
     if spent := due.spent(before, issuer.now()):
         return spent
     asking = _compared(issuer, order, due.asking(before, order, issuer.now()))
-    status.save(issuer.status_file, asking)
+    write_status(issuer.status_file, asking)
     asked_for = due.part_to_ask_for(_served(issuer), order, before, issuer.now())
     answer = issuer.ask(asked_for, issuer.folder)
     if isinstance(answer, Failure):
@@ -198,7 +199,7 @@ def _read_pair(path: Path) -> Pair | None:
 def _note(issuer: Issuer, before: Status, after: Status) -> None:
     if after != before:
         _log.info("%s: %s", after.state.value, after.detail)
-        status.save(issuer.status_file, after)
+        write_status(issuer.status_file, after)
 
 
 if __name__ == "__main__":

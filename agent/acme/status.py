@@ -1,17 +1,13 @@
-"""What is remembered between two runs: the last outcome, and when to ask again. One small file, readable by all.
+"""What is remembered between two runs: the last outcome, and when to ask again. One small file (status_writer.py).
 
 The agent's network half reads it for the health report, so it holds no secret.
 """
 
 import dataclasses
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from agent.acme.states import State
-
-_MODE = 0o644
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,12 +39,3 @@ def load(path: Path) -> Status:
         return Status(**{**kept, **lists, "state": State(kept["state"])})
     except (OSError, ValueError, KeyError, TypeError):
         return Status()
-
-
-def save(path: Path, status: Status) -> None:
-    """Replace the file, whole."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(status), file)
-        os.fchmod(file.fileno(), _MODE)
-    Path(name).replace(path)

@@ -26,6 +26,7 @@ from agent.backup.restic import Restic, ResticFailed
 from agent.backup.status import Status
 from agent.identity.own_log import start_own_log
 from agent.settings import Settings
+from agent.status_writer import write_status
 from mailstack import layout
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def main() -> int:
     start_own_log(settings.identity_dir)
     while asked := take_asked(places.asked):
         after = perform(asked, order, places, status.load(settings.backup_status))
-        status.save(settings.backup_status, after)
+        write_status(settings.backup_status, after)
         _log.info("%s", after.restore_detail if asked.address else after.detail)
     return 0
 

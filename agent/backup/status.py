@@ -1,13 +1,8 @@
-"""What came of the last backup and the last restore. One small file, readable by all, for the health report."""
+"""What came of the last backup and the last restore. One small file (status_writer.py), for the health report."""
 
-import dataclasses
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-_MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +27,3 @@ def load(path: Path) -> Status:
         return Status(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return Status()
-
-
-def save(path: Path, status: Status) -> None:
-    """Replace the file, whole."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(status), file)
-        os.fchmod(file.fileno(), _MODE)
-    Path(name).replace(path)

@@ -9,11 +9,11 @@ import sys
 import uuid
 from pathlib import Path
 
+from agent.configuration.mailboxes import checked_address
 from agent.configuration.told import Refused, Told
 from agent.settings import Settings
 from mailstack import layout
 from mailstack.apply.host import CommandFailed, Host, StoredFile
-from mailstack.syntax import InvalidSpec, require_address
 from protos.agent.v1.commands_pb2 import Command
 
 _UNIT = "penguin-backup.service"
@@ -34,14 +34,14 @@ def restore_mail(command: Command, host: Host) -> str:
     asked = command.restore_mail
     if not _SNAPSHOT.fullmatch(asked.snapshot):
         raise Refused("that is no snapshot's id")
-    wanted = {"address": _address(asked.address), "snapshot": asked.snapshot, "server": _server(asked.server)}
+    wanted = {"address": checked_address(asked.address), "snapshot": asked.snapshot, "server": _server(asked.server)}
     return _ask(command, host, {**wanted, "in_place": asked.in_place})
 
 
 def list_mail_backups(command: Command, host: Host) -> Told:
     """Tell what there is of a mailbox, or of all."""
     asked = command.list_mail_backups
-    words = [_address(asked.address)] if asked.address else []
+    words = [checked_address(asked.address)] if asked.address else []
     argv = [str(_PROGRAM), "list", *words, f"--server={_server(asked.server)}"]
     output = host.run(argv)
     if output.exit_code:
@@ -64,14 +64,6 @@ def _ask(command: Command, host: Host, wanted: dict[str, object]) -> str:
     if output.exit_code:
         raise CommandFailed(argv, output)
     return "it is asked for"
-
-
-def _address(address: str) -> str:
-    try:
-        require_address(address)
-    except InvalidSpec as error:
-        raise Refused(str(error)) from None
-    return address
 
 
 def _server(server: str) -> str:

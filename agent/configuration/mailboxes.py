@@ -22,7 +22,7 @@ def copy_mailbox(command: Command, host: Host) -> str:
 
     The host ends a command after a minute; whoever asked asks again then.
     """
-    address = _address(command.copy_mailbox.address)
+    address = checked_address(command.copy_mailbox.address)
     configuration = copy_configuration(address)
     if not host.exists(configuration):
         raise Refused(f"the mailbox {address} is not one that moves here")
@@ -71,10 +71,11 @@ def _address_without_mailbox(address: str, host: Host) -> str:
     users = host.read(USERS)
     if users is None or any(line.startswith(f"{address}:") for line in users.content.decode().splitlines()):
         raise Refused(f"{address} has a mailbox here")
-    return _address(address)
+    return checked_address(address)
 
 
-def _address(address: str) -> str:
+def checked_address(address: str) -> str:
+    """Return an address; raise `Refused` for what is none."""
     try:
         require_address(address)
     except InvalidSpec as error:

@@ -23,7 +23,7 @@ from control_plane.backups.vault import Vault
 from control_plane.cli.actor import this_user
 from control_plane.cli.installation import NoInstallation, private_owner_url, system_session
 from control_plane.cli.mailbox_backups import mailbox_commands
-from control_plane.cli.output import FAILED, Instance, Json, print_json, say
+from control_plane.cli.output import FAILED, Instance, Json, print_json, say, tell_outcome
 from control_plane.cli.tables import print_table
 from control_plane.clock import utc_now
 from control_plane.embedded.installation_record import read_record
@@ -78,7 +78,7 @@ def list_backups(as_json: Json = False, instance: Instance = "main") -> None:
 def verify(as_json: Json = False, instance: Instance = "main") -> None:
     """Read the whole repository and check every hash in it."""
     _vault(instance).repository.verify()
-    _tell(ok=True, sentence="every part of the repository is what its hash says", as_json=as_json)
+    tell_outcome(ok=True, sentence="every part of the repository is what its hash says", as_json=as_json)
 
 
 @backup_commands.command("test")
@@ -193,13 +193,4 @@ def _do(instance: str, kind: Kind, act: Callable[[], Outcome], *, as_json: bool)
     began = utc_now()
     outcome = outcome_of(act)
     asyncio.run(_keep(instance, kind, began, outcome))
-    _tell(ok=outcome.ok, sentence=outcome.sentence, as_json=as_json)
-
-
-def _tell(*, ok: bool, sentence: str, as_json: bool) -> None:
-    if as_json:
-        print_json({"ok": ok, "sentence": sentence})
-    else:
-        say(sentence)
-    if not ok:
-        sys.exit(FAILED)
+    tell_outcome(ok=outcome.ok, sentence=outcome.sentence, as_json=as_json)

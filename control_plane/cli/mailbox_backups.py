@@ -5,7 +5,6 @@ import datetime as dt
 import json
 import os
 import secrets
-import sys
 import uuid
 from collections.abc import Callable
 from typing import Annotated
@@ -15,7 +14,7 @@ from sqlalchemy import select
 
 from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
-from control_plane.cli.output import FAILED, Instance, Json, print_json, say
+from control_plane.cli.output import Instance, Json, print_json, say, tell_outcome
 from control_plane.cli.tables import print_table
 from control_plane.errors import Conflict, InvalidInput, NotFound
 from control_plane.fleet.commands import CommandOrder, CommandState, command_state, request_command
@@ -81,7 +80,7 @@ def run(server: Server, as_json: Json = False, instance: Instance = "main") -> N
     before = asyncio.run(_told(instance, server))
     asyncio.run(_ask(instance, server, Command(back_up_mail=BackUpMail())))
     told = _wait(instance, server, lambda now: now.ended_ms > before.ended_ms)
-    _tell(ok=told.good_ms == told.ended_ms, sentence=told.detail, as_json=as_json)
+    tell_outcome(ok=told.good_ms == told.ended_ms, sentence=told.detail, as_json=as_json)
 
 
 @mailbox_commands.command("list")
@@ -121,7 +120,7 @@ def restore(
     asked = RestoreMail(address=inbox, snapshot=snapshot, server=str(from_server or ""), in_place=in_place)
     command_id = str(asyncio.run(_ask(instance, server, Command(restore_mail=asked))).id)
     told = _wait(instance, server, lambda now: now.restore.id == command_id).restore
-    _tell(ok=told.ok, sentence=told.detail, as_json=as_json)
+    tell_outcome(ok=told.ok, sentence=told.detail, as_json=as_json)
 
 
 def _credentials(names: list[str]) -> dict[str, str]:
@@ -178,12 +177,3 @@ def _wait(instance: str, vps_id: uuid.UUID, is_over: Callable[[MailBackupStatus]
         return asyncio.run(wait())
     except TimeoutError:
         raise Conflict("it goes on, and takes longer than is waited for here") from None
-
-
-def _tell(*, ok: bool, sentence: str, as_json: bool) -> None:
-    if as_json:
-        print_json({"ok": ok, "sentence": sentence})
-    else:
-        say(sentence)
-    if not ok:
-        sys.exit(FAILED)

@@ -23,3 +23,13 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - whatever json can write
 def say(line: str) -> None:
     """Print one line on standard error."""
     print(f"penguin: {line}", file=sys.stderr, flush=True)
+
+
+def tell_outcome(*, ok: bool, sentence: str, as_json: bool) -> None:
+    """Print what came of something; end the command as failed when it failed."""
+    if as_json:
+        print_json({"ok": ok, "sentence": sentence})
+    else:
+        say(sentence)
+    if not ok:
+        sys.exit(FAILED)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-_PROVEN = "SELECT number FROM fleet_configurations WHERE proven_at IS NOT NULL ORDER BY proven_at DESC LIMIT 1"
-_IN_FORCE = text(f"SELECT number, settings FROM fleet_configurations WHERE number = ({_PROVEN})")  # noqa: S608 - ours
+_IN_FORCE = text(
+    "SELECT number, settings FROM fleet_configurations WHERE proven_at IS NOT NULL ORDER BY proven_at DESC LIMIT 1"
+)
 _OF_SERVER = text(
-    "SELECT c.settings FROM vps_servers v JOIN fleet_configurations c"  # noqa: S608 - ours
-    f" ON c.number = coalesce(v.trial_configuration, ({_PROVEN})) WHERE v.id = :vps"
+    "SELECT c.settings FROM vps_servers v JOIN fleet_configurations c ON c.number = coalesce(v.trial_configuration,"
+    "  (SELECT number FROM fleet_configurations WHERE proven_at IS NOT NULL ORDER BY proven_at DESC LIMIT 1))"
+    " WHERE v.id = :vps"
 )
 
 

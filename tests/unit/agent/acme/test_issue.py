@@ -11,6 +11,7 @@ from agent.acme.issue import Issuer, look
 from agent.acme.order import Order
 from agent.acme.states import State
 from agent.acme.verdict import Failure
+from agent.status_writer import write_status
 from mailstack.certificates import self_signed
 from mailstack.certificates.pair import Pair, unpack
 from protos.agent.v1.configuration_pb2 import ConfigurationResult
@@ -260,7 +261,7 @@ def test_no_port_is_wanted_for_a_certificate_that_is_there_or_on_a_day_that_is_s
     assert (server.asked, server.status.state) == ([], State.ISSUED)
 
     attempts = (server.time - 1,) * due.MOST_ATTEMPTS
-    status.save(server.issuer.status_file, dataclasses.replace(server.status, attempts=attempts))
+    write_status(server.issuer.status_file, dataclasses.replace(server.status, attempts=attempts))
     server.ask_by_command(renew_at=server.time)
     look(server.issuer)
     assert server.status.state is State.SPENT

@@ -5,6 +5,7 @@ from pathlib import Path
 from agent.acme import certbot, status
 from agent.acme.states import State
 from agent.metrics.certificate_issue import CertificateIssueFile
+from agent.status_writer import write_status
 from protos.agent.v1.telemetry_pb2 import AcmeChallenge, CertificateIssue
 
 
@@ -14,7 +15,7 @@ def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> N
     assert not file.seen_change()
     assert file.issue is None
 
-    status.save(
+    write_status(
         path,
         status.Status(
             State.LIMITED,
@@ -45,7 +46,7 @@ def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> N
 def test_records_are_asked_for_while_their_file_is_there(tmp_path: Path) -> None:
     file = CertificateIssueFile(tmp_path / "status.json")
     challenges = tmp_path / certbot.CHALLENGES
-    status.save(tmp_path / "status.json", status.Status(State.ASKING, "asked"))
+    write_status(tmp_path / "status.json", status.Status(State.ASKING, "asked"))
     names = ["_acme-challenge.mx1.fleet.example", "_acme-challenge.mta-sts.shop.example"]
     challenges.write_text(json.dumps([{"name": name, "value": "V"} for name in names]))
     assert file.seen_change()
@@ -61,7 +62,7 @@ def test_records_are_asked_for_while_their_file_is_there(tmp_path: Path) -> None
 def test_a_half_written_file_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     file = CertificateIssueFile(path)
-    status.save(path, status.Status(State.ISSUED, "shown"))
+    write_status(path, status.Status(State.ISSUED, "shown"))
     file.seen_change()
     path.write_text(json.dumps({"state": "issued"}))
     os.utime(path, ns=(1, 1))
