@@ -1,8 +1,11 @@
 """A whole installation for the flow tests, with what the steps share: tenants, servers, inboxes, and ways to look."""
 
 import asyncio
+import shutil
 import subprocess
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,14 @@ import psutil
 from control_plane.cli.demo_mailbox import MailboxWatch
 from control_plane.embedded.installation_record import InstallationRecord
 from control_plane.identity.api_keys import create_api_key
+from control_plane.processes.all import Installation
+from control_plane.processes.places import state_dir
 from control_plane.providers.local.machine import machine_shell
 from control_plane.providers.local.network import NAMESERVER
+from control_plane.providers.local.world import World
 from control_plane.tenancy.tenants import create_tenant, create_workspace
 from db.session import Database
+from mailstack import layout
 
 FINAL = {"delivered", "bounced", "expired", "failed", "cancelled", "suppressed", "uncertain"}
 
@@ -60,6 +67,15 @@ class Spine:
         """Return the message once its state is final."""
         return await until_key(self.sender.client, f"/messages/{message_id}", "state", FINAL, seconds)
 
+    async def received(self, subject: str) -> tuple[str, dict[str, str]]:
+        """Send, and return the message as it lies in the receiver's mailbox, and its server's verdicts."""
+        async with self.watch_receiver() as watch:
+            message_id = await self.send(self.receiver.inbox["email_address"], subject)
+            arrival = await watch.arrival(subject, 30)
+            assert (await self.final(message_id))["state"] == "delivered"
+        found = self.inside(self.receiver, "grep", "-rl", f"^Subject: {subject}$", layout.MAIL_ROOT).split()
+        return self.inside(self.receiver, "cat", found[0]), arrival.verdicts()
+
     def watch_receiver(self) -> MailboxWatch:
         """Watch the receiver's mailbox, from its first message on."""
         inbox = self.receiver.inbox
@@ -85,6 +101,25 @@ class Spine:
         module = f"control_plane.processes.{name}"
         children = psutil.Process(self.record.process.pid).children(recursive=True)
         return next(child for child in children if module in child.cmdline())
+
+
+@asynccontextmanager
+async def running_spine(instance: str, *addresses: str) -> AsyncIterator[Spine]:
+    """Run an installation with a tenant, a server and an inbox for each address: the first sends, the last receives.
+
+    What an earlier one of that name left is swept up; of this one nothing is left.
+    """
+    state = state_dir(instance)
+    World(state).destroy()
+    shutil.rmtree(state, ignore_errors=True)
+    async with Installation(instance, 0, SaysNothing()) as installation:
+        record = installation.record
+        made = (make_party(record, address.partition("@")[2], address) for address in addresses)
+        parties = await asyncio.gather(*made)
+        yield Spine(record, state, parties[0], parties[-1])
+        for party in parties:
+            await party.client.aclose()
+    shutil.rmtree(state)
 
 
 async def call(client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -11,11 +10,8 @@ from typing import Any
 
 import pytest
 
-from control_plane.processes.all import Installation
-from control_plane.processes.places import state_dir
-from control_plane.providers.local.world import World
 from mailstack import layout
-from tests.flow.spine import Party, SaysNothing, Spine, call, make_party, until_key
+from tests.flow.spine import Party, Spine, call, running_spine, until_key
 
 INSTANCE = "flow-move"
 #: Seconds for which the old server passes mail on; two hours for others.
@@ -57,14 +53,8 @@ print(json.dumps({"sent": sent, "refused": refused}))
 @pytest.fixture
 async def spine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Spine]:
     monkeypatch.setenv("PENGUIN_MOVE_FORWARD_SECONDS", str(FORWARD_SECONDS))
-    state = state_dir(INSTANCE)
-    World(state).destroy()
-    shutil.rmtree(state, ignore_errors=True)
-    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
-        party = await make_party(installation.record, "Acme", ADDRESS)
-        yield Spine(installation.record, state, party, party)
-        await party.client.aclose()
-    shutil.rmtree(state)
+    async with running_spine(INSTANCE, ADDRESS) as running:
+        yield running
 
 
 async def _second_server(party: Party) -> Party:

@@ -1,17 +1,13 @@
 """A second address of a real server: got, named, taken up, sent by, drained and given back."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.processes.all import Installation
-from control_plane.processes.places import state_dir
-from control_plane.providers.local.world import World
 from mailstack import layout
-from tests.flow.spine import SaysNothing, Spine, call, make_party, until_key
+from tests.flow.spine import Spine, call, running_spine, until_key
 
 INSTANCE = "flow-pools"
 #: Seconds from the request for an address to the mail that came by it.
@@ -28,18 +24,8 @@ except socket.herror:
 
 @pytest.fixture(scope="module")
 async def spine() -> AsyncIterator[Spine]:
-    state = state_dir(INSTANCE)
-    World(state).destroy()
-    shutil.rmtree(state, ignore_errors=True)
-    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
-        record = installation.record
-        sender, receiver = await asyncio.gather(
-            make_party(record, "Acme", "sales@acme.example"), make_party(record, "Beta", "hello@beta.example")
-        )
-        yield Spine(record, state, sender, receiver)
-        await sender.client.aclose()
-        await receiver.client.aclose()
-    shutil.rmtree(state)
+    async with running_spine(INSTANCE, "sales@acme.example", "hello@beta.example") as running:
+        yield running
 
 
 async def _until_applied(spine: Spine) -> None:
@@ -61,16 +47,6 @@ async def _until_sending_by(spine: Spine, address: str | None) -> dict[str, str]
         await asyncio.sleep(0.1)
 
 
-async def _received(spine: Spine, subject: str) -> tuple[str, dict[str, str]]:
-    """Send, and return the message as it lies in the receiver's mailbox, and its server's verdicts."""
-    async with spine.watch_receiver() as watch:
-        message_id = await spine.send(spine.receiver.inbox["email_address"], subject)
-        arrival = await watch.arrival(subject, 30)
-        assert (await spine.final(message_id))["state"] == "delivered"
-    found = spine.inside(spine.receiver, "grep", "-rl", f"^Subject: {subject}$", layout.MAIL_ROOT).split()
-    return spine.inside(spine.receiver, "cat", found[0]), arrival.verdicts()
-
-
 async def test_mail_goes_out_by_an_address_of_the_pool_until_that_is_given_back(spine: Spine) -> None:
     client, server = spine.sender.client, spine.sender.server
     began = time.monotonic()
@@ -87,7 +63,7 @@ async def test_mail_goes_out_by_an_address_of_the_pool_until_that_is_given_back(
     assert address["state"] == "ready", address
     assert (await _until_sending_by(spine, address["address"]))["warning"] is None
 
-    received, verdicts = await _received(spine, "by the pool")
+    received, verdicts = await spine.received("by the pool")
     took = time.monotonic() - began
     # Postfix shows a client's name only when it resolves back to the client's address.
     assert f"from {address['hostname']} ({address['hostname']} [{address['address']}])" in received
@@ -109,6 +85,6 @@ async def test_mail_goes_out_by_an_address_of_the_pool_until_that_is_given_back(
     assert "no ready address" in sending["warning"]
     assert address["address"] not in spine.inside(spine.sender, "ip", "address")
     assert spine.inside(spine.receiver, "python3", "-c", _POINTER, address["address"]) == "none\n"
-    received, verdicts = await _received(spine, "by its own")
+    received, verdicts = await spine.received("by its own")
     assert f"from {server['hostname']} ({server['hostname']} [{server['ip_address']}])" in received
     assert verdicts["spf"] == "pass"

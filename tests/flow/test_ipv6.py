@@ -5,20 +5,18 @@ The host's own network never sees it: the world's prefix is unreachable there, a
 
 import asyncio
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.processes.all import Installation
-from control_plane.processes.places import HOME, Places, state_dir
+from control_plane.processes.places import HOME, Places
 from control_plane.providers.local.network import NETWORK_V6
 from control_plane.providers.local.provider import LocalProvider
 from control_plane.providers.local.world import World
 from mailstack import layout
-from tests.flow.spine import SaysNothing, Spine, call, make_party
+from tests.flow.spine import Spine, call, running_spine
 
 INSTANCE = "flow-ipv6"
 
@@ -33,18 +31,8 @@ for port in (25, 465, 587, 993):
 
 @pytest.fixture(scope="module")
 async def spine() -> AsyncIterator[Spine]:
-    state = state_dir(INSTANCE)
-    World(state).destroy()
-    shutil.rmtree(state, ignore_errors=True)
-    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
-        record = installation.record
-        sender, receiver = await asyncio.gather(
-            make_party(record, "Acme", "sales@acme.example"), make_party(record, "Beta", "hello@beta.example")
-        )
-        yield Spine(record, state, sender, receiver)
-        await sender.client.aclose()
-        await receiver.client.aclose()
-    shutil.rmtree(state)
+    async with running_spine(INSTANCE, "sales@acme.example", "hello@beta.example") as running:
+        yield running
 
 
 def _cloud(spine: Spine) -> LocalProvider:
@@ -83,16 +71,6 @@ async def _until_logged(spine: Spine, words: str) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _received(spine: Spine, subject: str) -> tuple[str, dict[str, str]]:
-    """Send, and return the message as it lies in the receiver's mailbox, and its server's verdicts."""
-    async with spine.watch_receiver() as watch:
-        message_id = await spine.send(spine.receiver.inbox["email_address"], subject)
-        arrival = await watch.arrival(subject, 30)
-        assert (await spine.final(message_id))["state"] == "delivered"
-    found = spine.inside(spine.receiver, "grep", "-rl", f"^Subject: {subject}$", layout.MAIL_ROOT).split()
-    return spine.inside(spine.receiver, "cat", found[0]), arrival.verdicts()
-
-
 async def test_a_server_is_named_and_reached_over_ipv6_and_the_host_never_is(spine: Spine) -> None:
     await _until_sending(spine, wanted=True)
     server = await call(spine.receiver.client, "GET", f"/vps/{spine.receiver.server['id']}")
@@ -112,11 +90,11 @@ async def test_mail_goes_out_over_ipv6_where_ipv4_does_not_lead_until_the_name_i
     await _until_sending(spine, wanted=True)
     client, server = spine.sender.client, spine.sender.server
     host = server["hostname"]
-    received, verdicts = await _received(spine, "over either")
+    received, verdicts = await spine.received("over either")
     assert f"from {host} ({host} [{server['ip_address']}])" in received
 
     spine.inside(spine.sender, "ip", "route", "add", "unreachable", spine.receiver.server["ip_address"])
-    received, verdicts = await _received(spine, "over the one that leads there")
+    received, verdicts = await spine.received("over the one that leads there")
     # Postfix shows a client's name only when it resolves back to the client's address.
     assert f"from {host} ({host} [IPv6:{server['ipv6_address']}])" in received
     assert verdicts == {"dkim": "pass", "spf": "pass", "dmarc": "pass"}

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from control_plane.processes.all import Installation
-from control_plane.processes.places import CHECKOUT, state_dir
-from control_plane.providers.local.world import World
-from tests.flow.spine import SaysNothing, Spine, call, make_party
+from control_plane.processes.places import CHECKOUT
+from tests.flow.spine import Spine, call, running_spine
 
 INSTANCE = "flow-mail-backup"
 ADDRESS = "anna@acme.example"
@@ -34,14 +31,8 @@ with smtplib.SMTP(host, 25, "probe.example", timeout=20) as smtp:
 
 @pytest.fixture
 async def spine() -> AsyncIterator[Spine]:
-    state = state_dir(INSTANCE)
-    World(state).destroy()
-    shutil.rmtree(state, ignore_errors=True)
-    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
-        party = await make_party(installation.record, "Acme", ADDRESS)
-        yield Spine(installation.record, state, party, party)
-        await party.client.aclose()
-    shutil.rmtree(state)
+    async with running_spine(INSTANCE, ADDRESS) as running:
+        yield running
 
 
 def backups(*words: str) -> Any:  # noqa: ANN401 - JSON

@@ -1,17 +1,13 @@
 """What a real server shows for a domain over HTTPS: its MTA-STS policy, and settings for mail programs."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from procrastinate import App, PsycopgConnector
 
-from control_plane.processes.all import Installation
-from control_plane.processes.places import state_dir
 from control_plane.providers.local.network import AUTHORITY
-from control_plane.providers.local.world import World
 from control_plane.provisioning.periodic import POLICIES_QUEUE
 from mailstack.nginx.client_settings import thunderbird_settings
 from tests.flow.certificates import (
@@ -25,7 +21,7 @@ from tests.flow.certificates import (
     until_no_record_is_asked_for,
 )
 from tests.flow.local_cloud import until
-from tests.flow.spine import Party, SaysNothing, Spine, call, make_party, until_key
+from tests.flow.spine import Party, Spine, call, running_spine, until_key
 
 _INSTANCE = "flow-mta-sts"
 _CLIENT_NAMES = ["autoconfig.acme.example", "autodiscover.acme.example"]
@@ -47,15 +43,8 @@ with urllib.request.urlopen(url, sent.encode() or None, context=trusting, timeou
 
 @pytest.fixture(scope="module")
 async def spine() -> AsyncIterator[Spine]:
-    state = state_dir(_INSTANCE)
-    World(state).destroy()
-    shutil.rmtree(state, ignore_errors=True)
-    async with Installation(_INSTANCE, 0, SaysNothing()) as installation:
-        record = installation.record
-        party = await make_party(record, "Acme", "sales@acme.example")
-        yield Spine(record, state, party, party)
-        await party.client.aclose()
-    shutil.rmtree(state)
+    async with running_spine(_INSTANCE, "sales@acme.example") as running:
+        yield running
 
 
 @pytest.mark.timeout(240)

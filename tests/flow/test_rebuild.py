@@ -1,17 +1,13 @@
 """A real server is rebuilt with its mail: every message, flag, date and UID is there after, and sends go on."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.processes.all import Installation
-from control_plane.processes.places import state_dir
-from control_plane.providers.local.world import World
 from mailstack import layout
-from tests.flow.spine import SaysNothing, Spine, call, make_party, until_key
+from tests.flow.spine import Spine, call, running_spine, until_key
 
 INSTANCE = "flow-rebuild"
 ADDRESS = "sales@acme.example"
@@ -65,18 +61,8 @@ doveadm expunge -u $1 mailbox INBOX uid 30
 
 @pytest.fixture
 async def spine() -> AsyncIterator[Spine]:
-    state = state_dir(INSTANCE)
-    World(state).destroy()
-    shutil.rmtree(state, ignore_errors=True)
-    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
-        record = installation.record
-        sender, receiver = await asyncio.gather(
-            make_party(record, "Acme", ADDRESS), make_party(record, "Beta", "hello@beta.example")
-        )
-        yield Spine(record, state, sender, receiver)
-        await sender.client.aclose()
-        await receiver.client.aclose()
-    shutil.rmtree(state)
+    async with running_spine(INSTANCE, ADDRESS, "hello@beta.example") as running:
+        yield running
 
 
 def _mail(spine: Spine) -> list[str]:

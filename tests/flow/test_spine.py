@@ -2,17 +2,13 @@
 
 import asyncio
 import datetime as dt
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from control_plane.processes.all import Installation
-from control_plane.processes.places import state_dir
 from control_plane.providers.local.network import AUTHORITY
-from control_plane.providers.local.world import World
 from tests.fakes.acme import RETRY_AFTER
 from tests.flow.certificates import (
     CERTBOT_ACCOUNTS,
@@ -31,7 +27,7 @@ from tests.flow.certificates import (
     until_state,
 )
 from tests.flow.local_cloud import until
-from tests.flow.spine import SaysNothing, Spine, call, make_party, until_key
+from tests.flow.spine import Spine, call, running_spine, until_key
 from tests.flow.steady_sends import steady_sends, until_retired
 
 INSTANCE = "flow-test"
@@ -54,18 +50,8 @@ with smtplib.SMTP(sys.argv[1], 587, timeout=10) as smtp:
 
 @pytest.fixture(scope="module")
 async def spine() -> AsyncIterator[Spine]:
-    state = state_dir(INSTANCE)
-    World(state).destroy()
-    shutil.rmtree(state, ignore_errors=True)
-    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
-        record = installation.record
-        sender, receiver = await asyncio.gather(
-            make_party(record, "Acme", "sales@acme.example"), make_party(record, "Beta", "hello@beta.example")
-        )
-        yield Spine(record, state, sender, receiver)
-        await sender.client.aclose()
-        await receiver.client.aclose()
-    shutil.rmtree(state)
+    async with running_spine(INSTANCE, "sales@acme.example", "hello@beta.example") as running:
+        yield running
 
 
 async def test_01_a_ready_server_tells_of_each_step_and_of_its_health(spine: Spine) -> None:

@@ -17,16 +17,14 @@ import pytest
 from control_plane.enrolment.authority import Authority
 from control_plane.operators import upgrades
 from control_plane.operators.acts import Actor, Door
-from control_plane.processes.all import Installation
-from control_plane.processes.places import HOME, state_dir
-from control_plane.providers.local.world import World
+from control_plane.processes.places import HOME
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.upgrades.configuration_plans import ConfigurationWish
 from control_plane.upgrades.plans import Pace, PlanView, Wish, show_plan
 from control_plane.upgrades.releases import store_release
 from db.session import Database
-from tests.flow.spine import SaysNothing, Spine, call, make_party
+from tests.flow.spine import Spine, call, running_spine
 
 INSTANCE = "flow-upgrade"
 OPERATOR = Actor(Door.CLI, "tester")
@@ -54,18 +52,8 @@ NEVER_LINKS = _INSTEAD + "    import time\n    notify('READY=1')\n    time.sleep
 
 @pytest.fixture
 async def spine() -> AsyncIterator[Spine]:
-    state = state_dir(INSTANCE)
-    World(state).destroy()
-    shutil.rmtree(state, ignore_errors=True)
-    async with Installation(INSTANCE, 0, SaysNothing()) as installation:
-        record = installation.record
-        sender, receiver = await asyncio.gather(
-            make_party(record, "Acme", "sales@acme.example"), make_party(record, "Beta", "hello@beta.example")
-        )
-        yield Spine(record, state, sender, receiver)
-        await sender.client.aclose()
-        await receiver.client.aclose()
-    shutil.rmtree(state)
+    async with running_spine(INSTANCE, "sales@acme.example", "hello@beta.example") as running:
+        yield running
 
 
 @pytest.fixture
