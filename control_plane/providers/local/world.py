@@ -23,6 +23,10 @@ from control_plane.providers.local.mounts import unmount_below
 
 _PROC = Path("/proc")
 _GRACE_SECONDS = 5.0
+#: inotify(7) instances that all processes of one user may have, which is root for every server here. The kernel's 128
+#: are used up by fifteen servers; then a unit whose pid file systemd waits for fails.
+_WATCHERS_LIMIT = _PROC / "sys/fs/inotify/max_user_instances"
+_WATCHERS_NEEDED = 8192
 _POLL_SECONDS = 0.01
 
 
@@ -58,12 +62,15 @@ class World:
     def create(self) -> None:
         """Make the world, after removing what an installation that was killed has left of it."""
         self.destroy()
+        _allow_watchers()
         network.add_unreachable_route(self.route_metric)
         network.create_namespace(self.name)
         network.create_bridge(self.name)
 
     def destroy(self) -> None:
         """Remove every trace of the world from the machine, except the files below `directory`; may be repeated.
+
+        A limit of the kernel's that `create` raised stays as it is: other worlds may count on it.
 
         Not for a process inside the world: it would end itself.
         """
@@ -92,6 +99,11 @@ def processes_in(namespaces: Iterable[str]) -> list[int]:
     """Return the pids of all processes in the named network namespaces, whoever started them."""
     wanted = {_identity(network.NAMESPACES / name) for name in namespaces} - {None}
     return [pid for pid in _all_pids() if _identity(_PROC / str(pid) / "ns" / "net") in wanted]
+
+
+def _allow_watchers() -> None:
+    if int(_WATCHERS_LIMIT.read_text()) < _WATCHERS_NEEDED:
+        _WATCHERS_LIMIT.write_text(str(_WATCHERS_NEEDED))
 
 
 def _end_processes(namespaces: Sequence[str]) -> None:
