@@ -1,5 +1,6 @@
 """Real PostgreSQL for tests: a private cluster, a migrated template, and a fresh copy of it for each test."""
 
+import asyncio
 import shutil
 import tempfile
 import uuid
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from sqlalchemy import text
 
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 from control_plane.identity.api_keys import create_api_key
@@ -18,6 +20,10 @@ from db.session import Database
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the folder inside it has a random name and mode 0700
 _ROOM = 2**30
+_BLOCKED = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +81,12 @@ async def make_tenant(system_database: Database, name: str) -> SomeTenant:
         tenant_id = await create_tenant(session, name)
         workspace_id = await create_workspace(session, tenant_id, "Sales")
         return SomeTenant(tenant_id, workspace_id, await create_api_key(session, tenant_id, "tests"))
+
+
+async def until_blocked(database: Database) -> None:
+    """Return once somebody waits for another's lock."""
+    async with asyncio.timeout(20):
+        while True:
+            async with database.system() as session:
+                if await session.scalar(_BLOCKED):
+                    return

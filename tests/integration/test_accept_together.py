@@ -25,11 +25,9 @@ from control_plane.messages.compose import MAX_MESSAGE
 from control_plane.messages.send_request import AcceptedSend, Idempotency, SendRequest
 from control_plane.messages.together import AcceptsTogether
 from db.session import Database
-from tests.integration.database import SomeTenant
+from tests.integration.database import SomeTenant, until_blocked
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_server
 from tests.integration.rest import problem
-
-_BLOCKED = text("SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0")
 
 
 @pytest.fixture
@@ -65,14 +63,6 @@ async def rows(database: Database) -> list[Any]:
     """Return the sends, each with the transaction that wrote it."""
     async with database.system() as session:
         return list((await session.execute(text("SELECT *, xmin::text AS written_by FROM messages ORDER BY id"))).all())
-
-
-async def until_blocked(database: Database) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            async with database.system() as session:
-                if await session.scalar(_BLOCKED):
-                    return
 
 
 async def test_what_comes_at_once_shares_a_transaction_and_each_gets_its_own_answer(

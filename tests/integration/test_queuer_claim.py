@@ -12,7 +12,7 @@ from control_plane.queuer.allot import Line
 from control_plane.queuer.leased_send import LeasedSend
 from control_plane.queuer.statements import claim, reclaim, waiting_lines
 from db.session import Database
-from tests.integration.database import FreshDatabase, SomeTenant
+from tests.integration.database import FreshDatabase, SomeTenant, until_blocked
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server, states_of
 
 LEASE = 300
@@ -34,14 +34,6 @@ async def execute(database: Database, statement: str, **parameters: object) -> N
 async def scalar(database: Database, statement: str, **parameters: object) -> object:
     async with database.system() as session:
         return await session.scalar(text(statement), parameters)
-
-
-async def lock_is_waited_for(database: Database) -> None:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while True:
-        if await scalar(database, waiting):
-            return
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -248,7 +240,7 @@ async def test_a_queuer_that_counted_at_the_same_moment_leaves_nothing_of_the_li
         await first.execute(statements._CLAIM, parameters)
         # It has seen nothing of the first, and waits for it at the counter.
         second = asyncio.create_task(claim_ids(system_database, room(inbox, 8)))
-        await lock_is_waited_for(system_database)
+        await until_blocked(system_database)
 
     assert await second == []
     assert await states_of(system_database, high) == ["queued"] * 8
