@@ -147,7 +147,7 @@ def _retry_after(headers: httpx.Headers, now: dt.datetime) -> dt.timedelta | Non
         return min(dt.timedelta(seconds=min(int(text[:9]), 10**8)), _LONGEST_RETRY_AFTER)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for an offset from UTC of many digits
         return None
     wait = (at if at.tzinfo else at.replace(tzinfo=dt.UTC)) - now
     return min(max(wait, dt.timedelta(0)), _LONGEST_RETRY_AFTER)

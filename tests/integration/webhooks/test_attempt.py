@@ -108,7 +108,13 @@ async def test_the_next_address_of_a_name_is_tried_when_one_does_not_take_connec
     assert (answer.status, len(receiver.got)) == (200, 1)
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("30", 30), ("999999999999", 86400), ("soon", None), ("-1", None)])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        *(("30", 30), ("999999999999", 86400), ("soon", None), ("-1", None)),
+        ("Thu, 01 Jan 1970 00:00:00 +99999999999999", None),
+    ],
+)
 async def test_retry_after_is_read_with_care(header: str, seconds: int | None) -> None:
     busy = receiving(lambda _: f"503 Busy\r\nRetry-After: {header}")
     async with aclosing(Poster(private_targets=True)) as poster, busy as receiver:
