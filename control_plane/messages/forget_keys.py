@@ -15,12 +15,12 @@ MOST_PAGES = 100
 # Nobody who uses an old key at this moment is waited for. Place holders go into it, and names of ours.
 _FORGET = """
 DELETE FROM {table} k
-USING (SELECT tenant_id, key FROM {table}
+USING (SELECT tenant_id, within, key FROM {table}
        WHERE created_at < now() - CAST(:kept AS interval)
        ORDER BY created_at
        LIMIT :page
        FOR UPDATE SKIP LOCKED) AS old
-WHERE k.tenant_id = old.tenant_id AND k.key = old.key
+WHERE k.tenant_id = old.tenant_id AND k.within = old.within AND k.key = old.key
 """
 _STATEMENTS = tuple(text(_FORGET.format(table=table)) for table in ("idempotency_keys", "kept_answers"))
 

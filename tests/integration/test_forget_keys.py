@@ -57,3 +57,20 @@ async def test_a_key_in_use_is_not_waited_for(system_database: Database, tenant:
         await session.execute(text("SELECT 1 FROM idempotency_keys WHERE key = 'old1' FOR UPDATE"))
         assert await forget_old_keys(system_database) == 1
     assert await forget_old_keys(system_database) == 1
+
+
+async def test_the_same_key_of_another_workspaces_caller_is_another_key(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    await make_keys(system_database, tenant, "order-", 1, age=25)
+    async with system_database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO idempotency_keys (tenant_id, within, key, request_sha256, message_ids, problems)"
+                " SELECT tenant_id, '{a-workspace}', key, request_sha256, message_ids, problems FROM idempotency_keys"
+            )
+        )
+
+    assert await forget_old_keys(system_database) == 1
+
+    assert await left(system_database, "order-") == 1
