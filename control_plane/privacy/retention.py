@@ -34,11 +34,13 @@ class Rule:
     statement: TextClause
 
 
-# Names of ours alone go into these.
+# Names of ours alone go into these. The row is asked its age once more when it is had: whoever had locked it may have
+# made it new, as a suppression that is put on the list again.
 _DELETE = """
 DELETE FROM {table}
 WHERE {key} IN (SELECT {key} FROM {table} WHERE {age} < now() - CAST(:kept AS interval)
                 ORDER BY {age} LIMIT :page)
+    AND {age} < now() - CAST(:kept AS interval)
 """
 _EMPTY = """
 UPDATE messages m SET payload = ''

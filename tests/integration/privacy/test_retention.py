@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Iterator
 
 import psycopg
@@ -7,7 +8,7 @@ from psycopg import sql
 from control_plane.privacy import retention
 from control_plane.privacy.retention import RULES, forget_old
 from db.session import Database
-from tests.integration.database import SomeTenant
+from tests.integration.database import SomeTenant, until_blocked
 from tests.integration.mail_rows import make_inbox, make_sends, make_server
 
 
@@ -79,3 +80,19 @@ async def test_what_log_ins_leave_behind_goes(
     assert count(owner, "sign_ups") == 2
     assert count(owner, "sessions") == 2
     assert owner.execute("SELECT address FROM suppressions").fetchall() == [("b@x.example",)]
+
+
+async def test_a_suppression_that_comes_back_while_it_is_forgotten_stays(
+    system_database: Database, tenant: SomeTenant, owner: psycopg.Connection
+) -> None:
+    owner.execute(
+        "INSERT INTO suppressions (tenant_id, address, reason, removed_at)"
+        " VALUES (%s, 'a@x.example', 'manual', now() - interval '1 second')",
+        [tenant.id],
+    )
+    with owner.transaction():
+        owner.execute("UPDATE suppressions SET removed_at = NULL")
+        forgetting = asyncio.create_task(forget_old(system_database))
+        await until_blocked(system_database)
+    await forgetting
+    assert count(owner, "suppressions") == 1
