@@ -28,8 +28,10 @@ _TAKEN_OUT = (
     (re.compile(r"(?<=://)[^\s/@]+@"), "[secret]@"),
     (re.compile(r"\b(?:pmk|pmo|pmr|whsec)_[A-Za-z0-9_+/=-]{8,}"), "[secret]"),
     (re.compile(r"\b(Bearer|Basic) [A-Za-z0-9._~+/=-]{8,}"), r"\1 [secret]"),
-    (re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+"), "[address]"),
 )
+#: A word, with what makes it an address. Whole words, each looked at once: looked for from each of a word's characters,
+#: `@` would take the square of its length, and whoever asks us for something may make one as long as they like.
+_WORD = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+(@[\w-]+(?:\.[\w-]+)+)?")
 #: What syslog calls the levels (syslog(3)).
 _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
 _DEBUG_PRIORITY = 7
@@ -105,7 +107,7 @@ def clean(words: str) -> str:
     """Return the words without people's addresses and without what opens a door."""
     for pattern, instead in _TAKEN_OUT:
         words = pattern.sub(instead, words)
-    return words
+    return _WORD.sub(lambda word: "[address]" if word[1] else word[0], words) if "@" in words else words
 
 
 def start_logging(form: Literal["json", "text"]) -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from starlette.routing import Route
 
 from control_plane.rest.request_id import REQUEST_ID, NamesRequests
 from log_lines import lines
-from log_lines.lines import JournalLines, JsonLines, TextLines, about, be_server
+from log_lines.lines import JournalLines, JsonLines, TextLines, about, be_server, clean
 
 _LOCAL = st.text(alphabet="abcXYZ019.!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=20)
 _HOSTS = st.sampled_from(["example.net", "mx.example.org", "xn--bcher-kva.example", "a.b.c.example"])
@@ -67,6 +68,18 @@ def test_no_address_of_a_person_is_in_a_line(local: str, host: str, words: str) 
         line = form.format(record("refused <%s> for %s", address, words))
         assert f"@{host}" not in line
         assert "[address]" in line
+
+
+def test_addresses_side_by_side_are_all_taken_out() -> None:
+    assert "example" not in clean("<a@one.example,b@two.example> c@three.example!d@four.example=e@five.example")
+
+
+def test_a_line_takes_time_by_its_length_alone_however_long_its_words_are() -> None:
+    """Whoever asks us for something decides what is in the line that says so."""
+    began = time.thread_time()
+    clean(f"GET /{'a' * 60_000} from somebody@example.net")
+    # Milliseconds; by the square of its length it is ten seconds.
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize(
