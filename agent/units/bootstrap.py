@@ -53,7 +53,8 @@ SYSUSERS_DIR = Path("/etc/sysusers.d")
 UNITS = (
     *("penguin-agent.service", "penguin-configure.service", "penguin-configure.socket"),
     *("penguin-certificates.service", "penguin-certificates.path", "penguin-certificates.timer"),
-    *("penguin-upgrade.service", "penguin-backup.service", "penguin-backup.path", "penguin-restic.service"),
+    *("penguin-upgrade.service", "penguin-packages.service"),
+    *("penguin-backup.service", "penguin-backup.path", "penguin-restic.service"),
 )
 #: What starts with the server; the others are started by these.
 ENABLED_UNITS = (
@@ -72,6 +73,7 @@ LAUNCHERS = {
     "penguin-configure": "agent.configuration.root_half",
     "penguin-certificates": "agent.acme.issue",
     "penguin-upgrade": "agent.upgrade.run",
+    "penguin-packages": "agent.packages.run",
     "penguin-backup": "agent.backup.run",
 }
 PACKAGES = (
@@ -262,6 +264,9 @@ class Downloads:
             try:
                 with self._opener.open(f"{self._url}/{name}", timeout=DOWNLOAD_TIMEOUT) as response:
                     content: bytes = response.read(limit + 1)
+                    # Told by no error: the connection ended before the file did.
+                    if response.length and len(content) <= limit:
+                        raise ConnectionError(f"cut off after {len(content)} octets")
                 break
             except (urllib.error.URLError, OSError) as error:
                 if time.monotonic() + pause > self._give_up_at:

@@ -1,11 +1,20 @@
 """What the bootstrap decides before it touches the server."""
 
+import contextlib
+import datetime as dt
+import hashlib
+import http.server
+import ipaddress
 import json
 import os
 import platform
 import shutil
+import ssl
+import threading
+import time
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +24,7 @@ from hypothesis import strategies as st
 
 from agent.units import bootstrap
 from agent.units.bootstrap import BootstrapFailed, Downloads, Manifest, Wheel, parse_manifest
+from control_plane.providers.local.endpoint_certificate import make_endpoint_certificate
 
 GOOD: dict[str, Any] = {
     "version": "0.1.0",
@@ -48,6 +58,56 @@ def test_noise_is_refused(content: bytes) -> None:
 def test_downloads_without_tls_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BootstrapFailed, match="https"):
         Downloads("http://10.77.0.1:7480", tmp_path / "ca.pem")
+
+
+@contextlib.contextmanager
+def door(folder: Path, *bodies: bytes) -> Iterator[str]:
+    """Serve a file of ten octets over HTTPS, of which each answer has only so much, and yield the door's URL."""
+    answers = iter(bodies)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.end_headers()
+            self.wfile.write(next(answers))
+
+        def log_message(self, *_: object) -> None:
+            """Be quiet."""
+
+    made = make_endpoint_certificate(ipaddress.IPv4Address("127.0.0.1"), dt.datetime.now(dt.UTC))
+    (folder / "ca.pem").write_bytes(made.root_pem)
+    (folder / "pair.pem").write_bytes(made.key_pem + made.certificate_pem)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / "pair.pem")
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield f"https://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def test_a_download_that_was_cut_off_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as by a control plane that is restarted; cloud-init runs the bootstrap once."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    whole = b"0123456789"
+    with door(tmp_path, whole[:4], whole[:9], whole) as url:
+        downloads = Downloads(url, tmp_path / "ca.pem", patience=60.0)
+        assert downloads.read("a.whl", hashlib.sha256(whole).hexdigest(), limit=100) == whole
+
+
+def test_what_is_not_the_file_is_refused_at_once(tmp_path: Path) -> None:
+    with door(tmp_path, b"9876543210") as url, pytest.raises(BootstrapFailed, match="expected"):
+        Downloads(url, tmp_path / "ca.pem").read("a.whl", hashlib.sha256(b"0123456789").hexdigest(), limit=100)
+
+
+def test_a_file_that_is_too_long_is_refused_at_once(tmp_path: Path) -> None:
+    with door(tmp_path, b"0123456789") as url, pytest.raises(BootstrapFailed, match="expected"):
+        Downloads(url, tmp_path / "ca.pem").read("a.whl", hashlib.sha256(b"0123456789").hexdigest(), limit=5)
 
 
 @pytest.fixture
