@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from control_plane.dns import everywhere
-from control_plane.dns.everywhere import servers_without
+from control_plane.dns.everywhere import MOST_SERVERS, servers_without
 from control_plane.dns.records import dkim_record
 from control_plane.dns.resolve import NoAnswer
 
@@ -51,3 +51,23 @@ async def test_one_that_does_not_answer_is_named(said: dict[str, tuple[str, ...]
     said |= {"192.0.2.53": (KEY.value,), "198.51.100.1": (KEY.value,)}
 
     assert await servers_without(KEY, RESOLVERS) == ["198.51.100.2"]
+
+
+@pytest.mark.parametrize(("names", "addresses"), [(1000, 1), (1, 1000)])
+async def test_a_zone_that_names_a_thousand_servers_has_a_few_of_them_asked(
+    monkeypatch: pytest.MonkeyPatch, names: int, addresses: int
+) -> None:
+    asked: list[str] = []
+
+    async def values_of(fqdn: str, record_type: str, nameservers: Sequence[str]) -> tuple[str, ...]:
+        asked.append(nameservers[0])
+        if record_type == "NS":
+            return tuple(f"ns{number}.acme.example" for number in range(names))
+        if record_type == "A":
+            return tuple(f"2001:db8::{fqdn[2:4]}:{number:x}" for number in range(addresses))
+        return (KEY.value,)
+
+    monkeypatch.setattr(everywhere, "values_of", values_of)
+
+    assert await servers_without(KEY, RESOLVERS) == []
+    assert len(asked) <= 2 * (MOST_SERVERS + 1)
