@@ -2,13 +2,17 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
+from psycopg import AsyncConnection
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.tenancy.scope import TenantScope
 from db.models import DnsRecordRow, Domain, Inbox
+
+_THERE = "SELECT FROM inboxes WHERE tenant_id = %(tenant_id)s AND id = %(id)s"
 
 
 async def load_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, *, lock: bool = False) -> Inbox:
@@ -18,6 +22,13 @@ async def load_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid.U
     if inbox is None:
         raise NotFound("There is no such inbox.")
     return inbox
+
+
+async def require_inbox(connection: AsyncConnection[Any], scope: TenantScope, inbox_id: uuid.UUID) -> None:
+    """Raise `NotFound` where there is no such inbox."""
+    found = await connection.execute(_THERE, {"tenant_id": scope.tenant_id, "id": inbox_id})
+    if found.rowcount == 0:
+        raise NotFound("There is no such inbox.")
 
 
 def _there(scope: TenantScope) -> tuple[ColumnElement[bool], ...]:

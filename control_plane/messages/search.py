@@ -1,34 +1,40 @@
 """A tenant's sends, newest first, by what is known of them.
 
-A page is one walk along an index in falling order of ids, which begin with the time: of the inbox or the recipient
-where one is given, or of a state that is rare, else of the workspace of a caller of one, or of the tenant. What else is
-asked for is looked for in the rows on the way, and so many of them are walked for a page at most; one that ends there
-has fewer messages than it may, and says where the next goes on.
+A page is one walk along an index in falling order of ids, which begin with the time: of the recipient, of a state that
+is rare, of the inbox, of the workspace of a caller of one, or of the tenant, whichever of these comes first of what is
+given. What else is asked for is looked for in the rows on the way, and so many of them are walked for a page at most;
+one that ends there has fewer messages than it may, and says where the next goes on.
 """
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, inspect, select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from control_plane.inboxes.load import load_inbox
+from control_plane.inboxes.load import require_inbox
+from control_plane.messages.sent import COLUMNS, Sent
 from control_plane.tenancy.scope import TenantScope
 from db.ids import first_uuid7_of
-from db.models import Message
 
 #: Rows walked for one page.
-MOST_WALKED = 10_000
+MOST_WALKED = 1000
 
 #: The states of idx_messages_not_delivered.
 _RARE = frozenset({"bounced", "expired", "failed", "cancelled", "suppressed", "uncertain", "dead"})
 
-# All that is not deferred: the rest is large, or not for this role.
-_SHOWN = [getattr(Message, column.key) for column in inspect(Message).column_attrs if not column.deferred]
+_AND = SQL(" AND ")
+_SHOWN = SQL(", ").join(map(Identifier, COLUMNS))
+# How far is written out: the plan depends on it.
+_PAGE = SQL("""
+SELECT * FROM (SELECT {columns} FROM messages WHERE {along} ORDER BY id DESC LIMIT {most}) walked
+WHERE {met} ORDER BY id DESC LIMIT %(limit)s
+""")
+_LAST_WALKED = SQL("SELECT id FROM messages WHERE {along} ORDER BY id DESC OFFSET {most} - 1 LIMIT 1")
 _LIKE_ESCAPE = "\\"
 
 
@@ -48,56 +54,94 @@ class Wanted:
 class Found:
     """A page, and the id below which the next one goes on; None at the end."""
 
-    messages: Sequence[Message]
+    messages: Sequence[Sent]
     next: uuid.UUID | None
 
 
 async def search_sends(
-    session: AsyncSession, scope: TenantScope, wanted: Wanted, *, after: uuid.UUID | None, limit: int
+    connection: AsyncConnection[Any], scope: TenantScope, wanted: Wanted, *, after: uuid.UUID | None, limit: int
 ) -> Found:
     """Return a page of the tenant's sends; raise `NotFound` for an inbox that there is not."""
     if wanted.inbox_id is not None:
-        await load_inbox(session, scope, wanted.inbox_id)
-    walked = aliased(Message, walk(select(*_SHOWN), scope, wanted, after).limit(MOST_WALKED).subquery())
-    query = select(walked).order_by(walked.id.desc()).limit(limit)
-    if wanted.state is not None:
-        query = query.where(walked.state == wanted.state)
-    if wanted.subject is not None:
-        query = query.where(walked.subject.ilike(f"%{_literal(wanted.subject)}%", escape=_LIKE_ESCAPE))
-    messages = (await session.scalars(query)).all()
+        await require_inbox(connection, scope, wanted.inbox_id)
+    walk = Walk.towards(scope, wanted, after)
+    cursor = connection.cursor(row_factory=class_row(Sent))
+    messages = await (await cursor.execute(walk.page, {**walk.values, "limit": limit})).fetchall()
     if len(messages) == limit:
         return Found(messages, messages[-1].id)
-    last_walked = walk(select(Message.id), scope, wanted, after).offset(MOST_WALKED - 1).limit(1)
-    return Found(messages, await session.scalar(last_walked))
+    last = await (await connection.execute(walk.last, walk.values)).fetchone()
+    return Found(messages, None if last is None else last[0])
 
 
-def walk(query: Select[Any], scope: TenantScope, wanted: Wanted, after: uuid.UUID | None) -> Select[Any]:
-    """Return `query` as the walk along the index that fits, from below `after`; the part of a subject is not in it."""
-    query = query.where(Message.tenant_id == scope.tenant_id)
-    if scope.single_workspace is not None:
-        query = query.where(Message.workspace_id == scope.single_workspace)
-    if wanted.state in _RARE:
-        query = query.where(in_state(wanted.state))
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The walk for one page: the query for what is found on it, that for its last row, and the values of both."""
+
+    page: Composed
+    last: Composed
+    values: dict[str, Any]
+
+    @classmethod
+    def towards(cls, scope: TenantScope, wanted: Wanted, after: uuid.UUID | None) -> "Walk":
+        """Return the walk along the index that fits."""
+        indexed = list(_indexed(scope, wanted))
+        along = _AND.join([*indexed[:1], *_between(wanted, after), SQL("tenant_id = %(tenant_id)s")])
+        met = _AND.join([*indexed[1:], *_looked_for(wanted), SQL("true")])
+        most = Literal(MOST_WALKED)
+        return cls(
+            _PAGE.format(columns=_SHOWN, along=along, most=most, met=met),
+            _LAST_WALKED.format(along=along, most=most),
+            _values(scope, wanted, after),
+        )
+
+
+def _indexed(scope: TenantScope, wanted: Wanted) -> Iterator[Composable]:
+    """Give the conditions that there are indexes for, that with the fewest rows first."""
     if wanted.recipient is not None:
-        query = query.where(Message.recipient_folded == wanted.recipient.lower())
+        yield SQL("recipient_folded = %(recipient)s")
+    if wanted.state in _RARE:
+        # Written out: a partial index serves none that a plan does not know.
+        yield SQL("state = {}").format(Literal(wanted.state))
     if wanted.inbox_id is not None:
-        query = query.where(Message.inbox_id == wanted.inbox_id)
+        yield SQL("inbox_id = %(inbox_id)s")
+    if scope.single_workspace is not None:
+        yield SQL("workspace_id = %(workspace_id)s")
+
+
+def _between(wanted: Wanted, after: uuid.UUID | None) -> Iterator[Composable]:
+    """Give the conditions that say where in an index the walk begins and ends."""
     if wanted.created_after is not None:
-        query = query.where(Message.id >= first_uuid7_of(wanted.created_after))
+        yield SQL("id >= %(from_id)s")
     if wanted.created_before is not None:
-        query = query.where(Message.id < first_uuid7_of(wanted.created_before))
+        yield SQL("id < %(to_id)s")
     if after is not None:
-        query = query.where(Message.id < after)
-    return query.order_by(Message.id.desc())
+        yield SQL("id < %(after)s")
 
 
-def in_state(state: str) -> ColumnElement[bool]:
-    """Return the condition with the state written out: a partial index serves none that a plan does not know."""
-    return Message.state == bindparam("state", state, literal_execute=True)
+def _looked_for(wanted: Wanted) -> Iterator[Composable]:
+    """Give the conditions that no index is for."""
+    if wanted.state is not None and wanted.state not in _RARE:
+        yield SQL("state = %(state)s")
+    if wanted.subject is not None:
+        yield SQL("subject ILIKE %(subject)s")
+
+
+def _values(scope: TenantScope, wanted: Wanted, after: uuid.UUID | None) -> dict[str, Any]:
+    return {
+        "tenant_id": scope.tenant_id,
+        "workspace_id": scope.single_workspace,
+        "inbox_id": wanted.inbox_id,
+        "recipient": wanted.recipient and wanted.recipient.lower(),
+        "state": wanted.state,
+        "subject": wanted.subject and f"%{_literal(wanted.subject)}%",
+        "from_id": wanted.created_after and first_uuid7_of(wanted.created_after),
+        "to_id": wanted.created_before and first_uuid7_of(wanted.created_before),
+        "after": after,
+    }
 
 
 def _literal(part: str) -> str:
-    """Return what LIKE takes as itself."""
+    """Return what LIKE takes as itself; its escape is a backslash unless another is named."""
     for special in (_LIKE_ESCAPE, "%", "_"):
         part = part.replace(special, _LIKE_ESCAPE + special)
     return part

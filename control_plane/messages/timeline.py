@@ -2,16 +2,31 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+from psycopg.sql import SQL, Identifier
 
 from control_plane.errors import NotFound
+from control_plane.messages.sent import COLUMNS, Sent
 from control_plane.tenancy.scope import TenantScope
-from db.models import Message, MessageEvent
+
+_SEND = SQL("SELECT {} FROM messages WHERE tenant_id = %(tenant_id)s AND id = %(id)s").format(
+    SQL(", ").join(map(Identifier, COLUMNS))
+)
+_MOMENTS = """
+SELECT kind, at, applied, detail FROM message_events
+WHERE tenant_id = %(tenant_id)s AND message_id = %(id)s ORDER BY at, recorded_at
+"""
+# The send by which an uncertain one was sent again; each of the two tells of the other.
+_RESENT = """
+SELECT 'resent' AS kind, accepted_at AS at, true AS applied, jsonb_build_object('message_id', id) AS detail
+FROM messages WHERE tenant_id = %(tenant_id)s AND resend_of = %(id)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,38 +44,26 @@ class Moment:
 
 
 async def load_send(
-    session: AsyncSession, scope: TenantScope, message_id: uuid.UUID
-) -> tuple[Message, tuple[Moment, ...]]:
+    connection: AsyncConnection[Any], scope: TenantScope, message_id: uuid.UUID
+) -> tuple[Sent, tuple[Moment, ...]]:
     """Return a send and its timeline; raise `NotFound` when the tenant has none of that id."""
-    message = await session.scalar(
-        select(Message).where(Message.tenant_id == scope.tenant_id, Message.id == message_id)
-    )
-    if message is None:
+    wanted = {"tenant_id": scope.tenant_id, "id": message_id}
+    sends = connection.cursor(row_factory=class_row(Sent))
+    sent = await (await sends.execute(_SEND, wanted)).fetchone()
+    if sent is None:
         raise NotFound("There is no such message.")
-    events = await session.scalars(
-        select(MessageEvent)
-        .where(MessageEvent.tenant_id == scope.tenant_id, MessageEvent.message_id == message_id)
-        .order_by(MessageEvent.at, MessageEvent.recorded_at)
-    )
-    resent = await session.scalar(
-        select(Message).where(Message.tenant_id == scope.tenant_id, Message.resend_of == message_id)
-    )
-    return message, timeline(message, tuple(events), resent)
+    moments = connection.cursor(row_factory=class_row(Moment))
+    happened = await (await moments.execute(_MOMENTS, wanted)).fetchall()
+    resent = await (await moments.execute(_RESENT, wanted)).fetchall()
+    return sent, timeline(sent, [*happened, *resent])
 
 
-def timeline(message: Message, events: tuple[MessageEvent, ...], resent: Message | None = None) -> tuple[Moment, ...]:
-    """Return the moments of a send in order: accepted first, and the rest by time.
-
-    `resent` is the send by which an uncertain one was sent again; each of the two tells of the other.
-    """
-    moments = [Moment(event.kind, event.at, event.applied, event.detail) for event in events]
-    if message.queued_at is not None:
-        moments.insert(0, Moment("queued", message.queued_at, applied=True, detail={}))
-    if resent is not None:
-        moments.append(Moment("resent", resent.accepted_at, applied=True, detail={"message_id": str(resent.id)}))
-    # A stable sort: of what happened in the same millisecond, the row's own moments come first.
-    origin = {"resend_of": str(message.resend_of)} if message.resend_of else {}
+def timeline(sent: Sent, happened: Sequence[Moment]) -> tuple[Moment, ...]:
+    """Return the moments of a send in order: accepted first, and the rest by time."""
+    queued = [] if sent.queued_at is None else [Moment("queued", sent.queued_at, applied=True, detail={})]
+    origin = {"resend_of": str(sent.resend_of)} if sent.resend_of else {}
+    # A stable sort: of what happened in the same millisecond, the row's own moment comes first.
     return (
-        Moment("accepted", message.accepted_at, applied=True, detail=origin),
-        *sorted(moments, key=attrgetter("at")),
+        Moment("accepted", sent.accepted_at, applied=True, detail=origin),
+        *sorted([*queued, *happened], key=attrgetter("at")),
     )

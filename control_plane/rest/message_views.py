@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.messages.compose import message_id
 from control_plane.messages.send_request import Priority
+from control_plane.messages.sent import Sent
 from control_plane.messages.timeline import Moment
-from db.models import Message
 
 PriorityName = Literal["high", "normal", "low"]
 PRIORITIES: dict[PriorityName, Priority] = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
@@ -74,30 +74,33 @@ class MessageList(BaseModel):
     next: str | None
 
 
-def summary(message: Message) -> MessageSummary:
+def summary(sent: Sent) -> MessageSummary:
     """Return what a list shows of a message."""
-    return MessageSummary(
-        id=message.id,
-        inbox_id=message.inbox_id,
-        vps_id=message.vps_id,
-        message_id=message_id(message.id, message.signing_domain),
-        envelope_sender=message.envelope_sender,
-        recipient=message.recipient,
-        subject=message.subject,
-        priority=_PRIORITY_NAMES[Priority(message.priority)],
-        state=message.state,
-        state_reason=message.state_reason,
-        queue_id=message.queue_id,
-        resend_of=message.resend_of,
-        send_at=message.send_at,
-        accepted_at=message.accepted_at,
-        queued_at=message.queued_at,
-        relayed_at=message.relayed_at,
-        final_at=message.final_at,
-    )
+    return MessageSummary(**_shown(sent))
 
 
-def view(message: Message, moments: tuple[Moment, ...]) -> MessageView:
+def view(sent: Sent, moments: tuple[Moment, ...]) -> MessageView:
     """Return what a message itself shows."""
-    timeline = [MomentView.model_validate(moment) for moment in moments]
-    return MessageView(**summary(message).model_dump(), timeline=timeline)
+    return MessageView(**_shown(sent), timeline=[MomentView.model_validate(moment) for moment in moments])
+
+
+def _shown(sent: Sent) -> dict[str, Any]:
+    return {
+        "id": sent.id,
+        "inbox_id": sent.inbox_id,
+        "vps_id": sent.vps_id,
+        "message_id": message_id(sent.id, sent.signing_domain),
+        "envelope_sender": sent.envelope_sender,
+        "recipient": sent.recipient,
+        "subject": sent.subject,
+        "priority": _PRIORITY_NAMES[Priority(sent.priority)],
+        "state": sent.state,
+        "state_reason": sent.state_reason,
+        "queue_id": sent.queue_id,
+        "resend_of": sent.resend_of,
+        "send_at": sent.send_at,
+        "accepted_at": sent.accepted_at,
+        "queued_at": sent.queued_at,
+        "relayed_at": sent.relayed_at,
+        "final_at": sent.final_at,
+    }

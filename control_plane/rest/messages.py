@@ -10,20 +10,20 @@ from control_plane.delivery.states import State
 from control_plane.inboxes.addresses import MAX_ADDRESS, parse_address
 from control_plane.messages.accept import WantedSend
 from control_plane.messages.cancel import cancel_send
-from control_plane.messages.listing import list_sends
 from control_plane.messages.resend import resend
 from control_plane.messages.search import Wanted, search_sends
 from control_plane.messages.send_request import AcceptedSend
 from control_plane.messages.timeline import load_send
-from control_plane.rest.access import Access, presented_for, transaction
+from control_plane.rest.access import Access, HotAccess, hot_transaction, presented_for, transaction
 from control_plane.rest.message_views import MessageAccepted, MessageList, MessageView, summary, view
 from control_plane.rest.new_message import NewMessage, RequestKey
-from control_plane.rest.pages import TenantsPage
+from control_plane.rest.pages import ListPage, TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.written_time import WrittenTime
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import PresentedCaller
+from db.session import driver_connection
 
 router = APIRouter(tags=["messages"], route_class=ResourceRoute)
 
@@ -56,7 +56,7 @@ class MessageFilter:
         )
 
 
-_Reading = Annotated[Access, transaction(Permission.READ_MESSAGES)]
+_Reading = Annotated[HotAccess, hot_transaction(Permission.READ_MESSAGES)]
 _Sending = Annotated[Access, transaction(Permission.SEND_MESSAGES)]
 _SendingTogether = Annotated[PresentedCaller, presented_for(Permission.SEND_MESSAGES)]
 
@@ -89,12 +89,11 @@ async def list_of_inbox(
     page: TenantsPage,
     state: Annotated[State | None, Query()] = None,
 ) -> MessageList:
-    """List an inbox's messages, newest first."""
-    messages = await list_sends(access.session, access.scope, inbox_id, state=state, after=page.after, limit=page.limit)
-    return MessageList(
-        items=[summary(message) for message in messages],
-        next=page.next_after([message.id for message in messages]),
-    )
+    """List an inbox's messages, newest first.
+
+    A page may have fewer messages than `limit`, or none, and still a `next`: then there is more to look through.
+    """
+    return await _list(access, Wanted(inbox_id=inbox_id, state=state), page)
 
 
 @router.get("/messages")
@@ -107,14 +106,18 @@ async def search(
 
     A page may have fewer messages than `limit`, or none, and still a `next`: then there is more to look through.
     """
-    found = await search_sends(access.session, access.scope, wanted.wanted(), after=page.after, limit=page.limit)
-    return MessageList(items=[summary(message) for message in found.messages], next=page.listing.cursor(found.next))
+    return await _list(access, wanted.wanted(), page)
+
+
+async def _list(access: HotAccess, wanted: Wanted, page: ListPage) -> MessageList:
+    found = await search_sends(access.connection, access.scope, wanted, after=page.after, limit=page.limit)
+    return MessageList(items=[summary(sent) for sent in found.messages], next=page.listing.cursor(found.next))
 
 
 @router.get("/messages/{message_id}")
 async def show(message_id: uuid.UUID, access: _Reading) -> MessageView:
     """Show a message's state and its whole timeline."""
-    return view(*await load_send(access.session, access.scope, message_id))
+    return view(*await load_send(access.connection, access.scope, message_id))
 
 
 @router.delete("/messages/{message_id}")
@@ -124,7 +127,7 @@ async def cancel(message_id: uuid.UUID, access: _Sending) -> MessageView:
     409 says its state when it is too late: a server has it or may have had it, or it came to its end.
     """
     await cancel_send(access.session, access.scope, message_id)
-    return view(*await load_send(access.session, access.scope, message_id))
+    return view(*await load_send(await driver_connection(access.session), access.scope, message_id))
 
 
 @router.post("/messages/{message_id}/resend", status_code=status.HTTP_202_ACCEPTED)
