@@ -87,7 +87,7 @@ class Worker:
             # This process is stopping: another need not wait until the claim runs out.
             await asyncio.shield(self._record(pipeline, run, claim, Wait("the worker stopped", 0.0)))
             raise
-        await self._record(pipeline, run, claim, outcome)
+        outcome = await self._record_or_wait(pipeline, run, claim, outcome)
         STEPS.labels(run.kind, _outcome_name(claim, outcome)).inc()
         return isinstance(outcome, Done) or _begins_undo(pipeline, claim, outcome)
 
@@ -122,6 +122,23 @@ class Worker:
         if isinstance(outcome, Wait) and step is not None and self.clock() >= claim.started_at + step.patience:
             minutes = step.patience.total_seconds() / 60
             return Failed(f"{outcome.reason}; given up after {minutes:.0f} minutes", Cause.GIVEN_UP)
+        return outcome
+
+    async def _record_or_wait(self, pipeline: Pipeline[Any], run: Run, claim: Claim, outcome: Outcome) -> Outcome:
+        """Record what came of the step or, where that cannot be written, that it is tried again; return which it was.
+
+        Left to itself the claim would run out and the step begin anew, every half minute, without an end to its
+        patience or a word to anybody. While the database is away there is nothing to be done but that.
+        """
+        try:
+            await self._record(pipeline, run, claim, outcome)
+        except ClaimLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with what the step wants written
+            _log.exception("what came of step %s cannot be written, and it will be tried again", claim.name)
+            reason = f"what came of {claim.name} cannot be written: {type(error).__name__}"
+            outcome = self._judge(pipeline, claim, Wait(reason, _back_off(claim)))
+            await self._record(pipeline, run, claim, outcome)
         return outcome
 
     async def _record(self, pipeline: Pipeline[Any], run: Run, claim: Claim, outcome: Outcome) -> None:
@@ -191,11 +208,15 @@ async def _poll(step: Step[Any], context: object, claim: Claim) -> Outcome:
             raise
         except Exception as error:  # noqa: BLE001 - the one place where a step's error ends
             _log.exception("step %s failed and will be tried again", step.name)
-            back_off = min(2.0 ** min(claim.attempts, 10), _LONGEST_BACK_OFF)
-            return Wait(f"{step.name} does not succeed: {type(error).__name__}", back_off)
+            return Wait(f"{step.name} does not succeed: {type(error).__name__}", _back_off(claim))
         if not isinstance(outcome, Wait) or time.monotonic() + outcome.seconds > deadline:
             return outcome
         await asyncio.sleep(outcome.seconds)
+
+
+def _back_off(claim: Claim) -> float:
+    """Return the seconds until a step is tried again that could not be done for an error."""
+    return min(2.0 ** min(claim.attempts, 10), _LONGEST_BACK_OFF)
 
 
 def _outcome_name(claim: Claim, outcome: Outcome) -> str:

@@ -149,14 +149,15 @@ async def test_what_a_step_writes_is_recorded_with_it_or_not_at_all(
 
     async def break_off(session: AsyncSession) -> None:
         await rename(session)
-        raise ConnectionError("the database went away")
+        raise ConnectionError("a secret detail")
 
     step = Scripted("write", [Done(apply=break_off), Done({"a": 1}, rename)])
     worker = worker_for(system_database, step)
     run_id = await new_run(system_database, tenant)
 
-    with pytest.raises(ConnectionError):
-        await worker.work_on(run_id, KIND)
+    await worker.work_on(run_id, KIND)
+    (waiting,) = await step_rows(system_database, run_id)
+    assert (waiting.state, waiting.error) == ("waiting", "what came of write cannot be written: ConnectionError")
     name = "SELECT name FROM tenants WHERE id = :id"
     assert [row.name for row in await rows(system_database, name, id=tenant.id)] == ["Penguin Post"]
     await let_claims_run_out(system_database)
@@ -164,6 +165,22 @@ async def test_what_a_step_writes_is_recorded_with_it_or_not_at_all(
 
     assert [row.name for row in await rows(system_database, name, id=tenant.id)] == ["renamed"]
     assert (await step_rows(system_database, run_id))[0].result == {"a": 1, "renamed": True}
+
+
+async def test_what_can_never_be_written_ends_with_the_steps_patience(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    async def refuse(_session: AsyncSession) -> None:
+        raise ValueError("a secret detail")
+
+    failures: list[str] = []
+    step = Scripted("write", [Done(apply=refuse)], patience=timedelta(0))
+    run_id = await new_run(system_database, tenant)
+
+    await worker_for(system_database, step, failures=failures).work_on(run_id, KIND)
+
+    assert failures == ["what came of write cannot be written: ValueError; given up after 0 minutes"]
+    assert await run_state(system_database, run_id) == ("failed", failures[0])
 
 
 async def test_a_paused_worker_that_comes_back_records_nothing(system_database: Database, tenant: SomeTenant) -> None:
