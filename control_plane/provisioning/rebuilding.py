@@ -31,6 +31,9 @@ from control_plane.sealing import Sealer
 
 #: Octets of mail that are kept over a rebuild; they lie in the database meanwhile.
 MOST_MAIL = 2 * 1024**3
+#: Octets of the archive of so much: small messages grow in a tar, by two KiB each at most. A server says how large its
+#: archive is, and all that it says is fetched.
+MOST_ARCHIVE = 4 * MOST_MAIL
 #: Octets of one block of the archive (mailstack/apply/mail_archive.py); the last may have fewer.
 BLOCK = 192 * 1024
 #: How long the mail server may stand still before the rebuild is called off.
@@ -73,7 +76,7 @@ class PackedMail(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=MOST_ARCHIVE)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     files: int = Field(ge=0)
     tree_size: int = Field(ge=0)
