@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-#: Longest line kept; what is longer is dropped up to its end.
+#: Octets of the longest line that is kept.
 LINE_LIMIT = 1024 * 1024
 
 
@@ -39,3 +39,15 @@ async def output_of(*arguments: str) -> AsyncIterator[asyncio.StreamReader]:
         await process.wait()
     if status != 0:
         raise CommandFailed(f"{arguments[0]}: status {status}")
+
+
+async def lines_of(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the output's lines. One over `LINE_LIMIT` is dropped, but for a piece of its end, which says nothing."""
+    while True:
+        try:
+            line = await output.readline()
+        except ValueError:
+            continue
+        if not line:
+            return
+        yield line

@@ -1,7 +1,8 @@
 """Messages in Postfix's queue by state, from `postqueue -j` (postqueue(1), JSON OBJECT FORMAT).
 
-The output is one JSON object a line and is read as it comes, so a queue of a million messages needs no memory. The
-agent may not gain rights by a set-gid program, so its unit is in the group postdrop, which owns the way to showq.
+The output is one JSON object a line and is read as it comes, so a queue of a million messages needs no memory. A line
+that is too long, of a message with thousands of recipients, is passed over; no send of ours has such. The agent may not
+gain rights by a set-gid program, so its unit is in the group postdrop, which owns the way to showq.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.metrics.command import CommandFailed, output_of
+from agent.metrics.command import CommandFailed, lines_of, output_of
 from agent.metrics.destinations import provider_of
 from protos.agent.v1.telemetry_pb2 import PostfixQueue, QueuedDomain
 
@@ -78,11 +79,11 @@ async def queued_among(queue_ids: Collection[str]) -> frozenset[str] | None:
     """
     wanted, found = frozenset(queue_ids), set()
     try:
-        async with asyncio.timeout(TIMEOUT), output_of("postqueue", "-j") as lines:
-            async for line in lines:
+        async with asyncio.timeout(TIMEOUT), output_of("postqueue", "-j") as listing:
+            async for line in lines_of(listing):
                 if (queue_id := queue_id_of(line)) in wanted:
                     found.add(queue_id)
-    except (CommandFailed, TimeoutError, ValueError):
+    except (CommandFailed, TimeoutError):
         return None
     return frozenset(found)
 
@@ -100,9 +101,9 @@ async def read_postfix_queue() -> tuple[PostfixQueue, list[QueuedDomain]] | None
     """Ask Postfix what waits, and for whom; None when it cannot say, such as while it is stopped."""
     tally = Tally()
     try:
-        async with asyncio.timeout(TIMEOUT), output_of("postqueue", "-j") as lines:
-            async for line in lines:
+        async with asyncio.timeout(TIMEOUT), output_of("postqueue", "-j") as listing:
+            async for line in lines_of(listing):
                 tally.add(line)
-    except (CommandFailed, TimeoutError, ValueError):
+    except (CommandFailed, TimeoutError):
         return None
     return tally.result(time.time()), tally.top_domains()

@@ -1,11 +1,17 @@
 """Counting `postqueue -j`."""
 
 import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.metrics.postfix_queue import Tally, queue_id_of
+from agent.metrics.command import LINE_LIMIT
+from agent.metrics.postfix_queue import Tally, queue_id_of, queued_among, read_postfix_queue
 
 NOW = 1_800_000_000.0
 #: As Postfix 3.7 writes it.
@@ -96,3 +102,31 @@ def test_a_queue_for_ever_so_many_domains_needs_no_more_memory() -> None:
     assert len(tally.domains) == 1000
     assert len(tally.top_domains()) == 10
     assert tally.counts["deferred"] == 5000
+
+
+@pytest.fixture
+def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], int]:
+    """Say what `postqueue -j` says."""
+    said = tmp_path / "listing"
+    program = tmp_path / "postqueue"
+    program.write_text(f"#!{sys.executable}\nimport sys\n\nsys.stdout.write(open({str(said)!r}).read())\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return said.write_bytes
+
+
+async def test_a_message_with_thousands_of_recipients_hides_no_other(listing: Callable[[bytes], int]) -> None:
+    """Else nothing were known of the queue, and sends that lie in it would be called uncertain."""
+    many = to(*(f"somebody{number}@two.example" for number in range(LINE_LIMIT // 10)))
+    listing(LINE + many + b"\n" + entry("active", 1_799_999_990))
+    counted = await read_postfix_queue()
+    assert counted is not None
+    assert (counted[0].deferred, counted[0].active) == (1, 1)
+    assert await queued_among({"4Y2kRz6QZ1z9vKq", "x", "not there"}) == frozenset({"4Y2kRz6QZ1z9vKq", "x"})
+
+
+async def test_a_postfix_that_does_not_list_its_queue_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert await queued_among({"x"}) is None
