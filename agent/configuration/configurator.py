@@ -95,11 +95,11 @@ class Configurator:
         while self.applied.get() is not None and self._kept_release() != self._release:
             try:
                 await self.reapply()
-            except (OSError, EOFError, wire.BadFrame, DecodeError) as error:
-                _log.warning("the root half did not answer: %r", error)
-                await asyncio.sleep(self._retry_seconds)
-            else:
+                # A disk that is full is waited for, as the root half is: nothing else may stop for it.
                 write_atomically(self._rendered_by, self._release.encode(), mode=0o600)
+            except (OSError, EOFError, wire.BadFrame, DecodeError) as error:
+                _log.warning("what is applied is not rendered anew yet: %r", error)
+                await asyncio.sleep(self._retry_seconds)
 
     async def _settle(self, wanted: DesiredState) -> ConfigurationResult:
         async with self._turn:

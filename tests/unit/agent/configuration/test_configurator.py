@@ -1,12 +1,14 @@
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from agent.configuration import wire
+from agent.configuration import configurator, wire
 from agent.configuration.configurator import Configurator
+from agent.identity.store import write_atomically
 from agent.uplink.latest import Latest
 from protos.agent.v1.configuration_pb2 import ConfigurationResult, DesiredState
 from protos.agent.v1.link_pb2 import AgentMessage
@@ -161,6 +163,25 @@ async def test_rendering_anew_waits_for_a_root_half_that_does_not_answer(tmp_pat
         await bench.root_half.busy.wait()
         bench.root_half.hang_up = False
         assert await bench.result() == (3, _APPLIED)
+    await bench.root_half.stop()
+
+
+async def test_a_disk_that_is_full_after_an_upgrade_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await configured(tmp_path)
+    faults = [OSError(errno.ENOSPC, "No space left on device")]
+
+    def write_when_there_is_space(path: Path, content: bytes, mode: int) -> None:
+        if faults:
+            raise faults.pop()
+        write_atomically(path, content, mode)
+
+    monkeypatch.setattr(configurator, "write_atomically", write_when_there_is_space)
+    async with bench.running("release-2"):
+        assert [await bench.result(), await bench.result()] == [(3, _APPLIED)] * 2
+        bench.want(4)
+        assert await bench.result() == (4, _APPLIED)
     await bench.root_half.stop()
 
 
