@@ -24,6 +24,7 @@ class Bench(StrEnum):
     PROVISIONING = "provisioning"
     FLEET = "fleet"
     API = "api"
+    ROTATION = "rotation"
 
 
 Rounds = Annotated[int, typer.Option(min=1, max=50, help="How often each thing is measured, in turn.")]

@@ -2,7 +2,8 @@
 
 A new key is published first and signs a minute later, when every process has read it; the one before is trusted until
 the last token that it signed has expired. Each process reads the keys anew every 20 seconds, and at once, but no
-oftener than each second, when a token names one that it does not know.
+oftener than each second, when a token names one that it does not know. The first key signs at once, so a process that
+knows of no key looks each time.
 """
 
 import asyncio
@@ -100,10 +101,8 @@ class KeyRing:
                 await session.execute(_LOCK)
                 if not (await session.scalars(select(SigningKey.id))).first():
                     await rotate(session, self._sealer, self._clock())
-            self._read_at = None
             await self._read_unless_within(_READ_AGAIN)
-        now = self._clock()
-        return max((key for key in self._keys if key.signs_from <= now), key=lambda key: key.signs_from)
+        return _in_force(self._keys, self._clock())
 
     async def trusted(self, key_id: uuid.UUID) -> Ed25519PublicKey:
         """Return the public half of a key; raise `Unauthenticated` for one that there is not."""
@@ -123,7 +122,7 @@ class KeyRing:
     async def _read_unless_within(self, age: dt.timedelta) -> None:
         async with self._reading:
             now = self._clock()
-            if self._read_at is not None and now - self._read_at < age:
+            if self._keys and self._read_at is not None and now - self._read_at < age:
                 return
             columns = select(SigningKey.id, SigningKey.signs_from, SigningKey.private_key_sealed)
             async with self._database.system() as session:
@@ -131,6 +130,12 @@ class KeyRing:
                 keys = await keys_for(session, self._sealer, [row.private_key_sealed for row in rows])
             self._keys = [Key(row.id, row.signs_from, _open(keys, row.id, row.private_key_sealed)) for row in rows]
             self._read_at = now
+
+
+def _in_force(keys: Sequence[Key], now: dt.datetime) -> Key:
+    """Return the key that signs; the first signs at once, also where a clock is behind that of whoever made it."""
+    first, *following = sorted(keys, key=lambda key: key.signs_from)
+    return next((key for key in reversed(following) if key.signs_from <= now), first)
 
 
 def _open(keys: DataKeys, key_id: uuid.UUID, sealed: bytes) -> Ed25519PrivateKey:

@@ -9,7 +9,7 @@ Beside it is the door for programs that speak to Amazon SES (ses/app.py).
 
 from fastapi import FastAPI
 
-from control_plane.clock import utc_now
+from control_plane.clock import Clock, utc_now
 from control_plane.messages.together import AcceptsTogether
 from control_plane.people.people import make_people
 from control_plane.providers.registry import build_providers
@@ -73,19 +73,19 @@ from db.session import Database
 _POOL_SIZE = 20
 
 
-def make_app(settings: Settings) -> FastAPI:
+def make_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     """Return the application; it connects to nothing before it is started."""
     database = Database(settings.api_database_url.get_secret_value(), pool_size=_POOL_SIZE)
     limiter = RateLimiter(settings.redis_url.get_secret_value())
     sealer = Sealer.of_file(settings.sealing_key_file)
-    people = make_people(settings, database, sealer, utc_now)
+    people = make_people(settings, database, sealer, clock)
     parts = Parts(
         settings=settings,
         database=database,
         sealer=sealer,
         providers=build_providers(settings),
-        clock=utc_now,
-        accepting=AcceptsTogether(database, utc_now),
+        clock=clock,
+        accepting=AcceptsTogether(database, clock),
         limiter=limiter,
         people=people,
     )

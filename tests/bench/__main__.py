@@ -13,7 +13,7 @@ from functools import partial
 
 from control_plane.errors import PenguinError
 from control_plane.processes.interruptible import run_interruptible
-from tests.bench import accept, api, backlog, fleet, inject, latency, postfix, provisioning, queue, relay
+from tests.bench import accept, api, backlog, fleet, inject, latency, postfix, provisioning, queue, relay, rotation
 from tests.bench.machine import machine, versions
 from tests.bench.report import Rounds, table
 
@@ -27,6 +27,7 @@ BENCHES: dict[str, Callable[[int], Awaitable[Rounds]]] = {
     "latency": latency.measure,
     "provisioning": provisioning.measure,
     "fleet": fleet.measure,
+    "rotation": rotation.measure,
 }
 
 

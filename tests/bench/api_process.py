@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -17,8 +17,13 @@ from tests.bench.stores import Stores
 
 
 @asynccontextmanager
-async def running_api(stores: Stores, module: str = "tests.bench.accept_app") -> AsyncIterator[int]:
-    """Run the api process, or another that serves REST, on a port below the ephemeral ones and return the port."""
+async def running_api(
+    stores: Stores, module: str = "tests.bench.accept_app", settings: Mapping[str, str] | None = None
+) -> AsyncIterator[int]:
+    """Run the api process, or another that serves REST, on a port below the ephemeral ones and return the port.
+
+    `settings` are further variables of its environment.
+    """
     with tempfile.TemporaryDirectory(prefix="penguin-bench-api-") as directory, _listener() as listener:
         environment = os.environ | {
             "PENGUIN_STATE_DIR": directory,
@@ -27,6 +32,7 @@ async def running_api(stores: Stores, module: str = "tests.bench.accept_app") ->
             "PENGUIN_SYSTEM_DATABASE_URL": stores.cluster.url("penguin_system"),
             "PENGUIN_REDIS_URL": stores.redis_server.url,
             "PENGUIN_REST_FDS": str(listener.fileno()),
+            **(settings or {}),
         }
         command = [sys.executable, "-m", module]
         log = Path(directory) / "api.log"

@@ -32,10 +32,11 @@ async def until_open(port: int, key: str) -> None:
 def request_of(
     method: str, port: int, path: str, key: str, body: bytes, *, headers: Mapping[str, str] = NO_HEADERS
 ) -> bytes:
-    """Return a request with a key; `_` in the names of further headers stands for `-`."""
-    more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    """Return a request with a key, unless `headers` has another Authorization; `_` in their names stands for `-`."""
+    named = {"Authorization": f"Bearer {key}", **headers}
+    more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items())
     head = (
-        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
         f"Content-Type: application/json\r\n{more}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -37,6 +37,7 @@ class SomeInbox:
     tenant: SomeTenant
     vps_id: uuid.UUID
     id: uuid.UUID
+    address: str
 
 
 async def make_server(
@@ -74,7 +75,7 @@ async def make_inbox(
     async with database.system() as session:
         await session.execute(_DOMAIN, {"id": domain_id, "tenant": tenant.id, "name": name})
         await session.execute(_INBOX, row)
-    return SomeInbox(tenant, vps_id, inbox_id)
+    return SomeInbox(tenant, vps_id, inbox_id, f"sales@{name}")
 
 
 async def make_sends(

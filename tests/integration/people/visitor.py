@@ -67,9 +67,14 @@ class Visitor:
 
     def code(self, email: str) -> str:
         """Return the code of the last letter to an address."""
-        found = _CODE.search(self.letters(email)[-1].get_content())
-        assert found
-        return found[1]
+        return code_of(self.letters(email)[-1])
+
+
+def code_of(letter: EmailMessage) -> str:
+    """Return the code that a letter brings."""
+    found = _CODE.search(letter.get_content())
+    assert found
+    return found[1]
 
 
 async def make_person(visitor: Visitor, email: str, **more: object) -> Visitor:
