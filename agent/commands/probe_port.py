@@ -58,7 +58,9 @@ class ProbePort:
             greeting = await _reply(reader)
             if not greeting.startswith("220"):
                 raise _NoGreeting(f"it greets with {greeting!r}")
-            writer.write(f"EHLO {socket.getfqdn()}\r\n".encode("ascii", "replace"))
+            # A thread of its own: where the name is not in /etc/hosts, name servers are asked, and may not answer.
+            name = await asyncio.to_thread(socket.getfqdn)
+            writer.write(f"EHLO {name}\r\n".encode("ascii", "replace"))
             await _reply(reader)
             writer.write(b"QUIT\r\n")
             await writer.drain()

@@ -1,5 +1,7 @@
 import asyncio
 import contextlib
+import socket
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -85,3 +87,19 @@ async def test_what_is_no_host_is_refused(host: str) -> None:
 @pytest.mark.parametrize("port", [0, 22, 26, 587, 65536])
 async def test_another_port_is_refused(port: int) -> None:
     assert (await probe(25, asked=port)).outcome == CommandResult.OUTCOME_REFUSED
+
+
+async def test_name_servers_that_do_not_answer_hold_nobody_else_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, threads = threading.Event(), []
+
+    def getfqdn() -> str:
+        threads.append(threading.current_thread())
+        answered.wait(10)
+        return "mx.example"
+
+    monkeypatch.setattr(socket, "getfqdn", getfqdn)
+    async with listening(MailHost(b"220 mx.example ESMTP\r\n")) as port:
+        result = await probe(port, patience=0.2)
+        answered.set()
+    assert result.detail == "127.0.0.1 did not answer within 0 s"
+    assert threads != [threading.main_thread()]
