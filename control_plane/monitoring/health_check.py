@@ -30,11 +30,14 @@ Looking = Callable[[str], Awaitable[Mapping[int, Look]]]
 
 #: Servers that are looked at side by side.
 _AT_ONCE = 50
+#: From when on a disk's filling is looked at: the one sees what began to run over, the other what goes on for long.
+_LATELY, _LONG_AGO = dt.timedelta(hours=1), dt.timedelta(hours=6)
 
 _SERVERS = text(
     "SELECT v.id, v.tenant_id, host(v.ip_address) AS address, v.last_seen_at, v.cloned_at,"
     " v.clock_offset_ms, v.agent_version, v.desired_version, v.applied_version, v.mail_server_status,"
     " r.report::text AS report, s.measured, s.at AS sampled_at, b.measured AS before, b.at AS before_at,"
+    " e.measured AS long_before, e.at AS long_before_at,"
     " coalesce(d.records, 0) AS dns_records, coalesce(d.wrong, 0) AS dns_wrong,"
     " coalesce(d.dkim, 0) AS dkim_records, coalesce(d.dkim_wrong, 0) AS dkim_wrong, p.findings,"
     " t.set_at AS backed_up_since"
@@ -44,7 +47,9 @@ _SERVERS = text(
     " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
     "  AND at >= CAST(:recent AS timestamptz) ORDER BY at DESC LIMIT 1) s ON true"
     " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
-    "  AND at >= CAST(:hour_ago AS timestamptz) ORDER BY at LIMIT 1) b ON true"
+    "  AND at >= CAST(:lately AS timestamptz) ORDER BY at LIMIT 1) b ON true"
+    " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
+    "  AND at >= CAST(:long_ago AS timestamptz) ORDER BY at LIMIT 1) e ON true"
     " LEFT JOIN (SELECT i.vps_id, count(*) AS records,"
     "  count(*) FILTER (WHERE n.verification_status = 'mismatch') AS wrong,"
     "  count(*) FILTER (WHERE n.record_name LIKE '%._domainkey%') AS dkim,"
@@ -120,7 +125,7 @@ async def check_health(
 
 
 async def _load(session: AsyncSession, now: dt.datetime) -> Sequence[Row[Any]]:
-    moments = {"recent": now - 3 * STEP, "hour_ago": now - dt.timedelta(hours=1)}
+    moments = {"recent": now - 3 * STEP, "lately": now - _LATELY, "long_ago": now - _LONG_AGO}
     return (await session.execute(_SERVERS, moments)).all()
 
 
@@ -193,10 +198,16 @@ def _shut_ports(facts: Facts) -> Sequence[int]:
 
 def _disk_lasts(row: Row[Any]) -> float | None:
     place = POSITION["disk_free_bytes"]
-    free, before = row.measured[place], row.before[place] if row.before else None
-    if free is None or before is None:
+    free = row.measured[place]
+    known = [
+        (measured[place], (row.sampled_at - at).total_seconds())
+        for measured, at in ((row.before, row.before_at), (row.long_before, row.long_before_at))
+        if measured and measured[place] is not None
+    ]
+    if free is None:
         return None
-    return seconds_to_full(free, before, (row.sampled_at - row.before_at).total_seconds())
+    forecasts = [seconds_to_full(free, before, seconds) for before, seconds in known]
+    return min((lasts for lasts in forecasts if lasts is not None), default=None)
 
 
 def _preflight(findings: Sequence[Sequence[str]]) -> dict[str, tuple[str, str]]:

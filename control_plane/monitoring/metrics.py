@@ -71,6 +71,8 @@ COUNTER_POSITIONS = [place for place, metric in enumerate(METRICS, start=1) if m
 DERIVED = (*OUTCOMES, "deferred_ratio", "bounced_ratio")
 #: Worked out from how the disk was before.
 FORECASTS = ("disk_full_seconds",)
+#: Six hours of filling foretell a day, as in the alerts of the Prometheus node mixin.
+_BELIEVED = 4
 #: Whatever a question may name.
 NAMES = (*(metric.name for metric in METRICS if "." not in metric.name), *DERIVED, *FORECASTS)
 
@@ -102,10 +104,14 @@ def derive_destinations(measured: Sequence[float | None]) -> dict[str, dict[str,
 
 
 def seconds_to_full(free: float, free_before: float, seconds: float) -> float | None:
-    """Return how long the disk lasts if it goes on filling as it did; None when it does not fill."""
+    """Return how long the disk lasts if it goes on filling as it did; None when it does not fill, or not for long yet.
+
+    What fills for some minutes does not do so for a day: it is believed to go on `_BELIEVED` times as long as it did.
+    """
     if seconds <= 0 or free_before <= free:
         return None
-    return free * seconds / (free_before - free)
+    lasts = free * seconds / (free_before - free)
+    return lasts if lasts <= _BELIEVED * seconds else None
 
 
 def _outcomes(measured: Sequence[float | None], destination: str) -> dict[str, float]:

@@ -214,20 +214,39 @@ async def test_every_server_is_checked_and_a_change_of_state_is_dated(
     assert json.dumps(row.metrics, allow_nan=False)
 
 
-async def test_a_disk_that_fills_is_told_of_before_it_is_full(system_database: Database, vps_id: uuid.UUID) -> None:
-    for minutes, free in ((0, 90), (30, 60)):
+@pytest.mark.parametrize(
+    ("told", "lasts", "state", "sentence"),
+    [
+        # 30 in half an hour, and 60 are left.
+        ({0: 90, 30: 60}, 3600.0, "warn", "/ is 40% full, and full in 60 minutes."),
+        # It filled for half an hour of the last six: as of the last hour, it is full in two.
+        ({0: 90, 300: 90, 330: 75, 360: 60}, 7200.0, "warn", "/ is 40% full, and full in 2 hours."),
+        # Some minutes foretell no day.
+        ({0: 90, 5: 89}, None, "ok", "/ is 11% full."),
+    ],
+)
+async def test_a_disk_that_fills_is_told_of_before_it_is_full(
+    system_database: Database,
+    vps_id: uuid.UUID,
+    *,
+    told: Mapping[int, int],
+    lasts: float | None,
+    state: str,
+    sentence: str,
+) -> None:
+    for minutes, free in told.items():
         at = START + minutes * MINUTE
         await tell(system_database, vps_id, report(at, free=free), at)
         await check_health(system_database, at + 5 * MINUTE, 10, look_well)
+    now = START + (max(told) + 5) * MINUTE
     async with system_database.system() as session:
-        await session.execute(text("UPDATE vps_servers SET last_seen_at = :at"), {"at": START + 35 * MINUTE})
-    await check_health(system_database, START + 35 * MINUTE, 10, look_well)
+        await session.execute(text("UPDATE vps_servers SET last_seen_at = :at"), {"at": now})
+    await check_health(system_database, now, 10, look_well)
     async with system_database.system() as session:
-        lasts = await session.scalar(text("SELECT metrics -> 'disk_full_seconds' FROM server_health"))
+        found = await session.scalar(text("SELECT metrics -> 'disk_full_seconds' FROM server_health"))
         disk = (await session.execute(text("SELECT state, sentence FROM health_checks WHERE kind = 'disk'"))).one()
-    # 30 in half an hour, and 60 are left.
-    assert lasts == 3600.0
-    assert (disk.state, disk.sentence) == ("warn", "/ is 40% full, and full in 60 minutes.")
+    assert found == lasts
+    assert (disk.state, disk.sentence) == (state, sentence)
 
 
 async def test_a_server_that_is_not_monitored_is_not_looked_at_and_nothing_is_kept_of_it(

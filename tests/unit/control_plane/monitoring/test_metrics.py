@@ -40,6 +40,8 @@ def test_a_disk_that_does_not_fill_is_never_full() -> None:
     assert seconds_to_full(50, 50, 60) is None
     assert seconds_to_full(50, 40, 60) is None
     assert seconds_to_full(50, 100, 60) == 60
+    assert seconds_to_full(400, 500, 60) == 240
+    assert seconds_to_full(401, 501, 60) is None
 
 
 @given(st.integers(700_000_000, 3_700_000_000))
