@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 #: The longest sleep before the clock is looked at again, in seconds: a clock that was set wrong may be corrected.
 LONGEST_SLEEP = 300.0
+#: Seconds that a session goes on whose new certificate is due the moment it comes: our clock is ahead by half of its
+#: life, and would have us do nothing else.
+CLOCK_AHEAD_PAUSE = 3600.0
 
 
 async def renew_when_due(
@@ -39,7 +42,11 @@ async def renew_when_due(
             )
             await asyncio.sleep(pause)
         else:
-            logger.info("certificate renewed due_again=%s", renewal_due(store.load().certificate_pem).isoformat())
+            due_again = renewal_due(store.load().certificate_pem)
+            logger.info("certificate renewed due_again=%s", due_again.isoformat())
+            if due_again <= clock():
+                logger.warning("this server's clock is far ahead, or the new certificate is old")
+                await asyncio.sleep(CLOCK_AHEAD_PAUSE)
             return
 
 
