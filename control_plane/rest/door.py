@@ -18,6 +18,7 @@ from control_plane.rest.cursors import Cursors
 from control_plane.rest.examples import describe_examples
 from control_plane.rest.gateways import BelievesGateways
 from control_plane.rest.limited_requests import LimitsRequests
+from control_plane.rest.passed_over import PassedOver
 from control_plane.rest.problems import HANDLERS, RESPONSES
 from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.rest.request_id import NamesRequests
@@ -75,7 +76,7 @@ def make_door(
     app.add_middleware(CountsRequests)
     api = APIRouter(prefix=prefix, responses=RESPONSES)
     for resource in resources:
-        api.include_router(resource)
+        api.include_router(PassedOver(resource))
     app.include_router(api)
     app.include_router(healthz.router)
     app.include_router(problem_pages.router)
