@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from control_plane.enrolment.admission import refusals
 from control_plane.errors import NotFound, PenguinError
 from control_plane.fleet.commands import with_commands
@@ -31,6 +33,22 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Entrance:
+    """A link that an agent opens, and who it says it is."""
+
+    caller: Caller
+    opening: Opening
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What there is for a server whose link has been opened."""
+
+    versions: Versions
+    has_commands: bool
+
+
+@dataclass(frozen=True, slots=True)
 class KeptReport:
     """A report as rows: its own (fleet/reports.py), and its values and earlier ones' (monitoring/samples.py)."""
 
@@ -48,7 +66,8 @@ class Batches:
         #: Raise `Unauthenticated` or `Forbidden` for a caller that may not talk to us, and so do `looks`.
         self.admissions: Together[Caller, None] = Together(self._admit, _LINKS_SPACING)
         self.looks: Together[Caller, Look] = Together(self._look, _LINKS_SPACING)
-        self.openings: Together[Opening, Versions] = Together(self._open, _LINKS_SPACING)
+        #: As `admissions`: since the door asked, the server may have been banned.
+        self.openings: Together[Entrance, Entered] = Together(self._open, _LINKS_SPACING)
         #: Links that are gone, as server and link.
         self.closings: Together[tuple[uuid.UUID, uuid.UUID], None] = Together(self._close, _LINKS_SPACING)
         #: As `admissions`: what a server says that may not talk to us is not kept.
@@ -69,14 +88,13 @@ class Batches:
             for vps_id, refusal in zip(servers, outcomes, strict=True)
         ]
 
-    async def _open(self, openings: Sequence[Opening]) -> Sequence[Versions | NotFound]:
-        opened: dict[uuid.UUID, Versions | NotFound] = {}
+    async def _open(self, entrances: Sequence[Entrance]) -> Sequence[Entered | PenguinError]:
         async with self._database.system() as session:
-            for turn in turns([opening.vps_id for opening in openings]):
-                now = [openings[place] for place in turn]
-                outcomes = await open_links(session, now)
-                opened |= {opening.link: outcome for opening, outcome in zip(now, outcomes, strict=True)}
-        return [opened[opening.link] for opening in openings]
+            callers = [entrance.caller for entrance in entrances]
+            outcomes = await refusals(session, [(caller.identity, caller.serial) for caller in callers])
+            told = list(zip(entrances, outcomes, strict=True))
+            opened = await _open_links(session, [entrance.opening for entrance, refusal in told if refusal is None])
+        return [refusal or opened[entrance.opening.link] for entrance, refusal in told]
 
     async def _close(self, links: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> Sequence[None]:
         async with self._database.system() as session:
@@ -94,6 +112,17 @@ class Batches:
                 await record_reports(session, [kept[place].report for place in turn])
         self._forward(row.measured for report in kept for row in report.values)
         return outcomes
+
+
+async def _open_links(session: AsyncSession, openings: Sequence[Opening]) -> dict[uuid.UUID, Entered | NotFound]:
+    commanded = await with_commands(session, [opening.vps_id for opening in openings])
+    opened: dict[uuid.UUID, Entered | NotFound] = {}
+    for turn in turns([opening.vps_id for opening in openings]):
+        now = [openings[place] for place in turn]
+        for opening, outcome in zip(now, await open_links(session, now), strict=True):
+            commands = opening.vps_id in commanded
+            opened[opening.link] = outcome if isinstance(outcome, NotFound) else Entered(outcome, commands)
+    return opened
 
 
 def turns(servers: Sequence[uuid.UUID]) -> list[list[int]]:

@@ -22,7 +22,7 @@ from control_plane.fleet.commands import outcome_of, record_command_result, take
 from control_plane.fleet.desired import load_desired_state
 from control_plane.fleet.links import Opening, note_clone
 from control_plane.fleet.reports import record_configuration_result, report_row
-from control_plane.hub.batches import Batches, KeptReport
+from control_plane.hub.batches import Batches, Entered, Entrance, KeptReport
 from control_plane.hub.returning import Returning
 from control_plane.hub.session import Session
 from control_plane.monitoring.samples import value_rows
@@ -74,12 +74,15 @@ class Conversation:
         self._clock_offset = ClockOffset()
 
     async def open(self, hello: Hello) -> None:
-        """Record the link and welcome the agent. Raises one of `DATABASE_AWAY`."""
+        """Record the link and welcome the agent. Raises `Unauthenticated`, `Forbidden` and one of `DATABASE_AWAY`."""
         session = self._session
-        await undisturbed(self._record(hello))
+        entered = await undisturbed(self._record(hello))
         self._sent_version = hello.applied_version
-        session.look_again.call()
-        session.commands_waiting.call()
+        # A fleet that comes back has what it should have: looking once more would double what each link asks.
+        if entered.versions.desired > hello.applied_version:
+            session.look_again.call()
+        if entered.has_commands:
+            session.commands_waiting.call()
         welcome = Welcome(
             hub_time_ms=int(self._resources.clock().timestamp() * 1000),
             report_interval_seconds=self._resources.report_interval_seconds,
@@ -128,14 +131,15 @@ class Conversation:
                 COMMANDS_SENT.labels(command.WhichOneof("deed")).inc()
                 await self._session.send(HubMessage(command=command))
 
-    async def _record(self, hello: Hello) -> None:
-        vps_id = self._session.vps_id
-        opening = Opening(vps_id, self._session.id, hello.agent_version)
-        versions = await self._resources.batches.openings.serve(opening)
-        self._session.opened_at_us = versions.opened_at_us
-        if hello.applied_version > versions.applied:
+    async def _record(self, hello: Hello) -> Entered:
+        session = self._session
+        opening = Opening(session.vps_id, session.id, hello.agent_version)
+        entered = await self._resources.batches.openings.serve(Entrance(session.caller, opening))
+        session.opened_at_us = entered.versions.opened_at_us
+        if hello.applied_version > entered.versions.applied:
             # The result was lost with the link that it was sent on.
             await self._keep_result(_applied(hello.applied_version))
+        return entered
 
     async def _record_end(self) -> None:
         await self._resources.batches.closings.serve((self._session.vps_id, self._session.id))

@@ -40,8 +40,10 @@ class LinkService(LinkServicer):
         """Converse with an admitted agent until either side ends it."""
         session = Session(session_id(self._hub), CALLER.get())
         conversation = Conversation(self._resources, session)
-        await conversation.open(await _hello(request_iterator))
+        hello = await _hello(request_iterator)
         with self._sessions.registered(session):
+            await conversation.open(hello)
+            self._sessions.note_opened(session)
             _log.info("link of %s is up", session.vps_id)
             with about(server_id=session.vps_id):
                 listening = _begin(conversation, session, request_iterator)

@@ -38,7 +38,7 @@ class Session:
     commands_waiting: Errand = field(default_factory=Errand)
     #: Called when the agent needs access to its queue.
     queue_access: Errand = field(default_factory=Errand)
-    #: By the database's clock; it puts links at several hubs in order.
+    #: By the database's clock, or 0 while it is being opened; it puts links at several hubs in order.
     opened_at_us: int = 0
     _nonce: bytes | None = None
     # An asyncio.Queue, with its four deques, would be a tenth of what the hub holds for a link.

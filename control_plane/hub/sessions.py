@@ -31,16 +31,11 @@ class Sessions:
 
     @contextmanager
     def registered(self, session: Session) -> Iterator[None]:
-        """Hold the session here; one that the server had before is asked whether anybody is there."""
-        before = self._by_vps.get(session.vps_id)
-        newest = session if before is None or before.opened_at_us <= session.opened_at_us else before
-        self._by_vps[session.vps_id] = newest
+        """Hold the session here. Hints reach it from now on: none is lost between what it reads and what it hears."""
         self._live.add(session)
         self._of_server.setdefault(str(session.vps_id), []).append(session)
         LINKS.set(len(self._live))
         self._none_live.clear()
-        if before:
-            (before if newest is session else session).challenge(self._answer_within)
         try:
             yield
         finally:
@@ -51,6 +46,14 @@ class Sessions:
             LINKS.set(len(self._live))
             if not self._live:
                 self._none_live.set()
+
+    def note_opened(self, session: Session) -> None:
+        """Have a session whose link is open now stand for its server; one that stood before is asked who is there."""
+        before = self._by_vps.get(session.vps_id)
+        newest = session if before is None or before.opened_at_us <= session.opened_at_us else before
+        self._by_vps[session.vps_id] = newest
+        if before:
+            (before if newest is session else session).challenge(self._answer_within)
 
     def look_again(self, vps_id: str | None) -> None:
         """Let the session of this server, or every session, see whether its desired state or standing changed."""
@@ -63,7 +66,8 @@ class Sessions:
             return
         vps_id, _, opened_at_us = link.partition(" ")
         for session in self._meant(vps_id):
-            if session.opened_at_us < int(opened_at_us):
+            # One that is being opened hears of its own opening, perhaps before it knows when that was.
+            if session.opened_at_us and session.opened_at_us < int(opened_at_us):
                 session.challenge(self._answer_within)
 
     def commands_waiting(self, vps_id: str | None) -> None:

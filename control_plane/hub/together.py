@@ -1,4 +1,4 @@
-"""Do for many callers at once what would cost the database a transaction for each.
+"""Do for many callers at once what would cost the database a transaction, or Redis a round trip, for each.
 
 Whoever comes alone is served at once. Whoever comes while others are served, or within `spacing` seconds of when that
 began, waits and is served with all that wait: the more there are, the less each costs.
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
-from control_plane.errors import PenguinError
+from control_plane.errors import PenguinError, Unavailable
 from db.notifications import DATABASE_AWAY
 
 T = TypeVar("T")
@@ -18,11 +18,14 @@ R = TypeVar("R")
 #: Served at once, at most: a statement is not to hold its locks for long.
 MOST = 500
 
+#: What serves is away for all alike.
+_AWAY = (*DATABASE_AWAY, Unavailable)
+
 
 class Together(Generic[T, R]):
     """Serves items by `act`, which returns an outcome for each; one that is an error is raised to its caller.
 
-    Where `act` fails for another reason than that the database is away, each item is tried by itself, so that what
+    Where `act` fails for another reason than that what it needs is away, each item is tried by itself, so that what
     cannot be stored harms nobody else.
     """
 
@@ -65,7 +68,7 @@ class Together(Generic[T, R]):
         if error is None:
             for (_, served), outcome in zip(these, acting.result(), strict=True):
                 _settle(served, outcome)
-        elif isinstance(error, DATABASE_AWAY) or len(these) == 1:
+        elif isinstance(error, _AWAY) or len(these) == 1:
             for _, served in these:
                 _fail(served, error)
         else:

@@ -32,6 +32,7 @@ from control_plane.hub.link import LinkService
 from control_plane.hub.returning import Returning
 from control_plane.hub.server import enrolment_server, link_server
 from control_plane.hub.sessions import Sessions
+from control_plane.hub.together import Together
 from control_plane.monitoring.remote_write import RemoteWrite
 from control_plane.processes.readiness import say_ready
 from control_plane.providers.base import ACME_PORT_PROVIDERS
@@ -46,12 +47,15 @@ from db.session import Database
 from log_lines.lines import start_logging
 from protos.agent.v1.configuration_pb2 import CertificateAuthority
 from protos.agent.v1.enrolment_pb2_grpc import add_EnrolmentServicer_to_server
+from protos.agent.v1.link_pb2 import QueueAccess
 from protos.agent.v1.link_pb2_grpc import add_LinkServicer_to_server
 
 #: Notified with a server's id when what it should be, or whether it may connect, has changed.
 CHANNEL = "desired_state"
 #: Seconds for calls that are being answered when the hub is told to end.
 _GRACE_SECONDS = 5.0
+#: From one round trip of queue access to the next.
+_GRANTS_SPACING = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -69,14 +73,14 @@ async def serve(settings: Settings, serving: Callable[[], object], stopped: asyn
         async with database.system() as session:
             authority = await Authority.load_or_create(session, sealer, settings.trust_domain)
         remote = RemoteWrite(database, settings.remote_write_url.get_secret_value())
+        granting = partial(grant, redis, endpoint=settings.redis_agent_endpoint, ca_pem=authority.certificate_pem)
+        grants: Together[uuid.UUID, QueueAccess] = Together(granting, _GRANTS_SPACING)
         resources = Resources(
             database=database,
             batches=Batches(database, remote.offer),
             returning=Returning(),
             sealer=sealer,
-            grant_queue_access=partial(
-                grant, redis, endpoint=settings.redis_agent_endpoint, ca_pem=authority.certificate_pem
-            ),
+            grant_queue_access=grants.serve,
             nameservers=settings.nameservers,
             report_interval_seconds=settings.report_interval_seconds,
             authority=certificate_authority(settings),

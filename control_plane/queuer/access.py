@@ -7,12 +7,16 @@ users, the agent is refused, asks again over its link, and is granted anew.
 import logging
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from control_plane.errors import Unavailable
 from control_plane.queuer import keys
+from control_plane.queuer.round_trip import ask
 from control_plane.queuer.streams import QUEUE_AWAY
 from protos.agent.v1.link_pb2 import QueueAccess
 
@@ -35,27 +39,17 @@ _USER_PREFIX = "vps-"
 _log = logging.getLogger(__name__)
 
 
-async def grant(redis: Redis, vps_id: uuid.UUID, endpoint: str, ca_pem: bytes) -> QueueAccess:
-    """Give a server's agent a new password; connections that it has open go on. Raises `Unavailable`."""
-    password = secrets.token_urlsafe(_PASSWORD_BYTES)
+async def grant(redis: Redis, servers: Sequence[uuid.UUID], endpoint: str, ca_pem: bytes) -> list[QueueAccess]:
+    """Give servers' agents new passwords; connections that they have open go on. Raises `Unavailable`."""
+    granted = [_new_access(vps_id, endpoint, ca_pem) for vps_id in servers]
     try:
-        await redis.acl_setuser(
-            username(vps_id),
-            enabled=True,
-            reset=True,
-            passwords=f"+{password}",
-            keys=[f"{keys.prefix(vps_id)}:*"],
-            commands=_COMMANDS,
-        )
+        replies = await ask(redis, [_making_user(access) for access in granted])
     except QUEUE_AWAY as error:
         raise Unavailable(f"the queue is away: {type(error).__name__}") from error
-    return QueueAccess(
-        endpoint=endpoint,
-        username=username(vps_id),
-        password=password,
-        ca_pem=ca_pem,
-        key_prefix=keys.prefix(vps_id),
-    )
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise Unavailable(f"the queue refuses: {type(reply).__name__}") from reply
+    return granted
 
 
 async def revoke(redis: Redis, vps_id: uuid.UUID) -> None:
@@ -82,6 +76,23 @@ async def revoke_others(redis: Redis, may_stay: Callable[[], Awaitable[Collectio
 def username(vps_id: uuid.UUID) -> str:
     """Return the name of a server's ACL user."""
     return f"{_USER_PREFIX}{vps_id}"
+
+
+def _new_access(vps_id: uuid.UUID, endpoint: str, ca_pem: bytes) -> QueueAccess:
+    return QueueAccess(
+        endpoint=endpoint,
+        username=username(vps_id),
+        password=secrets.token_urlsafe(_PASSWORD_BYTES),
+        ca_pem=ca_pem,
+        key_prefix=keys.prefix(vps_id),
+    )
+
+
+def _making_user(access: QueueAccess) -> bytes:
+    rules = ("reset", "on", f">{access.password}", f"~{access.key_prefix}:*", *_COMMANDS)
+    command: tuple[Any, ...] = ("ACL", "SETUSER", access.username, *rules)
+    packed: bytes = pack_command(command)
+    return packed
 
 
 def _server_of(user: bytes | str) -> uuid.UUID | None:

@@ -1,7 +1,5 @@
 """The streams in Redis: how full they are, whether Redis forgot them, and writing to them."""
 
-import asyncio
-import math
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,18 +9,14 @@ from typing import Any
 
 from hiredis import pack_command
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from control_plane.queuer import keys
 from control_plane.queuer.leased_send import LeasedSend
+from control_plane.queuer.round_trip import ask
 from protos.queue.v1.envelope_pb2 import Envelope
-
-#: Without a reply for so long, Redis is away.
-_ANSWER_SECONDS = 5.0
-_PAGE = 100
 
 #: Redis is away, full, or refuses: all mean "later".
 QUEUE_AWAY = (RedisError, OSError)
@@ -114,21 +108,14 @@ async def write(redis: Redis, sends: Sequence[LeasedSend]) -> list[LeasedSend]:
     """Add the envelopes, each stream's in order, in one round trip, and return those that Redis refused.
 
     Raises one of `QUEUE_AWAY` when it is not known which were added; adding one twice is harmless, since the agent
-    takes a send once. The commands go past redis-py's pipeline, which spends more on one than all else together.
+    takes a send once.
     """
     if not sends:
         return []
     streams = _by_stream(sends)
-    connection: AbstractConnection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
-    try:
-        await connection.send_packed_command([each for line in streams.values() for each in _additions(line)])
-        return await _refused(connection, [send for line in streams.values() for send in line])
-    except BaseException:
-        # Replies that still come must not be taken for those of the next command.
-        await connection.disconnect(nowait=True)
-        raise
-    finally:
-        await redis.connection_pool.release(connection)
+    replies = await ask(redis, [each for line in streams.values() for each in _additions(line)])
+    written = [send for line in streams.values() for send in line]
+    return [send for send, reply in zip(written, replies, strict=True) if isinstance(reply, ResponseError)]
 
 
 def _by_stream(sends: Iterable[LeasedSend]) -> dict[tuple[uuid.UUID, int], list[LeasedSend]]:
@@ -143,20 +130,3 @@ def _additions(sends: Sequence[LeasedSend]) -> Iterator[bytes]:
     head: tuple[Any, ...] = ("XADD", keys.stream(sends[0].vps_id, sends[0].priority), "*", keys.FIELD)
     for send in sends:
         yield pack_command((*head, send.envelope()))
-
-
-async def _refused(connection: AbstractConnection, sends: Sequence[LeasedSend]) -> list[LeasedSend]:
-    refused: list[LeasedSend] = []
-    for start in range(0, len(sends), _PAGE):
-        # One clock for many replies: redis-py's own, set for each, costs more than the reply.
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            refused += [send for send in sends[start : start + _PAGE] if await _is_refused(connection)]
-    return refused
-
-
-async def _is_refused(connection: AbstractConnection) -> bool:
-    try:
-        await connection.read_response(timeout=math.inf)
-    except ResponseError:
-        return True
-    return False

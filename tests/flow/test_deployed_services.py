@@ -247,7 +247,7 @@ async def test_redis_lets_the_control_plane_grant_and_revoke_and_nothing_that_is
     server = uuid.uuid4()
     redis = connect(deployment.redis_url)
     try:
-        await grant(redis, server, "127.0.0.1:1", b"")
+        await grant(redis, [server], "127.0.0.1:1", b"")
         assert username(server) in await redis.acl_users()
         await revoke_others(redis, _nobody)
         assert username(server) not in await redis.acl_users()

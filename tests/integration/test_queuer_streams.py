@@ -306,7 +306,7 @@ async def test_an_agent_reaches_its_own_streams_with_the_commands_it_needs_and_n
     redis_server: EmbeddedRedis, redis: Redis
 ) -> None:
     vps_id, other = uuid.uuid4(), uuid.uuid4()
-    granted = await access.grant(redis, vps_id, "10.77.0.1:7379", b"pem")
+    [granted] = await access.grant(redis, [vps_id], "10.77.0.1:7379", b"pem")
     await redis.xgroup_create(keys.stream(vps_id, 1), keys.GROUP, "0", mkstream=True)
     agent = connect_as(granted, redis)
 
@@ -329,7 +329,7 @@ async def test_an_agent_reaches_its_own_streams_with_the_commands_it_needs_and_n
     with pytest.raises(RedisConnectionError, match="invalid username-password"):
         await late.ping()
     await late.aclose()
-    again = await access.grant(redis, vps_id, "10.77.0.1:7379", b"pem")
+    [again] = await access.grant(redis, [vps_id], "10.77.0.1:7379", b"pem")
     assert again.password != granted.password
     await redis.acl_deluser(again.username)
 
@@ -341,8 +341,7 @@ async def test_servers_that_are_gone_or_banned_lose_the_queue_and_others_keep_it
     gone = uuid.uuid4()
     async with system_database.system() as session:
         await session.execute(text("UPDATE vps_servers SET banned_at = now() WHERE id = :id"), {"id": banned})
-    for vps_id in (inbox.vps_id, banned, gone):
-        await access.grant(redis, vps_id, "10.77.0.1:7379", b"pem")
+    await access.grant(redis, [inbox.vps_id, banned, gone], "10.77.0.1:7379", b"pem")
     await redis.acl_setuser("vps-of-somebody-else", reset=True)
 
     await Queuer(system_database, redis, LIMITS).revoke()

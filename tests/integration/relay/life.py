@@ -149,7 +149,8 @@ class Server:
         await self.grant()
 
     async def grant(self) -> None:
-        self.access.set(await grant(self.redis, self.vps_id, self._endpoint, self._ca_pem))
+        [access] = await grant(self.redis, [self.vps_id], self._endpoint, self._ca_pem)
+        self.access.set(access)
 
     async def enqueue(self, *envelopes: Envelope, priority: int = 1) -> None:
         for envelope in envelopes:

@@ -41,6 +41,8 @@ async def test_a_second_session_of_a_server_ends_the_first_unless_that_one_answe
     sessions = Sessions(answer_within=0.01)
     first, second, other = session(), session(), session(OTHER)
     with sessions.registered(first), sessions.registered(other), sessions.registered(second):
+        for opened in (first, other, second):
+            sessions.note_opened(opened)
         ping = (await one(first)).ping
         assert first.is_answer(ping.nonce)
         assert not first.is_answer(b"")
@@ -67,11 +69,27 @@ async def test_a_link_that_was_opened_at_another_hub_has_the_one_here_asked_and_
         assert await sent(other) == []
 
 
+async def test_a_link_that_is_being_opened_hears_hints_and_takes_its_own_opening_for_nobody_elses() -> None:
+    sessions = Sessions()
+    opening = session()
+    with sessions.registered(opening):
+        sessions.look_again(str(VPS))
+        sessions.commands_waiting(str(VPS))
+        sessions.opened(f"{VPS} 5")
+        opening.opened_at_us = 5
+        sessions.note_opened(opening)
+        opening.end()
+        assert await sent(opening) == []
+    assert (opening.look_again.is_called, opening.commands_waiting.is_called) == (True, True)
+
+
 async def test_of_two_sessions_the_older_one_is_asked_whichever_comes_to_be_known_first() -> None:
     sessions = Sessions()
     older, newer = session(), session()
     older.opened_at_us, newer.opened_at_us = 1, 2
     with sessions.registered(newer), sessions.registered(older):
+        sessions.note_opened(newer)
+        sessions.note_opened(older)
         newer.end()
         assert await sent(newer) == []
         assert (await one(older)).WhichOneof("body") == "ping"
