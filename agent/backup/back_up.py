@@ -55,5 +55,8 @@ def _save(restic: Restic, address: str, home: Path) -> None:
 
 
 def _changed(home: Path) -> int:
-    """Return when a folder of the mailbox was last added to, moved in or taken from."""
-    return max((folder.stat().st_mtime_ns for folder in home.glob("Maildir/**/") if folder.is_dir()), default=0)
+    """Return when a folder of the mailbox was last added to, moved in or taken from: now, if one goes meanwhile."""
+    try:
+        return max((folder.stat().st_mtime_ns for folder in home.glob("Maildir/**/") if folder.is_dir()), default=0)
+    except FileNotFoundError:
+        return time.time_ns()

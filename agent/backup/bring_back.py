@@ -62,8 +62,12 @@ def _chosen(snapshots: list[Snapshot], snapshot_id: str) -> Snapshot:
 
 
 def _give(scratch: Path) -> None:
-    """Let Dovecot's user pass to the mailbox: folders above it are made by restic for root alone."""
-    for folder in (scratch, *(path for path in scratch.rglob("*") if path.is_dir())):
+    """Let Dovecot's user pass to the mailbox: folders above it are made by restic for root alone.
+
+    Links are left alone: a mailbox is its account's to write, and one may lead anywhere.
+    """
+    folders = (path for path in scratch.rglob("*") if path.is_dir() and not path.is_symlink())
+    for folder in (scratch, *folders):
         os.chown(folder, layout.MAIL_USER_ID, layout.MAIL_USER_ID)
 
 
