@@ -34,6 +34,8 @@ _BACKUP_REPOSITORY = re.compile(
     r"(?:rest:https?://|s3:https?://|b2:[A-Za-z0-9-]+:|azure:[a-z0-9-]+:/|/mnt/|/srv/)[A-Za-z0-9@:%._~/-]+"
 )
 _CREDENTIAL = re.compile(r"[!-~]{1,500}")
+#: Of Azure's storage accounts: their part of a host's name.
+_AZURE_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 #: Variables of restic's environment.
 BACKUP_CREDENTIALS = frozenset(
     {
@@ -104,9 +106,10 @@ def require_backup_password(password: str) -> None:
 
 def require_backup_credential(name: str, value: str) -> None:
     """Accept what opens a place of backups, and no other variable: restic runs programs that some of its own name."""
-    if name not in BACKUP_CREDENTIALS or not _CREDENTIAL.fullmatch(value):
+    form = _AZURE_ACCOUNT if name == "AZURE_ACCOUNT_NAME" else _CREDENTIAL
+    if name not in BACKUP_CREDENTIALS or not form.fullmatch(value):
         raise InvalidSpec(
-            f"a credential of backups is none of {', '.join(sorted(BACKUP_CREDENTIALS))}, or not printable"
+            f"a credential of backups is none of {', '.join(sorted(BACKUP_CREDENTIALS))}, or not of its form"
         )
 
 

@@ -30,7 +30,8 @@ _SERVERS = text(
     " LEFT JOIN vps_reports r ON r.vps_id = v.id"
     " LEFT JOIN LATERAL (SELECT created_at FROM server_commands WHERE vps_id = v.id AND kind = 'back_up_mail'"
     "  AND created_at >= t.set_at ORDER BY created_at DESC LIMIT 1) c ON true"
-    " WHERE v.status = 'ready' AND v.link_session IS NOT NULL ORDER BY c.created_at NULLS FIRST, v.id"
+    " WHERE t.removed_at IS NULL AND v.status = 'ready' AND v.link_session IS NOT NULL"
+    " ORDER BY c.created_at NULLS FIRST, v.id"
 )
 
 

@@ -1,12 +1,11 @@
 """`backup mailboxes`: copies of what is in tenants' mailboxes, made by their servers."""
 
 import asyncio
-import datetime as dt
 import json
 import os
-import secrets
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -16,16 +15,17 @@ from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say, tell_outcome
 from control_plane.cli.tables import print_table
-from control_plane.errors import Conflict, InvalidInput, NotFound
-from control_plane.fleet.commands import CommandOrder, CommandState, command_state, request_command
-from control_plane.fleet.mail_backups import Target, drop_target, set_target
+from control_plane.cli.vps_commands import ask_server, await_outcome
+from control_plane.errors import Conflict, InvalidInput
+from control_plane.fleet.commands import CommandState
+from control_plane.fleet.mail_backups import ShownTarget, TargetSet, WantedTarget, show_target
 from control_plane.fleet.reports import parse_report
-from control_plane.operators.acts import Act, record
+from control_plane.operators import mail_backups
+from control_plane.operators.server_commands import CommandKind, Wanted
 from control_plane.processes.places import state_dir
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
-from db.models import VpsReport, VpsServer
-from protos.agent.v1.commands_pb2 import BackUpMail, Command, ListMailBackups, RestoreMail
+from db.models import VpsReport
 from protos.agent.v1.telemetry_pb2 import MailBackupStatus
 
 mailbox_commands = typer.Typer(no_args_is_help=True, help="Backups of tenants' mailboxes, made by their servers.")
@@ -33,8 +33,7 @@ mailbox_commands = typer.Typer(no_args_is_help=True, help="Backups of tenants' m
 _PASSWORD = "PENGUIN_MAIL_BACKUP_PASSWORD"  # noqa: S105 - the variable's name
 _REPOSITORY = "PENGUIN_MAIL_BACKUP_REPOSITORY"
 _POLL_SECONDS = 1.0
-#: To be told of the command, and for what it asks for to be done.
-_COMMAND_LIFE = dt.timedelta(seconds=90)
+#: For what a command asks for to be done.
 _PATIENCE_SECONDS = 3600.0
 
 Server = Annotated[uuid.UUID, typer.Option(help="The server that has the mailbox.")]
@@ -61,24 +60,37 @@ def target(
     """Say where a tenant's mailboxes go, encrypted with PENGUIN_MAIL_BACKUP_PASSWORD, or else a new password."""
     if off == bool(repository):
         raise InvalidInput("say either --repository or --off")
-    password = "" if off else os.environ.get(_PASSWORD) or secrets.token_urlsafe(32)
-    place = None if off else Target(repository, password, _credentials(credential or []))
-    servers = asyncio.run(_set(instance, tenant, place))
-    is_new = place is not None and _PASSWORD not in os.environ
+    wanted = WantedTarget(repository, _credentials(credential or []), os.environ.get(_PASSWORD) or None)
+    done = asyncio.run(_drop(instance, tenant) if off else _set(instance, tenant, wanted))
     if as_json:
-        print_json({"servers": servers, "password": password if is_new else None})
+        print_json({"servers": done.servers, "password": done.new_password})
         return
-    say(f"{servers} servers {'back their mailboxes up there' if place else 'back nothing up any more'}")
-    if is_new:
-        print(password)
+    say(f"{done.servers} servers {'back nothing up any more' if off else 'back their mailboxes up there'}")
+    if done.new_password:
+        print(done.new_password)
         say("that is the backups' password; keep it elsewhere: who loses it has no backups")
+
+
+@mailbox_commands.command()
+def show(
+    tenant: Annotated[uuid.UUID, typer.Argument(help="The tenant's id.")],
+    *,
+    as_json: Json = False,
+    instance: Instance = "main",
+) -> None:
+    """Show where a tenant's mailboxes go, without what opens it."""
+    shown = asdict(asyncio.run(_show(instance, tenant)))
+    if as_json:
+        print_json(shown)
+    else:
+        print_table([shown])
 
 
 @mailbox_commands.command()
 def run(server: Server, as_json: Json = False, instance: Instance = "main") -> None:
     """Have a server back all its mailboxes up now, and wait for what comes of it."""
     before = asyncio.run(_told(instance, server))
-    asyncio.run(_ask(instance, server, Command(back_up_mail=BackUpMail())))
+    asyncio.run(_ask(instance, server, Wanted(CommandKind.BACK_UP_MAIL)))
     told = _wait(instance, server, lambda now: now.ended_ms > before.ended_ms)
     tell_outcome(ok=told.good_ms == told.ended_ms, sentence=told.detail, as_json=as_json)
 
@@ -92,8 +104,8 @@ def list_backups(
     instance: Instance = "main",
 ) -> None:
     """List what backups there are of a server's mailboxes."""
-    asked = ListMailBackups(address=inbox, server=str(from_server or ""))
-    done = asyncio.run(_ask(instance, server, Command(list_mail_backups=asked)))
+    wanted = Wanted(CommandKind.LIST_MAIL_BACKUPS, inbox=inbox or None, from_server=from_server)
+    done = asyncio.run(_ask(instance, server, wanted))
     rows = json.loads(done.output or "[]")
     if as_json:
         print_json(rows)
@@ -117,8 +129,10 @@ def restore(
     instance: Instance = "main",
 ) -> None:
     """Bring a mailbox back into a folder Restored/<day>, or in place, and wait for what comes of it."""
-    asked = RestoreMail(address=inbox, snapshot=snapshot, server=str(from_server or ""), in_place=in_place)
-    command_id = str(asyncio.run(_ask(instance, server, Command(restore_mail=asked))).id)
+    wanted = Wanted(
+        CommandKind.RESTORE_MAIL, inbox=inbox, snapshot=snapshot or None, from_server=from_server, in_place=in_place
+    )
+    command_id = str(asyncio.run(_ask(instance, server, wanted)).id)
     told = _wait(instance, server, lambda now: now.restore.id == command_id).restore
     tell_outcome(ok=told.ok, sentence=told.detail, as_json=as_json)
 
@@ -129,32 +143,31 @@ def _credentials(names: list[str]) -> dict[str, str]:
     return {name: os.environ[name] for name in names}
 
 
-async def _set(instance: str, tenant_id: uuid.UUID, place: Target | None) -> int:
+async def _set(instance: str, tenant_id: uuid.UUID, wanted: WantedTarget) -> TargetSet:
     sealer = Sealer.of_file(Settings(state_dir=state_dir(instance)).sealing_key_file)
     async with system_session(instance) as session:
-        subject = {"tenant_id": tenant_id, "backed_up": place is not None}
-        await record(session, this_user(), Act.MAIL_BACKUPS, subject)
-        if place is None:
-            return await drop_target(session, tenant_id)
-        return await set_target(session, sealer, tenant_id, place)
+        return await mail_backups.set_target(session, this_user(), sealer, tenant_id, wanted)
 
 
-async def _ask(instance: str, vps_id: uuid.UUID, command: Command) -> CommandState:
-    """Ask a server and return its answer. Raises `NotFound` and `Conflict` when it did not take the command."""
+async def _drop(instance: str, tenant_id: uuid.UUID) -> TargetSet:
     async with system_session(instance) as session:
-        tenant_id = await session.scalar(select(VpsServer.tenant_id).where(VpsServer.id == vps_id))
-        if tenant_id is None:
-            raise NotFound(f"there is no server {vps_id}")
-        order = CommandOrder(tenant_id, vps_id, command, f"operator {this_user().name}", _COMMAND_LIFE)
-        command_id = await request_command(session, order)
-    while True:
-        async with system_session(instance) as session:
-            state = await command_state(session, tenant_id, command_id)
-        if state.state == "done":
-            return state
-        if state.is_over:
-            raise Conflict(f"{state.state}: {state.detail}")
-        await asyncio.sleep(_POLL_SECONDS)
+        return TargetSet(await mail_backups.drop_target(session, this_user(), tenant_id))
+
+
+async def _show(instance: str, tenant_id: uuid.UUID) -> ShownTarget:
+    async with system_session(instance) as session:
+        return await show_target(session, tenant_id)
+
+
+async def _ask(instance: str, vps_id: uuid.UUID, wanted: Wanted) -> CommandState:
+    """Ask a server and return its answer; raise `Conflict` when it did not take the command."""
+    asked = await ask_server(instance, vps_id, wanted)
+    if asked.command_id is None:
+        raise RuntimeError("only the rotation of a key is no command")
+    state = await await_outcome(instance, vps_id, asked.command_id)
+    if state.state != "done":
+        raise Conflict(f"{state.state}: {state.detail}")
+    return state
 
 
 async def _told(instance: str, vps_id: uuid.UUID) -> MailBackupStatus:

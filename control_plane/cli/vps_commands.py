@@ -14,16 +14,14 @@ from control_plane.cli.output import FAILED, Instance, Json, print_json
 from control_plane.clock import utc_now
 from control_plane.fleet.commands import CommandState
 from control_plane.operators import server_commands
-from control_plane.operators.server_commands import LIFE, Asked, CommandKind, Wanted
+from control_plane.operators.server_commands import Asked, CommandKind, Wanted
 
 _POLL_SECONDS = 0.3
-#: After which an answer that was on its way is given up.
-_GRACE_SECONDS = 10.0
 
 
 def command(
     server: Annotated[uuid.UUID, typer.Argument(metavar="ID", help="The server's id.")],
-    kind: Annotated[CommandKind, typer.Argument(help="What it is to do.")],
+    kind: Annotated[CommandKind, typer.Argument(help="What it is to do; mail is restored by `backup mailboxes`.")],
     *,
     queue_id: Annotated[str | None, typer.Option(help="For hold, release and delete: the message in Postfix.")] = None,
     lines: Annotated[int | None, typer.Option(help="For tail: how many.")] = None,
@@ -33,11 +31,11 @@ def command(
     instance: Instance = "main",
 ) -> None:
     """Ask a server to do something now, at most once, and say what came of it; exit with 1 when it was not done."""
-    asked = asyncio.run(_ask(instance, server, Wanted(kind, queue_id, lines, domain), reason))
+    asked = asyncio.run(ask_server(instance, server, Wanted(kind, queue_id, lines, domain), reason))
     if asked.command_id is None:
         line, shown = f"begun; `penguin domain show` tells how far: run {asked.run_id}", asdict(asked)
     else:
-        state = asyncio.run(_outcome(instance, server, asked.command_id))
+        state = asyncio.run(await_outcome(instance, server, asked.command_id))
         line = "\n".join(filter(None, (state.output, f"{state.state}: {state.detail or 'no answer yet'}")))
         shown = asdict(state)
     if as_json:
@@ -48,16 +46,17 @@ def command(
         sys.exit(FAILED)
 
 
-async def _ask(instance: str, server: uuid.UUID, wanted: Wanted, reason: str | None) -> Asked:
+async def ask_server(instance: str, server: uuid.UUID, wanted: Wanted, reason: str | None = None) -> Asked:
+    """Ask; see `server_commands.ask`."""
     async with system_session(instance) as session:
         return await server_commands.ask(session, this_user(), server, wanted, now=utc_now(), reason=reason)
 
 
-async def _outcome(instance: str, server: uuid.UUID, command_id: uuid.UUID) -> CommandState:
-    end = asyncio.get_running_loop().time() + LIFE.total_seconds() + _GRACE_SECONDS
+async def await_outcome(instance: str, server: uuid.UUID, command_id: uuid.UUID) -> CommandState:
+    """Return what came of a command; it ends by its deadline at the latest."""
     while True:
         async with system_session(instance) as session:
             state = await server_commands.outcome(session, server, command_id)
-        if state.is_over or asyncio.get_running_loop().time() > end:
+        if state.is_over:
             return state
         await asyncio.sleep(_POLL_SECONDS)

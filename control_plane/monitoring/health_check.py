@@ -43,7 +43,7 @@ _SERVERS = text(
     " t.set_at AS backed_up_since"
     " FROM vps_servers v"
     " LEFT JOIN vps_reports r ON r.vps_id = v.id"
-    " LEFT JOIN mail_backup_targets t ON t.tenant_id = v.tenant_id"
+    " LEFT JOIN mail_backup_targets t ON t.tenant_id = v.tenant_id AND t.removed_at IS NULL"
     " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
     "  AND at >= CAST(:recent AS timestamptz) ORDER BY at DESC LIMIT 1) s ON true"
     " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"

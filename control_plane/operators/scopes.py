@@ -18,6 +18,8 @@ class OperatorScope(enum.StrEnum):
     READ_ACTS = "acts:read"
     READ_TENANTS = "tenants:read"
     ERASE_TENANTS = "tenants:erase"
+    #: Where tenants' mailboxes are copied to.
+    MANAGE_BACKUPS = "backups:write"
     #: With ?reveal=true, beside the scope of what is read.
     REVEAL_ADDRESSES = "addresses:reveal"
 

@@ -3,7 +3,8 @@
 import datetime as dt
 import enum
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,8 +17,10 @@ from control_plane.operators.acts import Act, Actor, record
 from db.models import Domain, Inbox, VpsServer
 from protos.agent.v1 import commands_pb2 as wire
 
-#: For which a command may wait to be begun.
-LIFE = dt.timedelta(seconds=30)
+#: For which a command may wait to be begun, and to be answered.
+_LIFE = dt.timedelta(seconds=30)
+#: The place of backups may be far away and slow.
+_LISTING_LIFE = dt.timedelta(seconds=90)
 _LINES = 100
 _MOST_LINES = 1000
 
@@ -36,16 +39,45 @@ class CommandKind(enum.StrEnum):
     SHED_DISK = "shed-disk"
     #: Of a domain that sends from the server; a run of steps, not a word to the server.
     ROTATE_KEY = "rotate-key"
+    #: Begins a backup of all mailboxes, or brings one back. What comes of it is in the server's reports.
+    BACK_UP_MAIL = "back-up-mail"
+    RESTORE_MAIL = "restore-mail"
+    LIST_MAIL_BACKUPS = "list-mail-backups"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for; `queue_id` is for hold, release and delete, `lines` for tail, `domain` for rotate-key."""
+    """What is asked for, with what a command of the kind takes (`_TAKES`)."""
 
     kind: CommandKind
     queue_id: str | None = None
     lines: int | None = None
     domain: str | None = None
+    #: A mailbox's address.
+    inbox: str | None = None
+    #: Of a backup; the newest when left out.
+    snapshot: str | None = None
+    #: Which server saved it; the one that is asked when left out.
+    from_server: uuid.UUID | None = None
+    #: Into the mailbox's own folders, and only what is in none of them.
+    in_place: bool | None = None
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """What is given beside the kind, by name."""
+        return {name: value for name, value in asdict(self).items() if name != "kind" and value is not None}
+
+
+#: What a command takes, and whether it must.
+_TAKES: Mapping[CommandKind, Mapping[str, bool]] = {
+    CommandKind.HOLD: {"queue_id": True},
+    CommandKind.RELEASE: {"queue_id": True},
+    CommandKind.DELETE: {"queue_id": True},
+    CommandKind.TAIL: {"lines": False},
+    CommandKind.ROTATE_KEY: {"domain": True},
+    CommandKind.RESTORE_MAIL: {"inbox": True, "snapshot": False, "from_server": False, "in_place": False},
+    CommandKind.LIST_MAIL_BACKUPS: {"inbox": False, "from_server": False},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +105,13 @@ async def ask(
     else:
         if not is_reachable(server.link_session, server.last_seen_at, now):
             raise Conflict("The server is not linked; nothing was asked of it.")
-        order = CommandOrder(server.tenant_id, vps_id, _command(wanted), f"operator {actor.name}", LIFE)
+        life = _LISTING_LIFE if wanted.kind is CommandKind.LIST_MAIL_BACKUPS else _LIFE
+        order = CommandOrder(server.tenant_id, vps_id, _command(wanted), f"operator {actor.name}", life)
         asked = Asked(command_id=await request_command(session, order))
-    subject = {"vps_id": vps_id, "kind": wanted.kind, "queue_id": wanted.queue_id, "domain": wanted.domain}
-    await record(session, actor, Act.COMMAND, subject | {"command_id": asked.command_id}, reason)
+    # Acts are kept for good, and so name nobody's address.
+    said = {name: value for name, value in wanted.arguments.items() if name != "inbox"}
+    subject = {"vps_id": vps_id, "kind": wanted.kind, **said, "command_id": asked.command_id}
+    await record(session, actor, Act.COMMAND, subject, reason)
     return asked
 
 
@@ -92,17 +127,21 @@ async def outcome(session: AsyncSession, vps_id: uuid.UUID, command_id: uuid.UUI
 
 
 def _check_arguments(wanted: Wanted) -> None:
-    needs_queue_id = wanted.kind in {CommandKind.HOLD, CommandKind.RELEASE, CommandKind.DELETE}
-    if needs_queue_id != (wanted.queue_id is not None):
-        raise InvalidInput(f"{wanted.kind} takes {'a' if needs_queue_id else 'no'} queue id.", "/queue_id")
-    if (wanted.kind is CommandKind.ROTATE_KEY) != (wanted.domain is not None):
-        raise InvalidInput("rotate-key takes a domain, and nothing else does.", "/domain")
-    if wanted.lines is not None and (wanted.kind is not CommandKind.TAIL or not 1 <= wanted.lines <= _MOST_LINES):
-        raise InvalidInput(f"tail takes 1 to {_MOST_LINES} lines, and nothing else does.", "/lines")
+    takes = _TAKES.get(wanted.kind, {})
+    given = wanted.arguments.keys()
+    if extra := sorted(given - takes.keys()):
+        raise InvalidInput(f"{wanted.kind} takes no {extra[0]}.", f"/{extra[0]}")
+    if missing := [name for name, is_needed in takes.items() if is_needed and name not in given]:
+        raise InvalidInput(f"{wanted.kind} needs the {missing[0]}.", f"/{missing[0]}")
+    if wanted.lines is not None and not 1 <= wanted.lines <= _MOST_LINES:
+        raise InvalidInput(f"tail takes 1 to {_MOST_LINES} lines.", "/lines")
 
 
 def _command(wanted: Wanted) -> wire.Command:
-    queue_id = wanted.queue_id or ""
+    queue_id, inbox, saved_by = wanted.queue_id or "", wanted.inbox or "", str(wanted.from_server or "")
+    brought_back = wire.RestoreMail(
+        address=inbox, snapshot=wanted.snapshot or "", server=saved_by, in_place=bool(wanted.in_place)
+    )
     commands = {
         CommandKind.RESTART: wire.Command(restart_mail_server=wire.RestartMailServer()),
         CommandKind.RELOAD: wire.Command(reload_mail_server=wire.ReloadMailServer()),
@@ -113,6 +152,11 @@ def _command(wanted: Wanted) -> wire.Command:
         CommandKind.TAIL: wire.Command(read_mail_log=wire.ReadMailLog(lines=wanted.lines or _LINES)),
         CommandKind.SELF_TEST: wire.Command(self_test=wire.SelfTest()),
         CommandKind.SHED_DISK: wire.Command(shed_disk=wire.ShedDisk()),
+        CommandKind.BACK_UP_MAIL: wire.Command(back_up_mail=wire.BackUpMail()),
+        CommandKind.RESTORE_MAIL: wire.Command(restore_mail=brought_back),
+        CommandKind.LIST_MAIL_BACKUPS: wire.Command(
+            list_mail_backups=wire.ListMailBackups(address=inbox, server=saved_by)
+        ),
     }
     return commands[wanted.kind]
 

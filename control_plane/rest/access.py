@@ -28,13 +28,10 @@ from control_plane.rest.dependencies import calls_of
 from control_plane.rest.kept_answers import begin_before, begin_in
 from control_plane.rest.limited_requests import Caller, note_caller
 from control_plane.rest.parts import parts_of
-from control_plane.rest.versions import require_expected
+from control_plane.rest.versions import OPENED, require_expected
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import PresentedCaller, TenantScope, scope_of
 from db.session import driver_connection
-
-#: Where a request that reads within another's transaction finds that (versions.py).
-_OPENED = "penguin.access"
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="pmk_… or JWT", description="An API key or an access token.")
 
@@ -117,7 +114,7 @@ class _OpensTransaction(NamesPermission):
     """Authenticates, asks for the permission, and gives the request's transaction."""
 
     async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[Access]:
-        if (opened := request.scope.get(_OPENED)) is not None:
+        if (opened := request.scope.get(OPENED)) is not None:
             yield opened
             return
         parts = parts_of(request)
@@ -128,7 +125,7 @@ class _OpensTransaction(NamesPermission):
             await begin_in(request, connection, scope)
             note_deed(request, Begun(scope, parts.clock, connection=connection))
             access = Access(scope, session)
-            await require_expected(request, connection, {_OPENED: access})
+            await require_expected(request, connection, {OPENED: access})
             yield access
 
 
@@ -136,6 +133,9 @@ class _OpensHotTransaction(NamesPermission):
     """Does the same for a route that works on psycopg alone."""
 
     async def __call__(self, request: Request, presented: Presented) -> AsyncIterator[HotAccess]:
+        if (opened := request.scope.get(OPENED)) is not None:
+            yield HotAccess(opened.scope, await driver_connection(opened.session))
+            return
         parts = parts_of(request)
         async with parts.database.tenant_connection(presented.tenant_id) as connection:
             scope = await scope_of(connection, presented, parts.clock)

@@ -26,6 +26,7 @@ from control_plane.rest import (
     inboxes,
     invitations,
     ip_pools,
+    mail_backups,
     mail_clients,
     members,
     messages,
@@ -62,9 +63,9 @@ from control_plane.rest.cursors import Cursors
 from control_plane.rest.door import make_door
 from control_plane.rest.parts import Parts
 from control_plane.rest.rate_limiter import RateLimiter
-from control_plane.rest.resource_route import link_versions
 from control_plane.rest.ses.app import PREFIX as SES_PREFIX
 from control_plane.rest.ses.app import make_ses_app
+from control_plane.rest.versioned_route import link_versions
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
@@ -99,7 +100,7 @@ def make_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             security_events,
             *(published_keys, members, invitations),
             *(webhooks, events, notices, usage, audit),
-            *(tenant, workspaces, mail_clients, aliases, suppressions, data_subjects),
+            *(tenant, mail_backups, workspaces, mail_clients, aliases, suppressions, data_subjects),
         )
     ]
     link_versions(resources)

@@ -84,12 +84,8 @@ class LogPage(BaseModel):
 @router.post("/vps/{vps_id}/mail-server/restart", responses={202: {"model": CommandView}})
 async def restart_mail_server(vps_id: uuid.UUID, request: Request, response: Response, scope: _Managing) -> CommandView:
     """Restart the mail server and say what came of it; 202 when that is not known yet."""
-    parts = parts_of(request)
-    state = await _perform(parts, scope, vps_id, Command(restart_mail_server=RestartMailServer()))
-    if not state.is_over:
-        response.status_code = status.HTTP_202_ACCEPTED
-        response.headers["Location"] = f"/api/v1/vps/{vps_id}/commands/{state.id}"
-    return CommandView.model_validate(state)
+    command = Command(restart_mail_server=RestartMailServer())
+    return await answer_with(parts_of(request), scope, vps_id, command, response)
 
 
 @router.post("/vps/{vps_id}/certificate:renew", responses={202: {"model": CommandView}})
@@ -99,12 +95,8 @@ async def renew_certificate(vps_id: uuid.UUID, request: Request, response: Respo
     That is done in the background: `certificate` of `GET /vps/{id}` says how it stands. Where the provider's firewall
     keeps port 80 shut, it is opened first, within a minute or two. The server shows what it has until it has another.
     """
-    parts = parts_of(request)
-    state = await _perform(parts, scope, vps_id, Command(issue_certificate=IssueCertificate(renew=True)))
-    if not state.is_over:
-        response.status_code = status.HTTP_202_ACCEPTED
-        response.headers["Location"] = f"/api/v1/vps/{vps_id}/commands/{state.id}"
-    return CommandView.model_validate(state)
+    command = Command(issue_certificate=IssueCertificate(renew=True))
+    return await answer_with(parts_of(request), scope, vps_id, command, response)
 
 
 @router.get("/vps/{vps_id}/commands/{command_id}")
@@ -126,7 +118,7 @@ async def read_logs(
 
     async def read(lines: int, after: str | None) -> LogPage:
         place = "" if after is None else listing.place(after)
-        state = await _perform(parts, scope, vps_id, Command(read_mail_log=ReadMailLog(lines=lines, after=place)))
+        state = await perform(parts, scope, vps_id, Command(read_mail_log=ReadMailLog(lines=lines, after=place)))
         shown = [masked(line) for line in (state.output or "").splitlines()]
         return LogPage(lines=shown, truncated=state.truncated, next=listing.cursor(state.next))
 
@@ -160,7 +152,18 @@ async def _as_events(page: LogPage, read_on: Callable[[str | None], Awaitable[Lo
             return
 
 
-async def _perform(parts: Parts, scope: TenantScope, vps_id: uuid.UUID, command: Command) -> CommandState:
+async def answer_with(
+    parts: Parts, scope: TenantScope, vps_id: uuid.UUID, command: Command, response: Response
+) -> CommandView:
+    """Ask the server, and return what came of it; the response is 202 when that is not known yet."""
+    state = await perform(parts, scope, vps_id, command)
+    if not state.is_over:
+        response.status_code = status.HTTP_202_ACCEPTED
+        response.headers["Location"] = f"/api/v1/vps/{vps_id}/commands/{state.id}"
+    return CommandView.model_validate(state)
+
+
+async def perform(parts: Parts, scope: TenantScope, vps_id: uuid.UUID, command: Command) -> CommandState:
     """Ask the server and return how that stands; raise a problem when it was not done."""
     async with parts.database.tenant(scope.reach) as session:
         query = select(VpsServer.id).where(VpsServer.tenant_id == scope.tenant_id, VpsServer.id == vps_id)

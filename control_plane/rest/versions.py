@@ -21,6 +21,8 @@ from psycopg import AsyncConnection
 
 from control_plane.errors import PreconditionFailed
 
+#: Where a request that reads within another's transaction finds that.
+OPENED = "penguin.access"
 _STATE = "penguin.if_match"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))"
 _TAG = re.compile(r'"([0-9a-f]+)\.[0-9a-f]+"')
@@ -48,6 +50,11 @@ class Expected:
 def tag_of(content: bytes, shown: bytes) -> str:
     """Return the tag of a thing's JSON, of which `shown` was asked for."""
     return f'"{_state_of(content)}.{_hash(shown)}"'
+
+
+def tag_of_shown(shown: bytes) -> str:
+    """Return the tag of what nobody changes as a whole, such as a list: the second half alone."""
+    return f'"{_hash(shown)}"'
 
 
 def unchanged(if_none_match: str | None, tag: str) -> bool:

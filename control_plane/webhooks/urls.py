@@ -30,11 +30,12 @@ def require_url(text: str, *, private_targets: bool) -> None:
         raise InvalidInput("The URL must begin with https:// and name a host.", "/url")
     if url.userinfo or url.fragment or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidInput("The URL must be ASCII, without a user, a password or a fragment.", "/url")
-    if not private_targets and not _may_be_public(url.host):
+    if not private_targets and not may_be_public(url.host):
         raise InvalidInput("The URL must lead to a public address.", "/url")
 
 
-def _may_be_public(host: str) -> bool:
+def may_be_public(host: str) -> bool:
+    """Return whether a host's name, or its address, may be one of anybody on the Internet."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -8,12 +8,26 @@ from fastapi import APIRouter
 
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.app import make_app
-from control_plane.rest.operators import acts, alerting, alerts, dead_letters, fleet, pauses, queue, tenants, upgrades
+from control_plane.rest.operators import (
+    acts,
+    alerting,
+    alerts,
+    dead_letters,
+    fleet,
+    mail_backups,
+    pauses,
+    queue,
+    tenants,
+    upgrades,
+)
 from control_plane.rest.operators.access import OperatorAccess, RouteWithoutScope, operator_transaction, scopes_named
 from control_plane.rest.operators.app import make_operators_app
 from control_plane.settings import Settings
 
-ROUTERS = [module.router for module in (queue, pauses, dead_letters, fleet, alerts, alerting, acts, tenants, upgrades)]
+ROUTERS = [
+    module.router
+    for module in (queue, pauses, dead_letters, fleet, alerts, alerting, acts, tenants, mail_backups, upgrades)
+]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.attack.walk import body_cases, judge, path_cases, query_cases
 NO_SUCH = (404,)
 
 #: What asks servers and name servers, of which there are none; the cursor of the logs is a server's journal's.
-NOT_SHOWN = {"GET /vps/{vps_id}/logs", "GET /inboxes/{inbox_id}/dns-records/plan"}
+NOT_SHOWN = {"GET /vps/{vps_id}/logs", "GET /vps/{vps_id}/mail-backups", "GET /inboxes/{inbox_id}/dns-records/plan"}
 #: Nobody makes somebody what they are not: by one permission alone, nobody anything.
 MORE_THAN_ONE_PERMISSION = {"PATCH /members/{member_id}"}
 

@@ -25,7 +25,7 @@ from tests.attack.operations import operations_of
 from tests.attack.sql_attacks import traces
 from tests.attack.walk import body_cases, path_cases, query_cases
 
-ASKING_OTHERS = {"GET /vps/{vps_id}/logs", "GET /inboxes/{inbox_id}/dns-records/plan"}
+ASKING_OTHERS = {"GET /vps/{vps_id}/logs", "GET /vps/{vps_id}/mail-backups", "GET /inboxes/{inbox_id}/dns-records/plan"}
 _Reading = Annotated[Access, transaction(Permission.READ_INBOXES)]
 _mistakes = APIRouter(prefix=f"{PREFIX}/mistakes")
 

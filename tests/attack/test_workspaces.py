@@ -23,7 +23,7 @@ from tests.attack.walk import body_cases, judge, path_cases, query_cases
 from tests.integration.database import fresh_database
 
 #: What asks servers and name servers, of which there are none.
-NOT_SHOWN = {"GET /vps/{vps_id}/logs", "GET /inboxes/{inbox_id}/dns-records/plan"}
+NOT_SHOWN = {"GET /vps/{vps_id}/logs", "GET /vps/{vps_id}/mail-backups", "GET /inboxes/{inbox_id}/dns-records/plan"}
 
 
 @pytest.fixture(scope="module")

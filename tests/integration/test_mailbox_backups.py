@@ -14,14 +14,23 @@ from agent.backup.restic import Restic, ResticFailed
 from agent.backup.status import Status
 from control_plane.backups.mailboxes import MOST_AT_ONCE, ask_servers
 from control_plane.errors import InvalidInput, NotFound
-from control_plane.fleet.mail_backups import Target, drop_target, mail_backup_of, set_target
+from control_plane.fleet.mail_backups import (
+    ShownTarget,
+    TargetSet,
+    WantedTarget,
+    drop_target,
+    mail_backup_of,
+    set_target,
+    show_target,
+    without_user,
+)
 from control_plane.sealing import Sealer
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_server
 
 SERVER = "0190aaaa-0000-7000-8000-000000000001"
-TARGET = Target("s3:https://s3.example/bucket", "herring-and-sardine", {"AWS_SECRET_ACCESS_KEY": "fish"})
+TARGET = WantedTarget("s3:https://s3.example/bucket", {"AWS_SECRET_ACCESS_KEY": "fish"}, "herring-and-sardine")
 HOUR = dt.timedelta(minutes=61)
 
 
@@ -78,7 +87,7 @@ async def test_a_tenants_servers_are_told_where_to_and_others_are_not(
     sealer = Sealer.of_file(tmp_path / "sealing.key")
     own, foreign = await make_server(system_database, tenant), await make_server(system_database, other_tenant)
     async with system_database.system() as session:
-        assert await set_target(session, sealer, tenant.id, TARGET) == 1
+        assert await set_target(session, sealer, tenant.id, TARGET) == TargetSet(1)
     async with system_database.system() as session:
         told = await mail_backup_of(session, sealer, own)
         assert told is not None
@@ -95,11 +104,53 @@ async def test_a_tenants_servers_are_told_where_to_and_others_are_not(
             await set_target(session, sealer, uuid.uuid4(), TARGET)
         assert await drop_target(session, tenant.id) == 1
         assert await mail_backup_of(session, sealer, own) is None
+        assert await session.scalar(text("SELECT target_sealed FROM mail_backup_targets")) is None
+        with pytest.raises(NotFound):
+            await drop_target(session, tenant.id)
 
 
-def test_a_place_that_a_server_would_refuse_is_refused_here() -> None:
-    with pytest.raises(InvalidInput):
-        Target("sftp:user@host:/backups", "herring-and-sardine")
+async def test_a_password_that_nobody_gives_is_made_and_told_once(
+    system_database: Database, tenant: SomeTenant, tmp_path: Path
+) -> None:
+    sealer, server = Sealer.of_file(tmp_path / "sealing.key"), await make_server(system_database, tenant)
+    wanted = WantedTarget("rest:https://fish:herring@backups.example/penguin")
+    async with system_database.system() as session:
+        done = await set_target(session, sealer, tenant.id, wanted)
+        told = await mail_backup_of(session, sealer, server)
+        shown = await show_target(session, tenant.id)
+    assert told is not None
+    assert (told.password, told.repository) == (done.new_password, wanted.repository)
+    assert shown == ShownTarget("rest:https://backups.example/penguin", [], shown.set_at)
+
+
+@pytest.mark.parametrize(
+    ("repository", "shown"),
+    [
+        ("rest:https://fish:a@b@backups.example:8000/x@y", "rest:https://backups.example:8000/x@y"),
+        ("s3:https://s3.example/bucket", "s3:https://s3.example/bucket"),
+        ("b2:bucket:path", "b2:bucket:path"),
+        ("/mnt/backups", "/mnt/backups"),
+    ],
+)
+def test_a_place_is_shown_without_who_logs_in_there(repository: str, shown: str) -> None:
+    assert without_user(repository) == shown
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        WantedTarget("sftp:user@host:/backups"),
+        WantedTarget("/mnt/backups", password="short"),
+        WantedTarget("/mnt/backups", {"RESTIC_PASSWORD_COMMAND": "id"}),
+        WantedTarget("azure:box:/", {"AZURE_ACCOUNT_NAME": "evil.example/?"}),
+    ],
+)
+async def test_what_a_server_would_refuse_is_refused_here(
+    system_database: Database, tenant: SomeTenant, tmp_path: Path, wrong: WantedTarget
+) -> None:
+    async with system_database.system() as session:
+        with pytest.raises(InvalidInput):
+            await set_target(session, Sealer.of_file(tmp_path / "sealing.key"), tenant.id, wrong)
 
 
 async def test_servers_are_asked_once_so_many_at_a_time_and_again_an_hour_later(
@@ -119,3 +170,5 @@ async def test_servers_are_asked_once_so_many_at_a_time_and_again_an_hour_later(
     assert set(asked) == servers
     async with system_database.system() as session:
         assert len(await ask_servers(session, now + HOUR)) == MOST_AT_ONCE
+        await drop_target(session, tenant.id)
+        assert await ask_servers(session, now + 2 * HOUR) == []

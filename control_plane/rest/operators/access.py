@@ -1,6 +1,7 @@
 """Which operator calls, with what scope, in which transaction; a route that names no scope keeps the door shut.
 
-As at the tenants' door, the transaction is committed after the route has returned and before the answer is sent.
+As at the tenants' door, the transaction is committed after the route has returned and before the answer is sent, and
+If-Match is judged in it.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -14,13 +15,15 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock
-from control_plane.errors import Unauthenticated
+from control_plane.errors import Unauthenticated, Unavailable
 from control_plane.operators.acts import Actor, Door
 from control_plane.operators.keys import PresentedOperatorKey, parse_operator_key, verify_operator_key
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.dependencies import calls_of
 from control_plane.rest.request_id import request_id_of
-from db.session import Database
+from control_plane.rest.versions import OPENED, require_expected
+from control_plane.sealing import Sealer
+from db.session import Database, driver_connection
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="pmo_…", description="An operator's key.")
 
@@ -68,12 +71,17 @@ class _OpensTransaction:
     async def __call__(
         self, request: Request, presented: Annotated[PresentedOperatorKey, Depends(presented_key)]
     ) -> AsyncIterator[OperatorAccess]:
+        if (opened := request.scope.get(OPENED)) is not None:
+            yield opened
+            return
         parts = operator_parts(request)
         async with parts.database.system() as session:
             key = await verify_operator_key(session, presented, parts.clock())
             key.require(self.scope)
             actor = Actor(Door.REST, key.name, key.id, request_id_of(request.scope))
-            yield OperatorAccess(actor, session, key.scopes)
+            access = OperatorAccess(actor, session, key.scopes)
+            await require_expected(request, await driver_connection(session), {OPENED: access})
+            yield access
 
 
 def operator_transaction(scope: OperatorScope) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default
@@ -85,6 +93,14 @@ def operator_parts(request: Request) -> OperatorParts:
     """Return the parts of the application that serves the request."""
     parts: OperatorParts = request.app.state.parts
     return parts
+
+
+def sealer_of(request: Request) -> Sealer:
+    """Return what seals secrets; raise `Unavailable` where this process was not given the key."""
+    key_file = operator_parts(request).sealing_key_file
+    if not key_file.is_file():
+        raise Unavailable("this process has no sealing key; do it at the command line")
+    return Sealer.of_file(key_file)
 
 
 def scopes_named(routers: Iterable[APIRouter]) -> list[tuple[APIRoute, OperatorScope]]:

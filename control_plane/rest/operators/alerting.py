@@ -2,7 +2,6 @@
 
 import datetime as dt
 import uuid
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response, status
@@ -11,14 +10,12 @@ from pydantic.config import JsonDict
 
 from control_plane.alerts.channels.channels import Kind, NewChannel, list_channels
 from control_plane.alerts.silences import Silenced, list_silences
-from control_plane.errors import Unavailable
 from control_plane.monitoring.alert_states import AlertState
 from control_plane.operators import alerting
 from control_plane.operators.scopes import OperatorScope
-from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
+from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction, sealer_of
 from control_plane.rest.story_ids import ACT, MOMENT, REASON, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
-from control_plane.sealing import Sealer
 
 router = APIRouter(prefix="/alerts", tags=["alerts"], route_class=StrictRoute)
 
@@ -152,12 +149,6 @@ class Tested(BaseModel):
     notice_id: uuid.UUID
 
 
-def _sealer(key_file: Path) -> Sealer:
-    if not key_file.is_file():
-        raise Unavailable("this process has no sealing key; add the channel by `penguin alerts channel add`")
-    return Sealer.of_file(key_file)
-
-
 @router.post("/{alert_id}:acknowledge")
 async def acknowledge(alert_id: uuid.UUID, request: Request, access: _Managing) -> Acknowledged:
     """Say that you look at an alert: nobody else is called for it."""
@@ -198,8 +189,7 @@ async def show_channels(access: _Reading) -> ChannelList:
 async def add_channel(body: NewChannelBody, request: Request, response: Response, access: _Managing) -> ChannelCreated:
     """Add a channel: one of apprise's URLs, or a webhook that is signed. It may not lead through the fleet."""
     new = NewChannel(**body.model_dump())
-    sealer = _sealer(operator_parts(request).sealing_key_file)
-    channel, secret = await alerting.add_channel(access.session, access.actor, sealer, new)
+    channel, secret = await alerting.add_channel(access.session, access.actor, sealer_of(request), new)
     response.headers["Cache-Control"] = "no-store"
     response.headers["Location"] = f"/operator/v1/alerts/channels/{channel.name}"
     return ChannelCreated(**ChannelView.model_validate(channel).model_dump(), secret=secret)

@@ -21,6 +21,7 @@ from control_plane.rest.operators import (
     dead_letters,
     fleet,
     fleet_health,
+    mail_backups,
     orphans,
     pauses,
     prometheus,
@@ -30,6 +31,7 @@ from control_plane.rest.operators import (
     upgrades,
 )
 from control_plane.rest.operators.access import OperatorParts, scopes_named
+from control_plane.rest.versioned_route import link_versions
 from control_plane.sealing import KEY_BYTES, Sealer
 from control_plane.settings import Settings
 from db.session import Database
@@ -64,11 +66,13 @@ def make_operators_app(settings: Settings) -> FastAPI:
                 upgrades,
                 server_commands,
                 tenants,
+                mail_backups,
             ),
         )
     ]
+    link_versions(resources)
     for route, scope in scopes_named(resources):
-        route.openapi_extra = {"x-scope": scope.value}
+        route.openapi_extra = {**(route.openapi_extra or {}), "x-scope": scope.value}
     app = make_door(
         "PenguinMails operators",
         "/operator/v1",

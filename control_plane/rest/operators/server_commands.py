@@ -9,7 +9,7 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response, status
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
 from control_plane.fleet.commands import CommandState
@@ -52,7 +52,11 @@ _ACT: JsonDict = {
 
 
 class NewCommand(BaseModel):
-    """What to ask; `queue_id` for hold, release and delete, `lines` for tail, `domain` for rotate-key."""
+    """What to ask; `queue_id` for hold, release and delete, `lines` for tail, `domain` for rotate-key.
+
+    `inbox` and `from_server` (which saved it) for list-mail-backups and restore-mail, and `snapshot` and `in_place` for
+    the latter. That a backup or restore is begun is the answer to them: what came of it the server reports.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"kind": "flush", "reason": REASON}})
 
@@ -60,6 +64,10 @@ class NewCommand(BaseModel):
     queue_id: str | None = Field(None, pattern=r"^[0-9A-Za-z]{6,32}$")
     lines: int | None = Field(None, ge=1, le=1000)
     domain: str | None = Field(None, max_length=253, pattern=r"^[0-9A-Za-z.-]+$")
+    inbox: str | None = Field(None, max_length=318, pattern=r"^[a-z0-9_.-]+@[a-z0-9.-]+$")
+    snapshot: str | None = Field(None, pattern=r"^[0-9a-f]{4,64}$")
+    from_server: uuid.UUID | None = None
+    in_place: StrictBool | None = None
     reason: Reason = None
 
 
@@ -140,7 +148,7 @@ async def ask_server(
     vps_id: uuid.UUID, new: NewCommand, request: Request, response: Response, access: _Managing
 ) -> AskedView:
     """Ask a server to do something, at most once and within half a minute; 409 when it is not linked."""
-    wanted = Wanted(new.kind, new.queue_id, new.lines, new.domain)
+    wanted = Wanted(**new.model_dump(exclude={"reason"}))
     now = operator_parts(request).clock()
     asked = await server_commands.ask(access.session, access.actor, vps_id, wanted, now=now, reason=new.reason)
     if asked.command_id is not None:
