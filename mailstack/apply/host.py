@@ -173,9 +173,10 @@ class LinuxHost:
         Path(path).chmod(mode)
 
     def remove_directory(self, path: str) -> None:
-        """Remove a directory tree."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path)
+        """Remove a directory tree, all of it: what goes by itself meanwhile ends a pass and not the removal."""
+        while Path(path).exists():
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path)
 
     def groups_of(self, user: str) -> frozenset[str] | None:
         """Look a user's groups up."""

@@ -56,6 +56,26 @@ def test_what_is_gone_can_be_removed_again(host: LinuxHost, tmp_path: Path) -> N
     assert not (tmp_path / "staging").exists()
 
 
+def test_a_directory_is_removed_whole_although_something_in_it_goes_by_itself(
+    host: LinuxHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a message that Dovecot moves while its mailbox is deleted: the others must not be left."""
+    mailbox = tmp_path / "cur"
+    mailbox.mkdir()
+    for number in range(3):
+        (mailbox / f"{number}.a").touch()
+    unlink, left_alone = os.unlink, iter([True])
+
+    def unlink_what_is_gone(path: str, *, dir_fd: int | None = None) -> None:
+        if next(left_alone, False):
+            unlink(path, dir_fd=dir_fd)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink_what_is_gone)
+    host.remove_directory(str(mailbox))
+    assert not mailbox.exists()
+
+
 def test_commands_tell_how_they_ended(host: LinuxHost) -> None:
     output = host.run([sys.executable, "-c", "import sys; print('out'); print('last', file=sys.stderr); sys.exit(3)"])
 
