@@ -2,7 +2,8 @@
 
 Whoever keeps reports offers them here and goes on. What waits is bounded: where the engine is away for longer, the
 oldest is dropped. It is asked again, at longer and longer intervals, after what may pass (5xx and 429 by the
-specification, and no answer); what it refuses for good is dropped. Both are counted (`penguin_remote_write_*`).
+specification, and no answer); what it refuses for good is dropped. A process that ends in order sends what waits for
+some seconds more, and the rest is lost. All that is lost is counted (`penguin_remote_write_*`).
 
 SECURITY: the URL may hold a password; it is in no line of the log. Labels name servers and no tenants.
 """
@@ -12,7 +13,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 from sqlalchemy import text
@@ -32,6 +33,9 @@ _GATHER_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _ANSWER_SECONDS = 30.0
+#: In which what waits at the end is sent; a process that ends has 20 to 30 in all.
+_LAST_SECONDS = 5.0
+_LAST_PAUSE_SECONDS = 0.5
 _TOO_MANY_REQUESTS = 429
 _HEADERS = {
     "Content-Encoding": "snappy",
@@ -54,6 +58,9 @@ class RemoteWrite:
         self._waiting: deque[Measured] = deque()
         self._most_waiting = most_waiting
         self._offered = asyncio.Event()
+        self._ending = asyncio.Event()
+        #: On their way to the engine, and nowhere else.
+        self._in_hand: Sequence[Measured] = ()
         self._series: dict[uuid.UUID, Sequence[bytes]] = {}
 
     def offer(self, rows: Iterable[Measured]) -> None:
@@ -69,30 +76,49 @@ class RemoteWrite:
 
     @asynccontextmanager
     async def sending(self) -> AsyncIterator[None]:
-        """Send what is offered meanwhile; what waits at the end is lost."""
+        """Send what is offered meanwhile; and when that ends without an error what waits then, for some seconds."""
         task = asyncio.create_task(self._run())
         try:
             yield
+            self._ending.set()
+            self._offered.set()
+            await asyncio.wait({task}, timeout=_LAST_SECONDS)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            self._give_up()
 
     async def _run(self) -> None:
         async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, headers=_HEADERS) as client:
-            while True:
+            while self._waiting or not self._ending.is_set():
                 await self._offered.wait()
-                await asyncio.sleep(_GATHER_SECONDS)
+                await self._ends_within(_GATHER_SECONDS)
                 self._offered.clear()
                 while self._waiting:
                     await self._send_some(client)
 
     async def _send_some(self, client: httpx.AsyncClient) -> None:
-        rows = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+        self._in_hand = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
         REMOTE_WAITING.set(len(self._waiting))
         pause = _FIRST_PAUSE_SECONDS
-        while not await self._is_settled(client, rows):
-            await asyncio.sleep(pause)
+        while not await self._is_settled(client, self._in_hand):
+            if await self._ends_within(pause):
+                await asyncio.sleep(_LAST_PAUSE_SECONDS)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        self._in_hand = ()
+
+    async def _ends_within(self, seconds: float) -> bool:
+        """Wait, and say whether this is to end now: then it is waited for no longer."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
+        return self._ending.is_set()
+
+    def _give_up(self) -> None:
+        """Count what nobody sends any more."""
+        lost = sum(row.samples for row in (*self._in_hand, *self._waiting))
+        if lost:
+            REMOTE_DROPPED.labels("ended").inc(lost)
+            _log.warning("the process ends: %d values of reports are lost", lost)
 
     async def _is_settled(self, client: httpx.AsyncClient, rows: Sequence[Measured]) -> bool:
         """Send them; say whether nothing is to be tried again."""

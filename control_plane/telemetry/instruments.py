@@ -54,7 +54,7 @@ EVENTS = Counter(
 REMOTE_WRITTEN = Counter("penguin_remote_write_samples", "Samples that went on to the time-series engine.")
 REMOTE_DROPPED = Counter(
     "penguin_remote_write_dropped_samples",
-    "Samples that did not: too many waited (full), or the engine would not have them (refused).",
+    "Samples that did not: too many waited (full), the engine would not have them (refused), or the process ended.",
     ("reason",),
 )
 REMOTE_WAITING = Gauge("penguin_remote_write_waiting_reports", "Reports whose samples wait to go on.")
