@@ -16,11 +16,9 @@ from control_plane.cli.ring_plans import abort_plan, act_on_plan, begin_plan, sh
 from control_plane.cli.tables import print_table
 from control_plane.cli.upgrades import SOAK_MINUTES, Abort, Apply, Canary, Reason, Sends, Soak, Status
 from control_plane.errors import InvalidInput
-from control_plane.fleet.configurations import in_force
 from control_plane.operators import upgrades
-from control_plane.upgrades.configuration_plans import ConfigurationWish, differences
-from control_plane.upgrades.plans import PACE, Pace, show_plan
-from mailstack.tunables import ALLOWED, SHIPPED, vars_of, words_of
+from control_plane.upgrades.configuration_plans import ConfigurationWish, differences, list_settings
+from control_plane.upgrades.plans import PACE, Pace
 
 _SHOWN_SERVERS = 5
 
@@ -104,17 +102,9 @@ def _list(settings: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
 async def _settings(instance: str) -> list[dict[str, Any]]:
     async with system_session(instance) as session:
-        present = (await in_force(session)).settings
-    shipped = vars_of(SHIPPED)
-    return [
-        {"name": name, "set": present.get(name), "shipped": shipped[name], "may_be": words_of(allowed)}
-        for name, allowed in sorted(ALLOWED.items())
-    ]
+        return [asdict(each) for each in await list_settings(session)]
 
 
 async def _differences(instance: str, plan_id: uuid.UUID) -> list[dict[str, Any]]:
     async with system_session(instance) as session:
-        plan = (await show_plan(session, plan_id)).plan
-        if plan.configuration is None:
-            raise InvalidInput("that plan is for a release, which renders its files itself")
-        return [asdict(each) for each in await differences(session, plan)]
+        return [asdict(each) for each in await differences(session, plan_id)]

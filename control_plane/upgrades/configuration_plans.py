@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import InvalidInput
+from control_plane.errors import Conflict, InvalidInput
 from control_plane.fleet.configurations import in_force, settings_of
-from control_plane.upgrades.plans import PACE, Pace, add_plan
+from control_plane.upgrades.plans import PACE, Pace, add_plan, show_plan
 from db.models import FleetConfiguration, Upgrade
 from mailstack.postfix.render import render
 from mailstack.spec import MailServerSpec, Platform, ProbeMailbox, SendingAddress
 from mailstack.syntax import InvalidSpec
-from mailstack.tunables import ALLOWED, Tunables
+from mailstack.tunables import ALLOWED, SHIPPED, Tunables, vars_of, words_of
 
 #: Debian 12's; what can be set is rendered alike for every other.
 _PLATFORM = Platform(postfix=(3, 7), dovecot=(2, 3))
@@ -40,11 +40,29 @@ class ConfigurationWish:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """What can be set: its value where it is set, as it is shipped, and its bounds in words."""
+
+    name: str
+    set: str | None
+    shipped: int | str
+    may_be: str
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """What a plan changes of servers' files, as a unified diff, and the host names of those that it is the same for."""
 
     servers: Sequence[str]
     diff: str
+
+
+async def list_settings(session: AsyncSession) -> Sequence[Setting]:
+    """Return all that can be set, and what is; system role."""
+    present, shipped = (await in_force(session)).settings, vars_of(SHIPPED)
+    return [
+        Setting(name, present.get(name), shipped[name], words_of(allowed)) for name, allowed in sorted(ALLOWED.items())
+    ]
 
 
 async def make_configuration_plan(session: AsyncSession, wish: ConfigurationWish, requested_by: str) -> Upgrade:
@@ -75,11 +93,15 @@ def changed_settings(settings: Mapping[str, str], changes: Mapping[str, str | No
         raise InvalidInput(f"{error}.") from error
 
 
-async def differences(session: AsyncSession, plan: Upgrade) -> Sequence[Difference]:
+async def differences(session: AsyncSession, upgrade_id: uuid.UUID) -> Sequence[Difference]:
     """Return what a plan changes of the files that its servers have now; system role.
 
     Files are rendered as this release does. What can be set is in none that holds a secret, so none is opened for it.
+    Raises `NotFound`, and `Conflict` for a plan of something else, whose files are not rendered here.
     """
+    plan = (await show_plan(session, upgrade_id)).plan
+    if plan.configuration is None:
+        raise Conflict("That plan is not for settings; what it brings renders its files itself.")
     configuration = await session.get_one(FleetConfiguration, plan.configuration)
     after = Tunables.of(configuration.settings.items())
     found: dict[str, list[str]] = defaultdict(list)

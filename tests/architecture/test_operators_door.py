@@ -14,6 +14,7 @@ from control_plane.rest.operators import (
     alerts,
     dead_letters,
     fleet,
+    fleet_settings,
     mail_backups,
     pauses,
     queue,
@@ -26,7 +27,9 @@ from control_plane.settings import Settings
 
 ROUTERS = [
     module.router
-    for module in (queue, pauses, dead_letters, fleet, alerts, alerting, acts, tenants, mail_backups, upgrades)
+    for module in (
+        *(queue, pauses, dead_letters, fleet, fleet_settings, alerts, alerting, acts, tenants, mail_backups, upgrades),
+    )
 ]
 
 

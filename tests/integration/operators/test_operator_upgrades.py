@@ -16,6 +16,7 @@ from control_plane.cli.main import app
 from control_plane.operators import upgrades
 from control_plane.upgrades.configuration_plans import ConfigurationWish
 from db.session import Database
+from mailstack.tunables import ALLOWED
 from tests.integration.database import FreshDatabase
 from tests.integration.mail_rows import SomeInbox
 from tests.integration.operators.door import TESTER
@@ -98,10 +99,63 @@ async def test_a_plan_for_settings_of_the_fleet_is_among_them_and_is_taken_back_
     assert planned["subject"] == {"upgrade_id": shown["id"], "configuration": str(number)}
 
 
+async def test_settings_are_listed_planned_with_what_they_change_and_applied_as_an_upgrade_is(
+    operator: httpx.AsyncClient, inbox: SomeInbox
+) -> None:
+    listed = {each["name"]: each for each in (await operator.get("fleet/settings")).json()["items"]}
+    assert set(listed) == set(ALLOWED)
+    assert listed["smtp_connect_timeout"] == {
+        "name": "smtp_connect_timeout",
+        "set": None,
+        "shipped": "30",
+        "may_be": "a whole number from 5 to 120",
+    }
+    wish = {"settings": {"smtp_connect_timeout": "20"}, "canaries": [str(inbox.vps_id)], "minimum_sends": 7}
+    made = await operator.post("fleet/settings:plan", json={**wish, "soak_seconds": 60, "reason": "slow networks"})
+    assert made.status_code == 201, made.text
+    plan = made.json()
+    assert made.headers["location"] == f"/operator/v1/fleet/upgrades/{plan['id']}"
+    assert (plan["state"], plan["minimum_sends"], plan["soak_seconds"]) == ("planned", 7, 60.0)
+    [changed] = (await operator.get(f"fleet/upgrades/{plan['id']}/differences")).json()["items"]
+    assert len(changed["servers"]) == 1
+    assert "+smtp_connect_timeout = 20" in changed["diff"].splitlines()
+    begun = await operator.post(f"fleet/upgrades/{plan['id']}:apply")
+    assert (begun.json()["state"], begun.json()["configuration"]) == ("running", plan["configuration"])
+    planned = (await operator.get("acts")).json()["items"][1]
+    assert (planned["act"], planned["reason"]) == ("upgrade.plan", "slow networks")
+
+
+@pytest.mark.parametrize(
+    ("settings", "pointed"),
+    [
+        ({}, "/settings"),
+        ({"smtp_connect_timeout": "1"}, None),
+        ({"maximal_queue_lifetime": "1"}, None),
+        ({"smtp_connect_timeout": None}, None),
+        ({"smtp connect": "1"}, "/settings/smtp connect/[key]"),
+    ],
+    ids=["none", "out of bounds", "not on the list", "so already", "no name"],
+)
+async def test_settings_that_may_not_be_are_not_planned(
+    operator: httpx.AsyncClient, inbox: SomeInbox, settings: dict[str, str | None], pointed: str | None
+) -> None:
+    body = problem(await operator.post("fleet/settings:plan", json={"settings": settings}), 422, "invalid-input")
+    assert [each["pointer"] for each in body.get("errors", [])] == ([pointed] if pointed else [])
+    assert (await operator.get("fleet/upgrades")).json()["items"] == []
+
+
+async def test_a_plan_for_a_release_changes_no_files_that_are_known_here(
+    operator: httpx.AsyncClient, inbox: SomeInbox, release: str
+) -> None:
+    plan = (await operator.post("fleet/upgrades", json={"release": release})).json()
+    problem(await operator.get(f"fleet/upgrades/{plan['id']}/differences"), 409, "conflict")
+
+
 async def test_what_there_is_not_is_said_so(operator: httpx.AsyncClient, inbox: SomeInbox) -> None:
     nobody = "01934d3a-7f10-7a2b-8c3d-4e5f60718293"
     problem(await operator.post("fleet/upgrades", json={"release": "9"}), 404, "not-found")
     problem(await operator.get(f"fleet/upgrades/{nobody}"), 404, "not-found")
+    problem(await operator.get(f"fleet/upgrades/{nobody}/differences"), 404, "not-found")
     problem(await operator.post(f"fleet/upgrades/{nobody}:apply"), 404, "not-found")
     problem(await operator.post("fleet/upgrades", json={"release": "9", "soak_seconds": -1}), 422, "invalid-input")
 
