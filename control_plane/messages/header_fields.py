@@ -24,12 +24,13 @@ ALLOWED_PREFIXES = ("list-", "x-")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 _WORD = re.compile(r"[ \t]*[^ \t]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# None of these ever goes back over what it took (possessive, `++`): texts are long, and their senders are not friends.
 # One of a list of mailboxes, with the comma after it: Name <a@b>, "Name" <a@b> or a@b.
 _MAILBOX = re.compile(
-    r"""[ \t]*(?:(?:"(?P<quoted>(?:[^"\\]|\\[ -~])*)"|(?P<name>[^"<>,;:()\\@]*))[ \t]*<(?P<address>[^<> \t]+)>"""
-    r"""|(?P<bare>[^<>,;:()" \t]+))[ \t]*(?:,(?=.)|$)"""
+    r"""[ \t]*+(?:(?:"(?P<quoted>(?:[^"\\]|\\[ -~])*+)"[ \t]*+|(?P<name>[^"<>,;:()\\@]*+))<(?P<address>[^<> \t]++)>"""
+    r"""|(?P<bare>[^<>,;:()" \t]++))[ \t]*+(?:,(?=.)|$)"""
 )
-_MESSAGE_IDS = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>(?:[ \t]+<[!-;=?-~]+@[!-;=?-~]+>)*")
+_MESSAGE_IDS = re.compile(r"<[!-;=?A-~]++@[!-;=?-~]++>(?:[ \t]++<[!-;=?A-~]++@[!-;=?-~]++>)*+")
 
 
 def unstructured(name: str, text: str) -> str:

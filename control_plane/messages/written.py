@@ -30,12 +30,21 @@ _ONCE = frozenset(
         *("references", "mime-version", "content-type", "content-transfer-encoding"),
     }
 )
-#: Characters of a subject that are kept for people to find the message by.
-_SUBJECT = 998
+#: Octets of a header: addressees of a thousand messages, and no more than is soon looked through.
+_MAX_HEAD = 262_144
+#: Characters of a subject that are kept for people to find the message by, and those that are decoded for it: of what
+#: only looks like encoded words, twice as many take four times as long.
+_SUBJECT, _SUBJECT_WRITTEN = 998, 4000
 
+# A line that begins with white space goes on with the one before (RFC 5322, section 2.2.3).
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _NAME = re.compile(rb"[!-9;-~]+")
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_SUBJECT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_CONTAINER = re.compile(rb"^content-type:\s*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
+#: Multiparts and messages within a message whose text is to be encoded: for each that a line lies in, the parser looks
+#: at the line again, and some hundreds are more than it can go down into.
+_MOST_CONTAINERS = 20
 _NO_CHARSET = "A part of the message has eight bits and names no charset that they are in; encode it."
 
 
@@ -56,7 +65,10 @@ def read_written(data: bytes) -> WrittenMessage:
     bare = data.replace(b"\r\n", b"")
     if b"\r" in bare or b"\n" in bare or b"\0" in bare:
         raise InvalidInput("The message has a CR or LF that is no line's end, or a NUL.")
-    if not data.partition(b"\r\n\r\n")[0].isascii():
+    head = data.partition(b"\r\n\r\n")[0]
+    if len(head) > _MAX_HEAD:
+        raise InvalidInput(f"The message's header has {len(head)} octets; {_MAX_HEAD} are allowed.")
+    if not head.isascii():
         raise InvalidInput("The message's header is not ASCII; encode it as RFC 2047 says.")
     head, _, body = (data if data.isascii() else _seven_bit(data)).partition(b"\r\n\r\n")
     if max(map(len, (*head.split(b"\r\n"), *body.split(b"\r\n")))) > MAX_LINE:
@@ -78,17 +90,13 @@ def _is_kept(name: str) -> bool:
 def _fields(head: bytes) -> list[tuple[str, bytes]]:
     """Return each field by its name in lower case, as it was written; raise `InvalidInput`."""
     fields: list[tuple[str, bytes]] = []
-    for line in head.split(b"\r\n"):
-        if _NO_TEXT.search(line):
+    for raw in _FIELD_END.split(head):
+        if _NO_TEXT.search(raw.replace(b"\r\n", b"")):
             raise InvalidInput("The message's header has control characters.")
-        if line[:1] in {b" ", b"\t"} and fields:
-            name, raw = fields.pop()
-            fields.append((name, raw + b"\r\n" + line))
-            continue
-        written, colon, _ = line.partition(b":")
+        written, colon, _ = raw.partition(b":")
         if not colon or not _NAME.fullmatch(written):
             raise InvalidInput("The message has no header, or a line in it that is no field.")
-        fields.append((written.decode().lower(), line))
+        fields.append((written.decode().lower(), raw))
     for name in _ONCE:
         if sum(each == name for each, _ in fields) > 1:
             raise InvalidInput(f"The message has the field {name.title()} more than once.")
@@ -113,7 +121,7 @@ def _sender(fields: list[tuple[str, bytes]]) -> EmailAddress:
 def _subject(value: str) -> str:
     """Return a subject as people read it; of what cannot be decoded, as it is."""
     try:
-        text = str(make_header(decode_header(value)))
+        text = str(make_header(decode_header(value[:_SUBJECT_WRITTEN])))
     except (LookupError, ValueError):  # an unknown charset, or what is not in it
         text = value
     return _NO_SUBJECT.sub(" ", text)[:_SUBJECT]
@@ -121,6 +129,8 @@ def _subject(value: str) -> str:
 
 def _seven_bit(data: bytes) -> bytes:
     """Return the message with its text of eight bits encoded; raise `InvalidInput` when no charset says what it is."""
+    if len(_CONTAINER.findall(data)) > _MOST_CONTAINERS:
+        raise InvalidInput(f"A message of eight bits may have {_MOST_CONTAINERS} parts that have parts; encode it.")
     written = BytesIO()
     policy = compat32.clone(cte_type="7bit", linesep="\r\n", max_line_length=None)
     try:

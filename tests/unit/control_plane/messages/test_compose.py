@@ -1,5 +1,6 @@
 import datetime as dt
 import email
+import time
 import uuid
 from email import policy
 from email.header import decode_header, make_header
@@ -212,6 +213,16 @@ def test_a_header_with_a_wrong_value_is_refused(name: str, value: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         composed(headers=((name, value),))
     assert refused.value.field == f"/headers/{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Reply-To", "x" + " " * 100_000 + "@"), ("References", "<" + "@" * 100_000)]
+)
+def test_no_value_is_looked_through_for_long(name: str, value: str) -> None:
+    began = time.thread_time()
+    with pytest.raises(InvalidInput):
+        composed(headers=((name, value),))
+    assert time.thread_time() - began < 2.0
 
 
 @given(value=HEADER.filter(lambda text: text.strip(" \t") != ""))

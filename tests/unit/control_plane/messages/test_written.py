@@ -1,5 +1,7 @@
+import contextlib
 import datetime as dt
 import email
+import time
 import uuid
 from email import policy
 from email.message import EmailMessage
@@ -61,6 +63,8 @@ def test_what_is_not_for_the_recipient_is_left_out(field: str) -> None:
         (b"From: a@b.example\r\n\r\n" + b"x" * 999, "longer than 998"),
         (b"From: a@b.example\r\n\r\nM\xc3\xb6we\r\n", "names no charset"),
         (b"From: a@b.example\r\nContent-Type: text/plain; charset=ascii\r\n\r\nM\xc3\xb6we\r\n", "names no charset"),
+        (b"From: a@b.example\r\n" + b"X-A: 1\r\n" * 40_000 + b"\r\n", "262144 are allowed"),
+        (b"From: a@b.example\r\n" + b"Content-Type: message/rfc822\r\n\r\n" * 500 + b"M\xc3\xb6we\r\n", "20 parts"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_with_the_reason(data: bytes, why: str) -> None:
@@ -78,6 +82,20 @@ def test_text_of_eight_bits_is_encoded_and_says_the_same() -> None:
 def test_an_encoded_subject_is_kept_for_people_to_read() -> None:
     assert read_written(PLAIN.replace(b"Fish", b"=?utf-8?q?F=C3=BCsch=0A?=")).subject == "Füsch "
     assert read_written(PLAIN.replace(b"Fish", b"=?nowhere?q?F?=")).subject == "=?nowhere?q?F?="
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"From: a@b.example\r\nSubject:" + (b" " + b"=?a?q?b" * 100 + b"\r\n") * 300,
+        b"From: a" + (b"\r\n" + b" " * 900) * 250 + b"@",
+    ],
+)
+def test_no_header_is_looked_through_for_long(head: bytes) -> None:
+    began = time.thread_time()
+    with contextlib.suppress(InvalidInput):
+        read_written(head.rstrip() + b"\r\n\r\n")
+    assert time.thread_time() - began < 2.0
 
 
 def test_a_message_beyond_the_limit_is_refused() -> None:
