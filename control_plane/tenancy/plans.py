@@ -22,8 +22,8 @@ LIMITED = ("servers", "domains", "inboxes", "api_keys", "webhooks", "sends_a_day
 _REACHED = "PM001"
 
 _USED = text("""
-SELECT t.plan, :what AS what, plan_limit(t.id, :what) AS most,
-    CASE :what
+SELECT t.plan, what, plan_limit(t.id, what) AS most,
+    CASE what
         WHEN 'servers' THEN (SELECT count(*) FROM vps_servers v WHERE v.tenant_id = t.id AND v.status <> 'deleted')
         WHEN 'domains' THEN (SELECT count(*) FROM domains d
                              WHERE d.tenant_id = t.id AND d.deleted_at IS NULL)
@@ -34,7 +34,8 @@ SELECT t.plan, :what AS what, plan_limit(t.id, :what) AS most,
         ELSE (SELECT coalesce(sum(s.claimed), 0) FROM inbox_daily_sends s
               WHERE s.tenant_id = t.id AND s.day = (now() AT TIME ZONE 'UTC')::date)
     END AS used
-FROM tenants t WHERE t.id = :tenant_id
+FROM tenants t CROSS JOIN unnest(CAST(:limited AS text[])) WITH ORDINALITY AS limited (what, place)
+WHERE t.id = :tenant_id ORDER BY place
 """)
 _PLANS = text("SELECT name, servers, domains, inboxes, api_keys, webhooks, sends_a_day FROM plans ORDER BY name")
 
@@ -50,11 +51,10 @@ class Used:
 
 async def usage(session: AsyncSession, tenant_id: uuid.UUID) -> tuple[str, list[Used]]:
     """Return a tenant's plan, and its use against the limits; raise `NotFound`."""
-    rows = [(await session.execute(_USED, {"what": what, "tenant_id": tenant_id})).one_or_none() for what in LIMITED]
-    found = [row for row in rows if row is not None]
-    if not found:
+    rows = (await session.execute(_USED, {"limited": list(LIMITED), "tenant_id": tenant_id})).all()
+    if not rows:
         raise NotFound("There is no such tenant.")
-    return found[0].plan, [Used(row.what, int(row.used), row.most) for row in found]
+    return rows[0].plan, [Used(row.what, int(row.used), row.most) for row in rows]
 
 
 async def list_plans(session: AsyncSession) -> Sequence[Row[Any]]:
