@@ -2,6 +2,8 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from control_plane.sealing import Sealer
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_server
+from tests.integration.restic_rest import RestPlace, rest_place
 
 SERVER = "0190aaaa-0000-7000-8000-000000000001"
 TARGET = WantedTarget("s3:https://s3.example/bucket", {"AWS_SECRET_ACCESS_KEY": "fish"}, "herring-and-sardine")
@@ -79,6 +82,47 @@ def test_a_backup_that_fails_says_why_and_keeps_when_the_last_good_one_was(order
     assert failed.ended > good.ended
     assert failed.detail.startswith("restic init failed")
     assert "another-password-1" not in failed.detail
+
+
+@pytest.fixture
+def rest(tmp_path: Path) -> Iterator[RestPlace]:
+    with rest_place(tmp_path / "rest") as place:
+        yield place
+
+
+def test_a_server_of_restics_protocol_takes_backups_by_https_and_gives_them_back(
+    rest: RestPlace, order: Order, places: Places
+) -> None:
+    far = replace(order, repository=rest.repository(), credentials=rest.trust)
+    restic = Restic(far, places.cache)
+    first = back_up(restic, far, places, Status())
+    assert (first.mailboxes, first.good) == (2, first.ended), first.detail
+    assert (rest.folder / "backups" / SERVER / "config").is_file()
+    assert not [path for path in rest.folder.rglob("*") if path.is_file() and b"for anna" in path.read_bytes()]
+    (was,) = restic.snapshots("anna@acme.example")
+    (places.home("anna@acme.example") / "Maildir" / "cur" / "2.a:2,S").write_text("more for anna")
+    later = back_up(restic, far, places, first)
+    assert later.good > first.good, later.detail
+    # The same day's earlier one has gone there, too, and another server reads what is left.
+    other = Restic(replace(far, server=str(uuid.uuid4())), places.cache, SERVER)
+    (now,) = other.snapshots("anna@acme.example")
+    assert now.id != was.id
+    brought = other.fetch(now, places.scratch) / "Maildir" / "cur"
+    assert sorted(path.read_text() for path in brought.iterdir()) == ["for anna", "more for anna"]
+
+
+def test_where_nobody_lets_the_server_in_it_says_so_and_tells_no_password(
+    rest: RestPlace, order: Order, places: Places
+) -> None:
+    stranger = replace(order, repository=rest.repository("sprat-of-a-stranger"), credentials=rest.trust)
+    refused = back_up(Restic(stranger, places.cache), stranger, places, Status())
+    assert refused.good == 0.0
+    assert "401 Unauthorized" in refused.detail
+    assert not any(secret in refused.detail for secret in ("sprat", order.password))
+    # And what has a certificate that nobody knows is given nothing.
+    unknown = replace(order, repository=rest.repository())
+    assert "certificate" in back_up(Restic(unknown, places.cache), unknown, places, Status()).detail
+    assert not any(rest.folder.iterdir())
 
 
 async def test_a_tenants_servers_are_told_where_to_and_others_are_not(
