@@ -239,3 +239,18 @@ async def test_sends_do_not_go_over_to_a_server_that_cannot_send_them(ground: Gr
     unready = await make_server(ground.database, ground.tenant, status="provisioning")
     await ground.execute("UPDATE inboxes SET vps_id = :target", target=unready)
     assert await ground.step(HandOver()) == Done({"handed_over": 0})
+
+
+async def test_a_send_that_somebody_has_locked_is_not_left_behind(ground: Ground) -> None:
+    """With its server it would be cancelled."""
+    inbox = await make_inbox(ground.database, ground.tenant, ground.vps_id)
+    await make_sends(ground.database, inbox, 2)
+    target = await make_server(ground.database, ground.tenant)
+    await ground.execute("UPDATE inboxes SET vps_id = :target", target=target)
+    async with ground.database.system() as session:
+        await session.execute(text("SELECT FROM messages LIMIT 1 FOR UPDATE"))
+        waits = await ground.step(HandOver())
+        assert isinstance(waits, Wait)
+        assert waits.reason == "1 sends are being changed by others"
+    assert await ground.step(HandOver()) == Done({"handed_over": 1})
+    assert len(await ground.rows("SELECT FROM messages WHERE vps_id = :target", target=target)) == 2

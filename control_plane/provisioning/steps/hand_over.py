@@ -4,20 +4,23 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from control_plane.pipelines.step import Done, NothingToUndo, Outcome
+from control_plane.pipelines.step import Done, NothingToUndo, Outcome, Wait
 from control_plane.provisioning.environment import StepContext
 
 # Only what is surely unsent: never leased, or told by its server under its last lease to be unsent
-# (messages/cancel.py). What a server was silent about stays with it, and ends as the sweep says. The claim takes the
-# same row locks and looks at the state under them.
-_HAND_OVER = text("""
-WITH waiting AS (
-    SELECT m.tenant_id, m.id, i.vps_id
+# (messages/cancel.py). What a server was silent about stays with it, and ends as the sweep says.
+_WAITING = """
     FROM messages m
     JOIN inboxes i ON i.tenant_id = m.tenant_id AND i.id = m.inbox_id
     JOIN vps_servers v ON v.tenant_id = i.tenant_id AND v.id = i.vps_id
     WHERE m.vps_id = :vps AND m.state = 'accepted' AND m.silent_since IS NULL
       AND i.vps_id <> :vps AND i.status <> 'deleting' AND v.status = 'ready' AND v.draining_since IS NULL
+"""
+# The claim takes the same row locks and looks at the state under them.
+_HAND_OVER = text(f"""
+WITH waiting AS (
+    SELECT m.tenant_id, m.id, i.vps_id
+    {_WAITING}
     LIMIT :page
     FOR NO KEY UPDATE OF m SKIP LOCKED
 ), moved AS (
@@ -32,7 +35,10 @@ WITH waiting AS (
     FROM moved
 )
 SELECT count(*), pg_notify('sends_ready', '') FROM moved
-""")
+""")  # noqa: S608 - of our own words only
+# What others have locked is passed over, and would end with its server.
+_LEFT = text(f"SELECT count(*) {_WAITING}")
+_PAUSE_SECONDS = 0.3
 _PAGE = 1000
 
 
@@ -47,7 +53,11 @@ class HandOver(NothingToUndo):
         total = 0
         while moved := await self._page(context):
             total += moved
-        return Done({"handed_over": total})
+        async with context.environment.database.system() as session:
+            left = await session.scalar(_LEFT, {"vps": context.subject_id})
+        return (
+            Wait(f"{left} sends are being changed by others", _PAUSE_SECONDS) if left else Done({"handed_over": total})
+        )
 
     async def _page(self, context: StepContext) -> int:
         await context.fence()
