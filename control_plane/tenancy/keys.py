@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Text, cast, func, literal, or_, select, update
+from sqlalchemy import Text, cast, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Forbidden, InvalidInput, NotFound
@@ -94,15 +94,20 @@ async def revoke_key(session: AsyncSession, scope: TenantScope, key_id: uuid.UUI
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What somebody who loses something keeps: permissions, in some workspaces or, with None, in all."""
+
+    permissions: frozenset[Permission]
+    workspaces: frozenset[uuid.UUID] | None
+
+
 async def revoke_keys_of(
-    session: AsyncSession,
-    scope: TenantScope,
-    person_id: uuid.UUID,
-    left_with: frozenset[uuid.UUID] | None = None,
+    session: AsyncSession, scope: TenantScope, person_id: uuid.UUID, left: Left | None = None
 ) -> None:
     """Put out of force what somebody made who is a member no longer, and what was made by means of that.
 
-    Of somebody who is left with some workspaces, what is for others.
+    Of somebody who is left with something, what is for more than that.
     """
     own = ApiKeyRow.tenant_id == scope.tenant_id
     made = select(ApiKeyRow.id).where(own, ApiKeyRow.created_by == f"person {person_id}").cte(recursive=True)
@@ -113,7 +118,10 @@ async def revoke_keys_of(
         .where(own, ApiKeyRow.id.in_(select(made.c.id)), ApiKeyRow.revoked_at.is_(None))
         .values(revoked_at=func.now())
     )
-    if left_with is not None:
-        kept = ApiKeyRow.workspaces.contained_by(sorted(left_with))
-        revoked = revoked.where(or_(ApiKeyRow.workspaces.is_(None), ~kept))
+    if left is not None:
+        within = ApiKeyRow.scopes.contained_by([each.value for each in left.permissions])
+        if left.workspaces is not None:
+            within &= ApiKeyRow.workspaces.contained_by(sorted(left.workspaces))
+        # NULL is all permissions, or all workspaces.
+        revoked = revoked.where(~func.coalesce(within, False))
     await session.execute(revoked)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, Forbidden, InvalidInput, NotFound
 from control_plane.identity.secret_keys import base32, sha256_of
-from control_plane.tenancy.keys import revoke_keys_of
+from control_plane.tenancy.keys import Left, revoke_keys_of
 from control_plane.tenancy.permissions import ROLES, ROLES_IN_WORKSPACES, Role, permissions_within
 from control_plane.tenancy.scope import TenantScope
 from control_plane.tenancy.workspaces import chosen_workspaces
@@ -82,8 +82,8 @@ async def change_place(
         await _require_may_lose(session, scope, member)
         listed = None if workspaces is None else sorted(workspaces)
         await session.execute(_of(scope, member_id).values(role=place.role.value, workspaces=listed))
-        if workspaces is not None:
-            await revoke_keys_of(session, scope, member.person_id, workspaces)
+        left = Left(permissions_within(workspaces, ROLES[place.role]), workspaces)
+        await revoke_keys_of(session, scope, member.person_id, left)
     await session.refresh(member)
     return member
 

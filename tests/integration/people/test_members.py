@@ -101,6 +101,15 @@ async def test_keys_end_with_the_membership_of_whoever_made_them(anna: Visitor, 
         assert (await bob.get("members")).status_code == status
 
 
+async def test_keys_for_what_a_lesser_role_may_not_do_end(anna: Visitor, bob: Visitor) -> None:
+    member = await joined(anna, bob, "admin")
+    keys = [(await bob.post("api-keys", name=role, role=role)).json()["key"] for role in ("admin", "read-only")]
+    assert (await anna.client.patch(f"members/{member}", json={"role": "member"})).status_code == 200
+    for key, status in zip(keys, (401, 200), strict=True):
+        bob.client.headers["Authorization"] = f"Bearer {key}"
+        assert (await bob.get("members")).status_code == status
+
+
 async def test_only_an_owner_makes_and_unmakes_owners(anna: Visitor, bob: Visitor) -> None:
     await joined(anna, bob, "admin")
     owner = next(each for each in (await bob.get("members")).json()["items"] if each["role"] == "owner")
