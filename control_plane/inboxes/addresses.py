@@ -1,7 +1,9 @@
 """Mail addresses: RFC 5321's syntax in ASCII, and domains as A-labels (RFC 5891).
 
-Addresses that need SMTPUTF8 (RFC 6531) are refused: many servers do not take them, and Postfix would bounce the mail
-later where a clear error can be given now. Address literals (`user@[192.0.2.1]`) are refused as well.
+Addresses that need SMTPUTF8 (RFC 6531) are refused, at each door alike: many servers do not take them, and Postfix
+would bounce the mail later where a clear error can be given now. So the part before the @ has one spelling, and no two
+of its Unicode forms need to be told for one; a domain's forms all come to the same A-labels. Address literals
+(`user@[192.0.2.1]`) are refused as well.
 """
 
 import re
@@ -43,12 +45,19 @@ def parse_address(address: str, field: str) -> EmailAddress:
         raise InvalidInput("An address has the form name@domain.", field)
     if len(local_part) > MAX_LOCAL_PART:
         raise InvalidInput(f"The part before the @ may be {MAX_LOCAL_PART} characters long.", field)
+    if needs_smtputf8(local_part):
+        raise InvalidInput("The part before the @ is not ASCII; addresses of SMTPUTF8 (RFC 6531) are not taken.", field)
     if not _LOCAL_PART.fullmatch(local_part):
-        raise InvalidInput("The part before the @ is not valid (RFC 5321, section 4.1.2; ASCII only).", field)
+        raise InvalidInput("The part before the @ is not valid (RFC 5321, section 4.1.2).", field)
     parsed = EmailAddress(local_part, parse_domain(domain, field))
     if len(str(parsed)) > MAX_ADDRESS:
         raise InvalidInput(f"An address may be {MAX_ADDRESS} characters long.", field)
     return parsed
+
+
+def needs_smtputf8(local_part: str) -> bool:
+    """Return whether no server but one that offers SMTPUTF8 knows whom this part before an @ stands for."""
+    return not local_part.isascii()
 
 
 def parse_mailbox_address(address: str, field: str) -> EmailAddress:

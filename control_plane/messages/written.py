@@ -48,6 +48,10 @@ _MOST_CONTAINERS = 20
 _NO_CHARSET = "A part of the message has eight bits and names no charset that they are in; encode it."
 
 
+class UnencodedHeader(InvalidInput):
+    """The header has text that is not ASCII."""
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenMessage:
     """A message that may be sent; `head` ends with CRLF and lacks Date, Message-ID and the empty line."""
@@ -69,7 +73,7 @@ def read_written(data: bytes) -> WrittenMessage:
     if len(head) > _MAX_HEAD:
         raise InvalidInput(f"The message's header has {len(head)} octets; {_MAX_HEAD} are allowed.")
     if not head.isascii():
-        raise InvalidInput("The message's header is not ASCII; encode it as RFC 2047 says.")
+        raise UnencodedHeader("The message's header is not ASCII; encode it as RFC 2047 says.")
     head, _, body = (data if data.isascii() else _seven_bit(data)).partition(b"\r\n\r\n")
     if max(map(len, (*head.split(b"\r\n"), *body.split(b"\r\n")))) > MAX_LINE:
         raise InvalidInput(f"A line of the message is longer than {MAX_LINE} octets.")

@@ -10,6 +10,7 @@ import binascii
 import logging
 import ssl
 from dataclasses import dataclass
+from typing import AnyStr
 
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session
 
@@ -19,7 +20,16 @@ from control_plane.identity.networks import address_of
 from control_plane.inboxes.addresses import parse_address
 from control_plane.messages.compose import MAX_MESSAGE
 from control_plane.submission.log_in import LogIns
-from control_plane.submission.replies import LOG_IN_FIRST, LOG_IN_LATER, TRY_AGAIN, WRONG_KEY, accepted, reply_to
+from control_plane.submission.replies import (
+    LOG_IN_FIRST,
+    LOG_IN_LATER,
+    NO_SMTPUTF8,
+    TRY_AGAIN,
+    WRONG_KEY,
+    accepted,
+    address_refused,
+    reply_to,
+)
 from control_plane.submission.submissions import Submissions
 
 _log = logging.getLogger(__name__)
@@ -67,6 +77,13 @@ class SubmissionDoor:
             return AuthResult(success=False, handled=False, message=LOG_IN_LATER)
         return AuthResult(success=True, auth_data=presented)
 
+    async def handle_EHLO(  # noqa: N802 - the library's name
+        self, _server: SMTP, session: Session, _envelope: Envelope, hostname: str, offers: list[str]
+    ) -> list[str]:
+        """Offer what the library does, but SMTPUTF8: it is only to read what such a client says."""
+        session.host_name = hostname
+        return [offer for offer in offers if not offer.endswith("-SMTPUTF8")]
+
     async def handle_MAIL(  # noqa: N802 - the library's name
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
@@ -74,10 +91,16 @@ class SubmissionDoor:
         if not isinstance(session.auth_data, PresentedKey):
             return LOG_IN_FIRST
         try:
-            await self.submissions.require_sender(session.auth_data, address)
+            sender = parse_address(address, "/from")
+        except InvalidInput as error:
+            return address_refused(address, error.detail)
+        if "SMTPUTF8" in options:
+            return NO_SMTPUTF8
+        try:
+            await self.submissions.require_sender(session.auth_data, sender)
         except PenguinError as error:
             return reply_to(error)
-        envelope.mail_from = address
+        envelope.mail_from = str(sender)
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
 
@@ -88,7 +111,7 @@ class SubmissionDoor:
         try:
             recipient = str(parse_address(address, "/to"))
         except InvalidInput as error:
-            return f"553 5.1.3 {error.detail}"
+            return address_refused(address, error.detail)
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return f"452 4.5.3 A message goes to {MAX_RECIPIENTS} recipients at a time."
         if recipient not in envelope.rcpt_tos:
@@ -112,13 +135,22 @@ class SubmissionDoor:
         return TRY_AGAIN
 
 
+class Conversation(SMTP):
+    """The library's side of a conversation, with replies that a client of any age can read."""
+
+    async def push(self, status: AnyStr) -> None:
+        """Send a reply; it may hold what the client said, which may be anything."""
+        await super().push(status.encode("ascii", "replace") if isinstance(status, str) else status)
+
+
 def protocol(door: SubmissionDoor, hostname: str, tls: ssl.SSLContext, *, from_start: bool) -> SMTP:
     """Return what speaks with one client: in TLS `from_start` (RFC 8314), or from STARTTLS on."""
-    return SMTP(
+    return Conversation(
         door,
         data_size_limit=MAX_MESSAGE,
         hostname=hostname,
         ident="ESMTP",
+        enable_SMTPUTF8=True,
         tls_context=None if from_start else tls,
         require_starttls=not from_start,
         auth_require_tls=not from_start,

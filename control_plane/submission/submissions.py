@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from control_plane.clock import Clock
-from control_plane.errors import Forbidden, InvalidInput, PenguinError, TooManyRequests
+from control_plane.errors import Forbidden, PenguinError, TooManyRequests
 from control_plane.identity.api_keys import PresentedKey
-from control_plane.inboxes.addresses import parse_address
+from control_plane.inboxes.addresses import EmailAddress
 from control_plane.messages.batch import accept_batch
 from control_plane.messages.problem import ItemProblem
 from control_plane.messages.send_request import Idempotency, SendRequest
@@ -36,15 +36,11 @@ class Submissions:
     limiter: RateLimiter
     clock: Clock
 
-    async def require_sender(self, key: PresentedKey, sender: str) -> None:
+    async def require_sender(self, key: PresentedKey, sender: EmailAddress) -> None:
         """Raise `Forbidden` unless the envelope's sender is an inbox of the key's tenant."""
-        try:
-            address = parse_address(sender, "/from")
-        except InvalidInput as error:
-            raise Forbidden(error.detail) from None
         async with self.database.tenant_connection(key.tenant_id) as connection:
             scope = await scope_of(connection, key, self.clock)
-            if (await find_address(connection, scope, address)).inbox_id is None:
+            if (await find_address(connection, scope, sender)).inbox_id is None:
                 raise Forbidden("The sender's address is no inbox of yours.")
 
     async def accept(self, key: PresentedKey, sender: str, recipients: Sequence[str], data: bytes) -> list[str]:

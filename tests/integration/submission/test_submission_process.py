@@ -16,6 +16,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
@@ -25,6 +26,7 @@ from control_plane.settings import Settings
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_inbox, make_server
+from tests.integration.rest import problem
 from tests.integration.submission.certificate import NAME, make_certificate
 
 
@@ -221,6 +223,44 @@ async def test_what_is_wrong_is_told_where_it_is_said(
 
     await asyncio.to_thread(talk)
     assert await rows(system_database) == []
+
+
+async def test_what_needs_smtputf8_is_refused_as_at_rest_and_a_domain_in_unicode_is_taken(
+    door: Door, rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant, sender: str
+) -> None:
+    written = a_message(sender).as_bytes(policy=policy.SMTP)
+    gull, anna = "möwe@example.net", "anna@mo\N{COMBINING DIAERESIS}we.example"
+
+    def talk() -> str:
+        with door.open() as client:
+            assert not client.has_extn("smtputf8")
+            client.login(sender, tenant.api_key)
+            client.command_encoding = "utf-8"
+            assert client.docmd("VRFY @möwe") == (502, b"Could not VRFY @m?we")
+            assert client.docmd(f"MAIL FROM:<{sender}> SMTPUTF8") == (
+                555, b"5.5.4 SMTPUTF8 is not offered here: addresses and headers are ASCII.",
+            )  # fmt: skip
+            assert client.docmd(f"MAIL FROM:<{gull}> SMTPUTF8")[1].startswith(b"5.6.7 ")
+            assert client.mail(sender)[0] == 250
+            client.send(f"RCPT TO:<{gull}>\r\n".encode("latin-1"))
+            code, in_another_charset = client.getreply()
+            assert client.docmd(f"RCPT TO:<{gull}>") == (code, in_another_charset) == (553, in_another_charset)
+            assert client.docmd(f"RCPT TO:<{anna}>")[0] == 250
+            assert client.data(b"X-Bird: M\xc3\xb6we\r\n" + written) == (
+                550, b"5.6.9 The message's header is not ASCII; encode it as RFC 2047 says.",
+            )  # fmt: skip
+            client.mail(sender)
+            client.docmd(f"RCPT TO:<{anna}>")
+            assert client.data(written)[0] == 250
+            return in_another_charset.decode()
+
+    told = await asyncio.to_thread(talk)
+    (inbox,) = await rows(system_database, "SELECT id FROM inboxes")
+    path, order = f"inboxes/{inbox.id}/messages", {"subject": "Fish", "text": "Herring"}
+    refused = problem(await rest_client.post(path, json={"to": gull, **order}), 422, "invalid-input")
+    assert told == f"5.6.7 {refused['detail']}"
+    assert (await rest_client.post(path, json={"to": anna, **order})).status_code == 202
+    assert [each.recipient for each in await rows(system_database)] == ["anna@xn--mwe-sna.example"] * 2
 
 
 async def test_a_key_that_is_revoked_meanwhile_sends_no_more(

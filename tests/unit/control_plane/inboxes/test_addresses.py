@@ -13,6 +13,7 @@ from control_plane.inboxes.addresses import parse_address, parse_domain, parse_m
         ("Anna.Berg+x@EXAMPLE.org", "Anna.Berg+x@example.org"),
         ("a@bücher.example", "a@xn--bcher-kva.example"),
         ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
+        ("a@bu\N{COMBINING DIAERESIS}CHER.example", "a@xn--bcher-kva.example"),
         ('"a b"@example.org', '"a b"@example.org'),
         ('"a@b"@example.org', '"a@b"@example.org'),
         (r'"a\"b"@example.org', r'"a\"b"@example.org'),
@@ -66,6 +67,15 @@ def test_what_is_no_address_is_refused_by_name_of_the_field(written: str) -> Non
     with pytest.raises(InvalidInput) as refused:
         parse_address(written, "/to")
     assert refused.value.field == "/to"
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["änna@example.org", "a\N{COMBINING DIAERESIS}nna@example.org", "\N{FULLWIDTH LATIN SMALL LETTER A}@x.org"],
+)
+def test_an_address_of_smtputf8_is_refused_by_that_name(written: str) -> None:
+    with pytest.raises(InvalidInput, match="SMTPUTF8"):
+        parse_address(written, "/to")
 
 
 @given(st.text())
