@@ -9,8 +9,10 @@ a value copied to another row does not open. Nonces are random, which is safe fo
 Master keys lie in one file, 32 bytes each, oldest first. The newest seals, and all of them open.
 """
 
+import contextlib
 import hashlib
 import os
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,15 +150,19 @@ def header_of(sealed: bytes) -> bytes:
 
 
 def load_or_create_key(path: Path) -> bytes:
-    """Return the master keys in `path`, making one (mode 0600) when there is none."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(os.urandom(KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
+    """Return the master keys in `path`, making one (mode 0600) when there is none.
+
+    The file comes whole and is on the disk when this returns, for by then something may be sealed by it; of several
+    that make one at the same time all have the same.
+    """
+    if not path.exists():
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:
+            file.write(os.urandom(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, path)
+        _sync(path.parent)
     return path.read_bytes()
 
 
@@ -180,11 +186,15 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _split(keys: bytes) -> list[bytes]:
