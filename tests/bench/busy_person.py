@@ -1,7 +1,7 @@
 """Somebody at the tenants' door who reads and writes all the time, and gets new tokens when the access token ends.
 
-One connection reads at one api process and another writes at the next, side by side with the same access token; new
-tokens are got at each in turn. Some of what is written is sealed by the tenant's key, and requests as SES's clients
+They read at one api process and write at another, side by side with the same access token; new tokens are got at each
+in turn. Some of what is written is sealed by the tenant's key, and requests as SES's clients
 make them are signed with a secret that is opened by it.
 """
 
@@ -9,9 +9,8 @@ import asyncio
 import datetime as dt
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -84,8 +83,9 @@ class Person:
     place: int
     email: str
     clock: Clock
-    #: Of the process that is read at, and of the one that is written at.
-    ports: tuple[int, int]
+    #: Ports of two processes.
+    reads_at: int
+    writes_at: int
     tokens: HeldTokens
     tally: Tally
     refreshes: int = 0
@@ -97,21 +97,18 @@ class Person:
     async def read_on(self) -> None:
         """Read until the tally is over."""
         paths = ("/auth/me", "/members", f"/webhooks/{self.webhook}", "/api-keys")
-        async with self._connected(self.ports[0]) as client:
-            await self._go_on([partial(self.ask, client, "GET", path) for path in paths])
+        await self._go_on([partial(self.ask, self.reads_at, "GET", path) for path in paths])
 
     async def write_on(self) -> None:
         """Write until the tally is over."""
-        steps = (self._rename_tenant, self._change_secret, self._make_and_revoke_key, self._send_signed)
-        async with self._connected(self.ports[1]) as client:
-            await self._go_on([partial(step, client) for step in steps])
+        await self._go_on([self._rename_tenant, self._change_secret, self._make_and_revoke_key, self._send_signed])
 
-    async def ask(self, client: Client, method: str, path: str, body: object = None) -> Answer:
+    async def ask(self, port: int, method: str, path: str, body: object = None) -> Answer:
         """Ask with an access token that is good, and count the answer."""
         content = b"" if body is None else json.dumps(body).encode()
         while True:
             tokens = await self._good_tokens()
-            answer = await replace(client, key=tokens.access).ask(method, f"{PREFIX}{path}", content)
+            answer = await self._ask(port, method, f"{PREFIX}{path}", content, tokens.access)
             if answer.status == 401 and self.clock() >= tokens.ends:
                 self.tally.too_late += 1
                 continue
@@ -120,7 +117,7 @@ class Person:
 
     async def log_in(self) -> HeldTokens:
         """Return the tokens of a new session; raise `Refused`."""
-        answer = await self._ask_apart("/auth/login", {"email": self.email, "password": PASSWORD})
+        answer = await self._ask_openly("/auth/login", {"email": self.email, "password": PASSWORD})
         return HeldTokens.of(_success(answer))
 
     async def _go_on(self, steps: Sequence[Callable[[], Awaitable[object]]]) -> None:
@@ -140,7 +137,7 @@ class Person:
             return self.tokens
 
     async def _renew(self) -> None:
-        answer = await self._ask_apart("/auth/refresh", {"refresh_token": self.tokens.refresh})
+        answer = await self._ask_openly("/auth/refresh", {"refresh_token": self.tokens.refresh})
         taken = self.tally.take("POST /auth/refresh", answer)
         self.tokens = HeldTokens.of(json.loads(answer.body)) if taken else await self.log_in()
         self.refreshes += 1
@@ -148,31 +145,36 @@ class Person:
         async with self.tally.renewed:
             self.tally.renewed.notify_all()
 
-    @asynccontextmanager
-    async def _connected(self, port: int) -> AsyncIterator[Client]:
-        client = await Client.connect(self.place, port, "none")
+    async def _ask(
+        self, port: int, method: str, path: str, content: bytes, key: str = "none", **headers: str
+    ) -> Answer:
+        """Ask on a connection of its own: one that is idle while new tokens are waited for may be closed there."""
+        client = await Client.connect(self.place, port, key)
         try:
-            yield client
+            return await client.ask(method, path, content, **headers)
         finally:
             client.writer.close()
 
-    async def _ask_apart(self, path: str, body: object) -> Answer:
-        """Ask on a connection of its own, at the processes in turn."""
-        async with self._connected(self.ports[self.refreshes % 2]) as client:
-            return await client.ask("POST", f"{PREFIX}{path}", json.dumps(body).encode())
+    async def _ask_openly(self, path: str, body: object) -> Answer:
+        """Ask what anybody may, at the processes in turn."""
+        port = (self.reads_at, self.writes_at)[self.refreshes % 2]
+        return await self._ask(port, "POST", f"{PREFIX}{path}", json.dumps(body).encode())
 
-    async def _rename_tenant(self, client: Client) -> None:
-        await self.ask(client, "PATCH", "/tenant", {"name": uuid.uuid4().hex})
+    async def _write(self, method: str, path: str, body: object = None) -> Answer:
+        return await self.ask(self.writes_at, method, path, body)
 
-    async def _change_secret(self, client: Client) -> None:
-        await self.ask(client, "POST", f"/webhooks/{self.webhook}:rotate", {})
+    async def _rename_tenant(self) -> None:
+        await self._write("PATCH", "/tenant", {"name": uuid.uuid4().hex})
 
-    async def _make_and_revoke_key(self, client: Client) -> None:
-        made = await self.ask(client, "POST", "/api-keys", {"name": "k", "role": "member", "signing": True})
+    async def _change_secret(self) -> None:
+        await self._write("POST", f"/webhooks/{self.webhook}:rotate", {})
+
+    async def _make_and_revoke_key(self) -> None:
+        made = await self._write("POST", "/api-keys", {"name": "k", "role": "member", "signing": True})
         if made.status < 300:
-            await self.ask(client, "DELETE", f"/api-keys/{json.loads(made.body)['id']}")
+            await self._write("DELETE", f"/api-keys/{json.loads(made.body)['id']}")
 
-    async def _send_signed(self, client: Client) -> None:
+    async def _send_signed(self) -> None:
         content = {"Simple": {"Subject": {"Data": "Fish"}, "Body": {"Text": {"Data": "Herring\n"}}}}
         order = {
             "FromEmailAddress": self.sender,
@@ -180,21 +182,19 @@ class Person:
             "Content": content,
         }
         body = json.dumps(order).encode()
-        headers = _signed(client.port, body, self.aws, self.clock())
-        self.tally.take(f"POST {_SES}", await client.ask("POST", _SES, body, **headers))
+        headers = _signed(self.writes_at, body, self.aws, self.clock())
+        self.tally.take(f"POST {_SES}", await self._ask(self.writes_at, "POST", _SES, body, **headers))
 
     async def arrive(self, town: "Town") -> None:
         """Sign up, answer the letter, log in, and make what is read and written later. Raises `Refused`."""
         wanted = {"email": self.email, "password": PASSWORD, "name": "Anna", "tenant_name": f"Colony {self.place}"}
-        _success(await self._ask_apart("/auth/sign-up", wanted))
+        _success(await self._ask_openly("/auth/sign-up", wanted))
         (letter,) = (each for each in town.sink.letters if each["To"] == self.email)
-        joined = _success(await self._ask_apart("/auth/verify-email", {"token": code_of(letter)}))
+        joined = _success(await self._ask_openly("/auth/verify-email", {"token": code_of(letter)}))
         self.tokens = await self.log_in()
-        async with self._connected(self.ports[0]) as client:
-            hook = await self.ask(client, "POST", "/webhooks", {"url": "https://hooks.penguin.example/"})
-            wanted_key = {"name": "ses", "scopes": ["messages:send"], "signing": True}
-            key = await self.ask(client, "POST", "/api-keys", wanted_key)
-            workspace = await self.ask(client, "POST", "/workspaces", {"name": "Sales"})
+        hook = await self._write("POST", "/webhooks", {"url": "https://hooks.penguin.example/"})
+        key = await self._write("POST", "/api-keys", {"name": "ses", "scopes": ["messages:send"], "signing": True})
+        workspace = await self._write("POST", "/workspaces", {"name": "Sales"})
         self.webhook, self.aws = _success(hook)["id"], _success(key)["aws"]
         tenant = SomeTenant(uuid.UUID(joined["tenant_id"]), uuid.UUID(_success(workspace)["id"]), "")
         self.sender = (await make_inbox(town.database, tenant, await make_server(town.database, tenant))).address
@@ -213,7 +213,7 @@ class Town:
 async def make_person(town: Town, place: int) -> Person:
     """Return somebody who has arrived. Raises `Refused`."""
     nobody = HeldTokens("", "", "", town.clock())
-    person = Person(place, f"person{place}@penguin.example", town.clock, town.ports, nobody, Tally(pause=0))
+    person = Person(place, f"person{place}@penguin.example", town.clock, *town.ports, nobody, Tally(pause=0))
     await person.arrive(town)
     return person
 
