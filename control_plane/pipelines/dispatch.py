@@ -1,8 +1,8 @@
 """Turn runs into jobs: at the hint, and every few seconds for what a lost hint missed.
 
 A run is a row; its job may be lost, or end while the run has to wait. So each look finds every open run on which nobody
-works and which need not be left alone, and defers a job for it. Deferring twice does no harm: a job that waits already
-keeps its twin out, and a job that finds nothing to do ends.
+works and which need not be left alone, and defers a job for it, unless one waits already. Deferring twice does no harm:
+a job that waits keeps its twin out, and a job that finds nothing to do ends.
 """
 
 import contextlib
@@ -22,12 +22,14 @@ _POLL_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
-# Runs for inboxes of one domain write the same records, so they share the domain's lock.
+# Runs for inboxes of one domain write the same records, so they share the lock of the domain. Each run asked for is a
+# hint, and of a thousand at once not every one may cost a thousand tries to defer.
 _RUNS_TO_DO = text(
     "SELECT r.id, r.kind, coalesce(i.domain_id, r.subject_id) AS lock FROM pipeline_runs r"
     " LEFT JOIN inboxes i ON i.id = r.subject_id"
     " WHERE r.state IN ('waiting', 'running', 'needs_person', 'undoing') AND NOT EXISTS (SELECT FROM pipeline_steps s"
     "  WHERE s.run_id = r.id AND s.claimed_until > now())"
+    " AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.queueing_lock = r.id::text AND j.status = 'todo')"
     " ORDER BY r.created_at"
 )
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from procrastinate import App
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.embedded.postgres import OWNER
 from control_plane.pipelines import claims
+from control_plane.pipelines import dispatch as dispatching
 from control_plane.pipelines.dispatch import dispatch
 from control_plane.pipelines.jobs import POLL_SECONDS, add_pipelines, make_app
 from control_plane.pipelines.runs import look_again, start_run, supersede_runs
@@ -508,6 +510,27 @@ async def test_the_job_runner_takes_up_what_is_asked_for_and_what_was_missed(
         await eventually(lambda: is_done(before))
         hinted = await new_run(api_database, tenant)
         await eventually(lambda: is_done(hinted))
+
+
+async def test_a_run_whose_job_waits_already_costs_no_further_look(
+    database: FreshDatabase, system_database: Database, tenant: SomeTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deferred: list[uuid.UUID] = []
+    defer = dispatching._defer
+
+    async def count(app: App, run: Row[Any]) -> None:
+        deferred.append(run.id)
+        await defer(app, run)
+
+    monkeypatch.setattr(dispatching, "_defer", count)
+    app = make_app(database.url("penguin_system"))
+    add_pipelines(app, worker_for(system_database))
+    runs = [await new_run(system_database, tenant), await new_run(system_database, tenant)]
+    async with app.open_async():
+        await dispatching.defer_runs(system_database, app)
+        runs.append(await new_run(system_database, tenant))
+        await dispatching.defer_runs(system_database, app)
+    assert deferred == runs
 
 
 async def test_two_runs_for_one_subject_never_run_side_by_side(
