@@ -70,6 +70,9 @@ def _retry_after(log: str, now: dt.datetime) -> float:
         wanted = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return 0.0
+    if wanted.tzinfo is None:
+        # -0000: UTC, from who knows where (RFC 5322 section 3.3).
+        wanted = wanted.replace(tzinfo=dt.UTC)
     return min(max(0.0, (wanted - now).total_seconds()), _LONGEST_WAIT)
 
 

@@ -30,6 +30,7 @@ Ask for help or search for solutions at https://community.letsencrypt.org. See t
     [
         ("3600", 3600.0),
         ("Sun, 22 Nov 2026 12:10:00 GMT", 600.0),
+        ("Sun, 22 Nov 2026 12:10:00 -0000", 600.0),
         ("Sun, 22 Nov 2026 11:00:00 GMT", 0.0),
         ("99999999", 86400.0),
         ("soon", 0.0),
