@@ -28,7 +28,7 @@ def read_disks(mounts: Sequence[str] = MAIL_DISKS, also: str | None = None) -> l
         if device is not None and device not in seen:
             seen.add(device)
             there.append(mount)
-    return [_read(mount) for mount in there[:_MOST]]
+    return [disk for mount in there[:_MOST] if (disk := _read(mount)) is not None]
 
 
 def disk_mounts(text: str) -> list[str]:
@@ -46,8 +46,12 @@ def _device(mount: str) -> int | None:
     return status.st_dev if stat.S_ISDIR(status.st_mode) else None
 
 
-def _read(mount: str) -> Disk:
-    status = os.statvfs(mount)
+def _read(mount: str) -> Disk | None:
+    try:
+        status = os.statvfs(mount)
+    except OSError:
+        # Unmounted, or its server has gone, since it was found: no reason for the agent to end.
+        return None
     return Disk(
         mount=mount,
         total_bytes=status.f_blocks * status.f_frsize,

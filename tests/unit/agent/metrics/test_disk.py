@@ -1,5 +1,10 @@
 """Which file systems are told of."""
 
+import errno
+import os
+
+import pytest
+
 from agent.metrics.disk import disk_mounts, read_disks
 
 MOUNTS = (
@@ -14,3 +19,15 @@ def test_file_systems_on_disks_are_found_by_their_mounts() -> None:
 
 def test_one_file_system_is_told_of_once_whatever_is_mounted_from_it() -> None:
     assert [disk.mount for disk in read_disks(("/",), "/dev/x / ext4 rw 0 0\n/dev/x /nowhere ext4 rw 0 0\n")] == ["/"]
+
+
+def test_a_file_system_that_cannot_be_read_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = os.statvfs
+
+    def statvfs(path: str) -> os.statvfs_result:
+        if path == "/tmp":  # noqa: S108 - any folder
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read(path)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    assert [disk.mount for disk in read_disks(("/tmp", "/"), "")] == ["/"]  # noqa: S108
