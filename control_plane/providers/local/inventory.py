@@ -89,10 +89,11 @@ class Inventory:
             try:
                 await machine.build(order, self._image)
                 await machine.start()
-            except ProviderError:
+            except (ProviderError, OSError) as error:
+                # Half a server, such as on a disk that is full, must not be found as if it had been made.
                 await machine.destroy()
                 del self._machines[order.name]
-                raise
+                raise ProviderError(f"server {order.name!r} cannot be made: {error}") from error
         return machine.as_server()
 
     async def find(self, name: str) -> ProviderServer | None:
