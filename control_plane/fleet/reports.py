@@ -5,11 +5,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from google.protobuf.json_format import Parse, ParseError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput
+from control_plane.fleet.report_json import as_json
 from control_plane.fleet.units import stopped_units
 from protos.agent.v1.configuration_pb2 import ConfigurationResult
 from protos.agent.v1.telemetry_pb2 import HealthReport
@@ -22,9 +23,10 @@ _STATUS_OF_OUTCOME = {
 
 _KEEP_REPORTS = text(
     "INSERT INTO vps_reports (vps_id, tenant_id, reported_at, received_at, report)"
-    " SELECT v.id, v.tenant_id, told.reported_at, now(), CAST(told.report AS jsonb)"
-    " FROM unnest(CAST(:vps AS uuid[]), CAST(:reported_at AS timestamptz[]), CAST(:report AS text[]))"
-    "  AS told (vps, reported_at, report) JOIN vps_servers v ON v.id = told.vps"
+    " SELECT v.id, v.tenant_id, told.reported_at, now(), told.report"
+    " FROM ROWS FROM (unnest(CAST(:vps AS uuid[])), unnest(CAST(:reported_at AS timestamptz[])),"
+    "  jsonb_array_elements(CAST(:reports AS jsonb))) AS told (vps, reported_at, report)"
+    " JOIN vps_servers v ON v.id = told.vps"
     " ON CONFLICT (vps_id) DO UPDATE SET reported_at = excluded.reported_at, received_at = excluded.received_at,"
     " report = excluded.report"
 )
@@ -77,7 +79,9 @@ def report_row(
 
 async def record_reports(session: AsyncSession, rows: Sequence[Row]) -> None:
     """Keep rows that `report_row` made, one of a server at most, as the newest of each server."""
-    await session.execute(_KEEP_REPORTS, _columns(rows, ("vps", "reported_at", "report")))
+    # One JSON text: in an array of many, each quotation mark would have to be marked as one.
+    reports = f"[{','.join(str(row['report']) for row in rows)}]"
+    await session.execute(_KEEP_REPORTS, {**_columns(rows, ("vps", "reported_at")), "reports": reports})
     seen = ("vps", "link", "agent_version", "stopped_units", "certificate_expires", "clock_offset_ms")
     await session.execute(_SEEN, _columns(rows, seen))
 
@@ -127,7 +131,7 @@ def _first_expiry(report: HealthReport) -> datetime | None:
 
 
 def _as_json(report: HealthReport) -> str:
-    rendered = MessageToJson(report, preserving_proto_field_name=True, indent=None)
+    rendered = as_json(report)
     if "\\u0000" in rendered:
         # PostgreSQL's jsonb cannot hold it.
         raise InvalidInput("the report holds a NUL character")
