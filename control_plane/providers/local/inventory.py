@@ -93,6 +93,8 @@ class Inventory:
                 # Half a server, such as on a disk that is full, must not be found as if it had been made.
                 await machine.destroy()
                 del self._machines[order.name]
+                if isinstance(error, ProviderError):
+                    raise
                 raise ProviderError(f"server {order.name!r} cannot be made: {error}") from error
         return machine.as_server()
 
