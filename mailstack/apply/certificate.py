@@ -16,7 +16,7 @@ from mailstack.apply import backup, doors
 from mailstack.apply.converge import ConvergeOutcome, Outcome
 from mailstack.apply.host import CommandFailed, Host, StoredFile
 from mailstack.apply.plan import EVERY
-from mailstack.certificates.pair import InvalidPair, Pair, require_servable
+from mailstack.certificates.pair import InvalidPair, Pair, require_servable, unpack
 from mailstack.certificates.render import render_pair
 from mailstack.rendered_file import OnChange, Service
 
@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 def install(pair: Pair, host: Host, verify: Callable[[bytes], str] = doors.verify) -> ConvergeOutcome:
     """Serve the pair, or leave the server as it was. `verify` takes the chain and raises `doors.NotServed`."""
     try:
+        pair = unpack(pair.packed)
         require_servable(pair, _ordered_name(host), host.now())
         running = host.running(EVERY)
         file = render_pair(pair, web=Service.NGINX in running)

@@ -69,6 +69,10 @@ def require_servable(pair: Pair, hostname: str, now: dt.datetime) -> None:
     """Raise `InvalidPair` unless a client that connects to the host name now could be shown it."""
     certificate = pair.certificate
     try:
+        x509.load_pem_x509_certificates(pair.chain_pem)
+    except ValueError as error:
+        raise InvalidPair("the chain holds what is no certificate") from error
+    try:
         key = load_pem_private_key(pair.key_pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InvalidPair("the key cannot be read") from error

@@ -54,6 +54,24 @@ def test_an_issued_certificate_is_served_after_a_reload_of_the_two_that_show_it(
     assert host.told == ["reload dovecot", "reload postfix"]
 
 
+def test_nothing_but_the_key_and_the_chain_reaches_the_file(host: FakeHost) -> None:
+    pair = _pair(host)
+    noisy = Pair(b"\xff before\n" + pair.chain_pem + b"ssl_key = </etc/shadow\n", pair.key_pem + b"between\n")
+
+    assert install(noisy, host, _shown).outcome is Outcome.APPLIED
+    assert host.files[layout.TLS_PAIR].content == pair.packed
+
+
+def test_a_chain_with_what_is_no_certificate_is_refused(host: FakeHost) -> None:
+    pair, before = _pair(host), host.files[layout.TLS_PAIR]
+    broken = Pair(pair.chain_pem + b"-----BEGIN CERTIFICATE-----\n\xff\n-----END CERTIFICATE-----\n", pair.key_pem)
+
+    outcome = install(broken, host, _shown)
+
+    assert (outcome.outcome, outcome.detail) == (Outcome.REFUSED, "the chain holds what is no certificate")
+    assert host.files[layout.TLS_PAIR] == before
+
+
 def test_the_next_apply_keeps_it_and_touches_nothing(host: FakeHost) -> None:
     pair = _pair(host)
     install(pair, host, _shown)
