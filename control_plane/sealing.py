@@ -76,11 +76,15 @@ class Sealer:
 
     def __init__(self, keys: bytes, file: Path | None = None) -> None:
         self._file = file
+        self._seen: tuple[int, int] | None = None
         self._take(keys)
 
     @classmethod
     def of_file(cls, path: Path) -> Self:
-        """Return the keys in a file, made with one (mode 0600) when there is none; it is read again when it changes."""
+        """Return the keys in a file, made with one (mode 0600) when there is none.
+
+        It is read again when a value names a key that is not known, and before anything is sealed if it has changed.
+        """
         return cls(load_or_create_key(path), path)
 
     def __repr__(self) -> str:
@@ -94,6 +98,7 @@ class Sealer:
     def read_again(self) -> None:
         """Take up keys that the file has got since."""
         if self._file is not None:
+            self._seen = _stamp(self._file)
             self._take(self._file.read_bytes())
 
     def derived(self, purpose: str) -> Sequence[bytes]:
@@ -105,7 +110,9 @@ class Sealer:
         self._keys = [_master_key(secret) for secret in self._secrets]
 
     def seal(self, plain: bytes, place: str) -> bytes:
-        """Return `plain` sealed for `place` by the newest key."""
+        """Return `plain` sealed for `place` by the newest key: an older one may have been destroyed by now."""
+        if self._file is not None and _stamp(self._file) != self._seen:
+            self.read_again()
         return self._keys[-1].seal(plain, place)
 
     def open(self, sealed: bytes, place: str) -> bytes:
@@ -187,6 +194,12 @@ def _replace(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     beside.replace(path)
     _sync(path.parent)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Return what is another when the file was replaced."""
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def _sync(folder: Path) -> None:

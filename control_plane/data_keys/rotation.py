@@ -153,7 +153,9 @@ async def _rotate(database: Database, master: Sealer, rotation: KeyRotation) -> 
 async def _rewrap_page(database: Database, master: Sealer, version: bytes, rotation: KeyRotation) -> int:
     keys = dict(_TABLES)[version]
     async with database.system() as session:
-        other = func.substring(keys.wrapped_key, 1, len(rotation.master_header)) != literal(rotation.master_header)
+        # It may be newer than the one that was asked for: sealing takes up what the file has got since.
+        newest = master.headers[-1]
+        other = func.substring(keys.wrapped_key, 1, len(newest)) != literal(newest)
         query = select(keys.id, keys.wrapped_key).where(other).order_by(keys.id).limit(_PAGE).with_for_update()
         rows = (await session.execute(query)).all()
         for row in rows:

@@ -244,6 +244,34 @@ async def test_a_worker_without_the_new_master_key_changes_nothing(
     assert await rows(system_database) == before
 
 
+async def test_a_process_that_has_read_nothing_since_seals_by_the_newest_master_key(
+    system_database: Database, master: Sealer, key_file: Path, tenant: SomeTenant
+) -> None:
+    idle = Sealer.of_file(key_file)
+    await rotate(system_database, master, key_file)
+    keep_master_keys(key_file, [])
+    async with system_database.system() as session:
+        sealed = (await tenant_keys(session, idle, tenant.id)).seal(b"herring", "here:1")
+    async with system_database.system() as session:
+        assert await open_sealed(session, Sealer.of_file(key_file), sealed, "here:1") == b"herring"
+
+
+async def test_a_master_key_that_comes_while_another_is_put_into_use_is_taken_up(
+    system_database: Database, master: Sealer, key_file: Path, tenant: SomeTenant, other_tenant: SomeTenant
+) -> None:
+    add_master_key(key_file)
+    master.read_again()
+    async with system_database.system() as session:
+        await tenant_keys(session, master, tenant.id)
+        await request_rotation(session, master)
+        add_master_key(key_file)
+        await tenant_keys(session, Sealer.of_file(key_file), other_tenant.id)
+    async with asyncio.timeout(60):
+        await advance_rotation(system_database, master)
+    async with system_database.system() as session:
+        assert await master_headers_in_use(session) == {Sealer.of_file(key_file).headers[-1]}
+
+
 async def test_a_value_that_does_not_open_is_left_and_counted(
     system_database: Database, master: Sealer, key_file: Path, tenant: SomeTenant
 ) -> None:
