@@ -124,6 +124,14 @@ async def test_whoever_is_refused_is_refused_everything(door: SesDoor) -> None:
     assert opened == []
 
 
+async def test_whoever_may_send_gets_in_with_the_same_bodies(door: SesDoor) -> None:
+    own, answers = door.attack.door.ground.attacker, {}
+    credentials, sender = await door.credentials(own, ["messages:send"]), str(own.values["inboxes", "email_address"])
+    for operation, body_of in BODIES.items():
+        answers[operation] = (await door.ask(operation, body_of(sender), credentials)).status_code
+    assert answers == dict.fromkeys(BODIES, 200)
+
+
 async def test_another_tenants_sender_is_as_one_that_nobody_has(door: SesDoor) -> None:
     ground, told = door.attack.door.ground, []
     own = await door.credentials(ground.attacker, None)
