@@ -9,9 +9,9 @@ report, or at once when the hub is notified.
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from control_plane.clock import Clock, utc_now
 from control_plane.delivery.apply import apply_events
@@ -97,7 +97,7 @@ class Conversation:
     async def close(self) -> None:
         """Record that the link is gone; while that cannot be done, silence tells it too."""
         try:
-            await undisturbed(self._record_end())
+            await undisturbed(self._resources.batches.closings.serve((self._session.vps_id, self._session.id)))
         except DATABASE_AWAY as error:
             _log.warning("the end of the link of %s is not recorded: %s", self._session.vps_id, type(error).__name__)
 
@@ -140,9 +140,6 @@ class Conversation:
             # The result was lost with the link that it was sent on.
             await self._keep_result(_applied(hello.applied_version))
         return entered
-
-    async def _record_end(self) -> None:
-        await self._resources.batches.closings.serve((self._session.vps_id, self._session.id))
 
     async def _hear(self, message: AgentMessage) -> None:
         match message.WhichOneof("body"):
@@ -241,7 +238,7 @@ def _applied(version: int) -> ConfigurationResult:
     return ConfigurationResult(version=version, outcome=outcome, detail="said when it connected")
 
 
-async def _through_outages(act: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def _through_outages(act: Callable[[], Awaitable[T]]) -> T:
     """Return what `act` returns, trying again for as long as PostgreSQL is away."""
     while True:
         try:

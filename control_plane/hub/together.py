@@ -36,14 +36,17 @@ class Together(Generic[T, R]):
         self._server: asyncio.Task[None] | None = None
         self._acting: asyncio.Future[Sequence[R | PenguinError]] | None = None
 
-    async def serve(self, item: T) -> R:
-        """Return the item's outcome. Raises what `act` says or raises."""
+    def serve(self, item: T) -> "asyncio.Future[R]":
+        """Have the item served; its outcome is what `act` says of it, or raises.
+
+        A future and no coroutine: whoever must not be disturbed while they wait needs no task for that.
+        """
         served: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, served))
         if self._server is None:
             # No caller's own: what it writes to the log is about all of them.
             self._server = asyncio.create_task(self._serve_all(), context=Context())
-        return await served
+        return served
 
     async def _serve_all(self) -> None:
         loop = asyncio.get_running_loop()

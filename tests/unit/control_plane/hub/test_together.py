@@ -71,7 +71,7 @@ async def test_while_the_database_is_away_all_are_told_and_it_serves_again_after
 
 async def test_a_caller_that_goes_away_leaves_the_others_served() -> None:
     together = Together(Store().double, spacing=0.0)
-    gone, stays = asyncio.create_task(together.serve(1)), asyncio.create_task(together.serve(2))
+    gone, stays = together.serve(1), together.serve(2)
     await asyncio.sleep(0)
     gone.cancel()
     assert await stays == 4
