@@ -64,7 +64,7 @@ def test_nothing_but_the_key_and_the_chain_reaches_the_file(host: FakeHost) -> N
 
 def test_a_chain_with_what_is_no_certificate_is_refused(host: FakeHost) -> None:
     pair, before = _pair(host), host.files[layout.TLS_PAIR]
-    broken = Pair(pair.chain_pem + b"-----BEGIN CERTIFICATE-----\n\xff\n-----END CERTIFICATE-----\n", pair.key_pem)
+    broken = Pair(pair.chain_pem + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", pair.key_pem)
 
     outcome = install(broken, host, _shown)
 
