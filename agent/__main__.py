@@ -111,6 +111,7 @@ async def run(settings: Settings, version: str) -> None:
         drift=lambda: drift.seen,
         certificate_issue=CertificateIssueFile(settings.certificate_status),
         upgrade=StatusFile(settings.upgrade_dir / "status.json", agent_upgrade),
+        package_change=StatusFile(settings.packages_dir / "status.json", agent_upgrade),
         mail_backup=StatusFile(settings.backup_status, mail_backup),
         deliveries=deliveries,
         agent_version=version,

@@ -36,6 +36,8 @@ class Settings:
     backup_dir: Path = Path("/var/lib/penguin-backup")
     #: What penguin-upgrade is to do, and how it went (agent/upgrade/order.py).
     upgrade_dir: Path = Path("/var/lib/penguin-upgrade")
+    #: The same for penguin-packages.
+    packages_dir: Path = Path("/var/lib/penguin-packages")
 
     @property
     def backup_status(self) -> Path:

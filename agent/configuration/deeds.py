@@ -13,6 +13,7 @@ from agent.configuration.backup_deeds import back_up_mail, list_mail_backups, re
 from agent.configuration.care_deeds import ShedDisk, self_test
 from agent.configuration.keep_mail import MailKeeper
 from agent.configuration.mailboxes import copy_mailbox, delete_mailbox, end_sessions
+from agent.configuration.package_deeds import change_packages, confirm_packages, roll_back_packages
 from agent.configuration.told import Refused, Told
 from agent.configuration.upgrade_deeds import confirm_release, roll_back_agent, upgrade_agent
 from mailstack import layout
@@ -148,6 +149,9 @@ DEEDS: Mapping[str, Callable[[Command, Host], str | Told]] = {
     "upgrade_agent": upgrade_agent,
     "roll_back_agent": roll_back_agent,
     "confirm_release": confirm_release,
+    "change_packages": change_packages,
+    "roll_back_packages": roll_back_packages,
+    "confirm_packages": confirm_packages,
     "back_up_mail": back_up_mail,
     "restore_mail": restore_mail,
     "list_mail_backups": list_mail_backups,

@@ -1,4 +1,4 @@
-"""How the last change of the agent's release stands, as penguin-upgrade wrote it down (agent/upgrade/order.py)."""
+"""How the last change of the agent's release, or of the mail packages, stands (agent/upgrade/order.py writes it)."""
 
 from typing import Any
 

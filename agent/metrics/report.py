@@ -42,6 +42,7 @@ class Reporter:
         certificates: CertificateWatch,
         certificate_issue: CertificateIssueFile,
         upgrade: StatusFile[AgentUpgrade],
+        package_change: StatusFile[AgentUpgrade],
         mail_backup: StatusFile[MailBackupStatus],
         deliveries: Deliveries,
         drift: Callable[[], ConfigurationDrift | None],
@@ -53,6 +54,7 @@ class Reporter:
         self._certificates = certificates
         self._certificate_issue = certificate_issue
         self._upgrade = upgrade
+        self._package_change = package_change
         self._mail_backup = mail_backup
         self._deliveries = deliveries
         self._drift = drift
@@ -72,7 +74,8 @@ class Reporter:
                 self._certificates.look_again(self._certificate_issue.web_name)
                 due.changed(time.monotonic())
             # All are looked at, so that what changed together is told together.
-            if any([self._upgrade.seen_change(), self._mail_backup.seen_change()]):
+            told = [each.seen_change() for each in (self._upgrade, self._package_change, self._mail_backup)]
+            if any(told):
                 due.changed(time.monotonic())
             if due.is_due(time.monotonic()):
                 started = time.monotonic()
@@ -95,6 +98,7 @@ class Reporter:
             configuration_drift=self._drift(),
             certificate_issue=self._certificate_issue.issue,
             agent_upgrade=self._upgrade.told,
+            package_change=self._package_change.told,
             mail_backup=self._mail_backup.told,
             network=read_network(),
             destinations=self._deliveries.result(),

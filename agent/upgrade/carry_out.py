@@ -1,31 +1,35 @@
-"""One change of release from order to end; cut short anywhere, another run goes on from what is written down.
+"""One change from order to end; cut short anywhere, another run goes on from what is written down.
 
-What is about to be done is noted before it is done, so a new release is never left running unwatched.
+What changes is the agent's release (machine.py) or the mail packages (agent/packages), which is called a release here
+likewise. What is about to be done is noted before it is done, so a new release is never left running unwatched.
 """
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from agent.upgrade.judge import Sight, Verdict, judge
+from agent.upgrade.judge import Verdict, judge
 from agent.upgrade.order import Files, Order, Progress
 from agent.upgrade.states import State
 
 #: Seconds between looks.
 _LOOK = 0.5
 
+W = TypeVar("W")
+W_contra = TypeVar("W_contra", contravariant=True)
+
 
 class Refused(Exception):
     """A release cannot be installed here; the message says why. What runs was not touched."""
 
 
-class Machine(Protocol):
+class Machine(Protocol[W_contra]):
     """What is done to the server."""
 
     def current(self) -> str:
         """Return the name of the release that is switched to."""
 
-    def install(self, order: Order) -> None:
+    def install(self, release: str, wanted: W_contra) -> None:
         """Make a release ready beside the current one. Raises `Refused`."""
 
     def is_installed(self, release: str) -> bool:
@@ -34,8 +38,8 @@ class Machine(Protocol):
     def switch(self, release: str) -> None:
         """Make it the current one and start it; it is not waited for."""
 
-    def sight(self, *, confirmed: bool) -> Sight:
-        """Look at the agent's unit."""
+    def fault(self, seconds: float) -> str:
+        """Return what is wrong with the current one, `seconds` after the switch; an empty sentence for nothing."""
 
     def settle(self, release: str, previous: str) -> None:
         """Keep these two and no other, and let the first be the one that is gone back to."""
@@ -44,13 +48,13 @@ class Machine(Protocol):
         """Take a release away that does not run."""
 
 
-class CarryingOut:
+class CarryingOut(Generic[W]):
     """Carries out one order."""
 
     def __init__(
         self,
-        machine: Machine,
-        files: Files,
+        machine: Machine[W],
+        files: Files[W],
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -59,14 +63,14 @@ class CarryingOut:
         self._clock = clock
         self._pause = pause
 
-    def run(self, order: Order) -> Progress:
+    def run(self, order: Order[W]) -> Progress:
         """Return how it ended; the order is gone then."""
-        ended = self._back(order.release) if order.back else self._forth(order)
+        ended = self._back(order.release) if order.wanted is None else self._forth(order, order.wanted)
         self._files.note(ended)
         self._files.order_done()
         return ended
 
-    def _forth(self, order: Order) -> Progress:
+    def _forth(self, order: Order[W], wanted: W) -> Progress:
         before = self._files.progress()
         if before is None or before.release != order.release or before.state in {State.REFUSED, State.ROLLED_BACK}:
             before = Progress(order.release, self._machine.current(), State.INSTALLING)
@@ -80,13 +84,13 @@ class CarryingOut:
             case State.INSTALLING:
                 self._files.note(before)
                 try:
-                    self._machine.install(order)
+                    self._machine.install(order.release, wanted)
                 except Refused as error:
                     self._machine.discard(order.release)
                     return Progress(order.release, before.previous, State.REFUSED, str(error))
         return self._watched(order, before.previous)
 
-    def _watched(self, order: Order, previous: str) -> Progress:
+    def _watched(self, order: Order[W], previous: str) -> Progress:
         self._files.forget_confirmation()
         self._files.note(Progress(order.release, previous, State.WATCHING))
         if self._machine.current() != order.release:
@@ -97,16 +101,15 @@ class CarryingOut:
             return Progress(order.release, previous, State.INSTALLED)
         return self._return(Progress(order.release, previous, State.ROLLING_BACK, reason))
 
-    def _watch(self, order: Order) -> tuple[Verdict, str]:
+    def _watch(self, order: Order[W]) -> tuple[Verdict, str]:
         began, confirmed_at = self._clock(), None
         while True:
             self._pause(_LOOK)
             now = self._clock()
-            sight = self._machine.sight(confirmed=self._files.is_confirmed(order.release))
-            if sight.confirmed and confirmed_at is None:
+            if confirmed_at is None and self._files.is_confirmed(order.release):
                 confirmed_at = now
             since = None if confirmed_at is None else now - confirmed_at
-            verdict, reason = judge(sight, now - began, since, order.patience)
+            verdict, reason = judge(self._machine.fault(now - began), now - began, since, order.patience)
             if verdict is not Verdict.WAIT:
                 return verdict, reason
 

@@ -1,4 +1,4 @@
-"""Whether a release that was just switched to does well: pure, from what can be seen of its process."""
+"""Whether what was just switched to does well: pure, from what can be seen of it."""
 
 import enum
 from dataclasses import dataclass
@@ -24,8 +24,6 @@ class Sight:
     active: str
     restarts: int
     rss_bytes: int
-    #: Whether the control plane's word for this release has come.
-    confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +34,27 @@ class Patience:
     soak: float
 
 
-def judge(sight: Sight, seconds: float, confirmed_seconds: float | None, patience: Patience) -> tuple[Verdict, str]:
-    """Return the verdict, and one sentence for a bad one.
+def fault_of(sight: Sight, seconds: float) -> str:
+    """Return one sentence for an agent that does badly `seconds` after the switch, else an empty one.
 
-    `seconds` since the switch, `confirmed_seconds` since the control plane's word was first seen. What hangs never has
-    that, or is ended by its watchdog, which counts as a restart.
+    What hangs is ended by its watchdog, which counts as a restart, or is never heard of.
     """
     if sight.active == "failed":
-        return Verdict.BAD, "it ended for good"
+        return "it ended for good"
     if sight.restarts > MOST_RESTARTS:
-        return Verdict.BAD, f"it ended {sight.restarts} times within {seconds:.0f} s"
+        return f"it ended {sight.restarts} times within {seconds:.0f} s"
     if sight.rss_bytes > MOST_RSS_BYTES:
-        return Verdict.BAD, f"it grew to {sight.rss_bytes // 1024 // 1024} MiB"
+        return f"it grew to {sight.rss_bytes // 1024 // 1024} MiB"
+    return ""
+
+
+def judge(fault: str, seconds: float, confirmed_seconds: float | None, patience: Patience) -> tuple[Verdict, str]:
+    """Return the verdict, and one sentence for a bad one.
+
+    `seconds` since the switch, `confirmed_seconds` since the control plane's word was first seen.
+    """
+    if fault:
+        return Verdict.BAD, fault
     if confirmed_seconds is None:
         late = seconds > patience.link
         sentence = f"the control plane did not hear of it within {patience.link:.0f} s"

@@ -8,8 +8,8 @@ from pathlib import Path
 from agent.journal.schema import READABLE
 from agent.units import bootstrap
 from agent.upgrade.carry_out import Refused
-from agent.upgrade.judge import Sight
-from agent.upgrade.order import Order
+from agent.upgrade.judge import Sight, fault_of
+from agent.upgrade.order import SignedManifest
 from agent.upgrade.signed import NotSigned, verify
 
 AGENT_UNIT = "penguin-agent.service"
@@ -36,19 +36,19 @@ class Server:
         bootstrap.point("good", _folder(release))
         bootstrap.run(["systemctl", "daemon-reload"])
 
-    def install(self, order: Order) -> None:
+    def install(self, release: str, wanted: SignedManifest) -> None:
         """Fetch and verify a release and make it ready. Raises `Refused`."""
         try:
             config = bootstrap.read_config(bootstrap.CONFIG_DIR / "bootstrap.json")
             authority = bootstrap.CONFIG_DIR / "ca.pem"
-            downloads = bootstrap.Downloads(f"{config['downloads_url']}/releases/{order.release}", authority, _PATIENCE)
-            content = downloads.read("manifest.json", order.manifest_sha256, bootstrap.MAX_MANIFEST_BYTES)
-            verify(content, order.signature, order.certificate, authority.read_bytes(), dt.datetime.now(dt.UTC))
+            downloads = bootstrap.Downloads(f"{config['downloads_url']}/releases/{release}", authority, _PATIENCE)
+            content = downloads.read("manifest.json", wanted.sha256, bootstrap.MAX_MANIFEST_BYTES)
+            verify(content, wanted.signature, wanted.certificate, authority.read_bytes(), dt.datetime.now(dt.UTC))
             manifest = bootstrap.parse_manifest(content)
-            if bootstrap.release_name(manifest.version, order.manifest_sha256) != order.release:
+            if bootstrap.release_name(manifest.version, wanted.sha256) != release:
                 raise Refused("the manifest is of another release")
-            bootstrap.install_release(_folder(order.release), manifest, downloads)
-            _refuse_other_journal(_folder(order.release))
+            bootstrap.install_release(_folder(release), manifest, downloads)
+            _refuse_other_journal(_folder(release))
         except (bootstrap.BootstrapFailed, NotSigned, OSError) as error:
             raise Refused(str(error)) from error
 
@@ -66,17 +66,17 @@ class Server:
         bootstrap.run(["systemctl", "reset-failed", AGENT_UNIT])
         bootstrap.run(["systemctl", "restart", "--no-block", AGENT_UNIT])
 
-    def sight(self, *, confirmed: bool) -> Sight:
+    def fault(self, seconds: float) -> str:
         """Look at the agent's unit; systemctl-show(1) gives one property a line."""
         asked = ["systemctl", "show", "--property=ActiveState,NRestarts,MainPID", AGENT_UNIT]
         shown = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
         told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        return Sight(
+        sight = Sight(
             active=told.get("ActiveState", "unknown"),
             restarts=int(told.get("NRestarts", "0")),
             rss_bytes=_rss(told.get("MainPID", "0")),
-            confirmed=confirmed,
         )
+        return fault_of(sight, seconds)
 
     def settle(self, release: str, previous: str) -> None:
         """Keep these two and no other."""

@@ -1,4 +1,4 @@
-"""What the root half orders, and how far it came: files in /var/lib/penguin-upgrade, each replaced by one rename.
+"""What the root half orders, and how far it came: files in one folder, each replaced by one rename.
 
 `order.json` is there while there is something to do. `status.json` tells of the last change, and is what a run that was
 cut short goes on from. `confirmed` names the release that the control plane has heard of.
@@ -8,22 +8,32 @@ import base64
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from agent.upgrade.judge import Patience
 from agent.upgrade.states import State
 
+W = TypeVar("W")
+
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Install and switch to `release`; or, with `back`, switch from it to the one before."""
+class SignedManifest:
+    """What a release of the agent must be: the SHA-256 (hex) of its manifest, and who signed that."""
+
+    sha256: str
+    signature: bytes
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Order(Generic[W]):
+    """Install and switch to `release`, which is what is `wanted`; without that, switch from it to the one before."""
 
     release: str
-    back: bool = False
-    manifest_sha256: str = ""
-    signature: bytes = b""
-    certificate: bytes = b""
+    wanted: W | None = None
     patience: Patience = field(default=Patience(0, 0))
 
 
@@ -38,29 +48,32 @@ class Progress:
     at: float = 0.0
 
 
-class Files:
-    """The folder's files."""
+def signed_manifest(raw: dict[str, Any]) -> SignedManifest:
+    """Read it from an order for another release. Raises `ValueError` or `KeyError`."""
+    return SignedManifest(
+        raw["manifest_sha256"], base64.b64decode(raw["signature"]), base64.b64decode(raw["certificate"])
+    )
 
-    def __init__(self, folder: Path) -> None:
+
+class Files(Generic[W]):
+    """The folder's files; `wanted_of` reads what is wanted from an order."""
+
+    def __init__(self, folder: Path, wanted_of: Callable[[dict[str, Any]], W]) -> None:
+        self._wanted_of = wanted_of
         self._order = folder / "order.json"
         self._status = folder / "status.json"
         self._confirmed = folder / "confirmed"
 
-    def order(self) -> Order | None:
+    def order(self) -> Order[W] | None:
         """Return what there is to do. Raises `ValueError` or `KeyError` for what the root half never writes."""
         try:
             raw = json.loads(self._order.read_bytes())
         except FileNotFoundError:
             return None
         if raw["back"]:
-            return Order(raw["release"], back=True)
-        return Order(
-            release=raw["release"],
-            manifest_sha256=raw["manifest_sha256"],
-            signature=base64.b64decode(raw["signature"]),
-            certificate=base64.b64decode(raw["certificate"]),
-            patience=Patience(raw["patience_seconds"], raw["soak_seconds"]),
-        )
+            return Order(raw["release"])
+        patience = Patience(raw["patience_seconds"], raw["soak_seconds"])
+        return Order(raw["release"], self._wanted_of(raw), patience)
 
     def order_done(self) -> None:
         """Forget it."""

@@ -23,7 +23,7 @@ from agent.settings import Settings
 from agent.units.bootstrap import INSTALL_DIR
 from agent.upgrade.carry_out import CarryingOut
 from agent.upgrade.machine import Server
-from agent.upgrade.order import Files, Order
+from agent.upgrade.order import Files, Order, SignedManifest, signed_manifest
 from agent.upgrade.states import State
 
 logger = logging.getLogger("upgrade")
@@ -33,24 +33,24 @@ def main() -> int:
     """Carry out what is ordered; return the exit status."""
     settings = Settings()
     start_own_log(settings.identity_dir)
-    files, server = Files(settings.upgrade_dir), Server()
+    files, server = Files(settings.upgrade_dir, signed_manifest), Server()
     order = files.order()
     if order is None:
         return 0
     if _current_is_proven(order, files, server):
         server.adopt(server.current())
         os.execv(INSTALL_DIR / "good" / "bin" / "penguin-upgrade", ["penguin-upgrade"])  # noqa: S606 - needs no shell
-    logger.info("begins release=%s back=%s", order.release, order.back)
+    logger.info("begins release=%s back=%s", order.release, order.wanted is None)
     ended = CarryingOut(server, files).run(order)
     logger.info("ended release=%s state=%s reason=%s", ended.release, ended.state, ended.reason)
     return 0
 
 
-def _current_is_proven(order: Order, files: Files, server: Server) -> bool:
+def _current_is_proven(order: Order[SignedManifest], files: Files[SignedManifest], server: Server) -> bool:
     """Whether the release that runs, kept until now with a way back, is to do the next upgrade itself."""
     last, current = files.progress(), server.current()
     kept = last is not None and last.state is State.INSTALLED and last.release == current
-    return kept and not order.back and order.release != current and server.good() != current
+    return kept and order.wanted is not None and order.release != current and server.good() != current
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from control_plane.cli.fleet_configuration import configuration
 from control_plane.cli.fleet_health import Where, print_fleet, top
+from control_plane.cli.fleet_packages import packages
 from control_plane.cli.fleet_server import show
 from control_plane.cli.healing import healing_commands
 from control_plane.cli.installation import system_session
@@ -45,6 +46,7 @@ fleet_commands.command("show")(show)
 fleet_commands.command("top")(top)
 fleet_commands.command("upgrade")(upgrade)
 fleet_commands.command("configuration")(configuration)
+fleet_commands.command("packages")(packages)
 fleet_commands.add_typer(healing_commands, name="healing")
 
 

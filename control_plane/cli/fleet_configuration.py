@@ -12,7 +12,7 @@ import typer
 from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json
-from control_plane.cli.ring_plans import abort_plan, act_on_plan, begin_plan, show_one_plan, tell_plan
+from control_plane.cli.ring_plans import act_on_plan, go_on_with_plan, tell_plan
 from control_plane.cli.tables import print_table
 from control_plane.cli.upgrades import SOAK_MINUTES, Abort, Apply, Canary, Reason, Sends, Soak, Status
 from control_plane.errors import InvalidInput
@@ -52,13 +52,7 @@ def configuration(
         _plan(instance, wish, reason, as_json=as_json)
     elif diff is not None:
         _print_differences(asyncio.run(_differences(instance, diff)), as_json=as_json)
-    elif apply is not None:
-        begin_plan(instance, apply, reason, as_json=as_json)
-    elif abort is not None:
-        abort_plan(instance, abort, reason, as_json=as_json)
-    elif status is not None:
-        show_one_plan(instance, status, as_json=as_json)
-    else:
+    elif not go_on_with_plan(instance, apply=apply, abort=abort, status=status, reason=reason, as_json=as_json):
         _list(asyncio.run(_settings(instance)), as_json=as_json)
 
 

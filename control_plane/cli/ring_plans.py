@@ -1,4 +1,4 @@
-"""Plans by rings as commands show them and act on them: those of releases, and those of the fleet's settings."""
+"""Plans by rings as commands show them and act on them: of releases, of the fleet's settings, and of packages."""
 
 import asyncio
 import uuid
@@ -19,6 +19,7 @@ _PLAN = (
     "id",
     "release",
     "configuration",
+    "packages",
     "state",
     "ring",
     "rings",
@@ -41,19 +42,40 @@ def act_on_plan(instance: str, deed: Callable[[AsyncSession], Awaitable[Upgrade]
     return asyncio.run(act())
 
 
-def begin_plan(instance: str, plan_id: uuid.UUID, reason: str | None, *, as_json: bool) -> None:
+def go_on_with_plan(
+    instance: str,
+    *,
+    apply: uuid.UUID | None,
+    abort: uuid.UUID | None,
+    status: uuid.UUID | None,
+    reason: str | None,
+    as_json: bool,
+) -> bool:
+    """Begin, take back or show the plan that is named, and return whether one is."""
+    if apply is not None:
+        _begin(instance, apply, reason, as_json=as_json)
+    elif abort is not None:
+        _abort(instance, abort, reason, as_json=as_json)
+    elif status is not None:
+        _show(instance, status, as_json=as_json)
+    else:
+        return False
+    return True
+
+
+def _begin(instance: str, plan_id: uuid.UUID, reason: str | None, *, as_json: bool) -> None:
     """Let a plan begin, and say so."""
     begun = act_on_plan(instance, lambda session: upgrades.apply_plan(session, this_user(), plan_id, reason))
     tell_plan(begun, "the plan begins", as_json=as_json)
 
 
-def abort_plan(instance: str, plan_id: uuid.UUID, reason: str | None, *, as_json: bool) -> None:
+def _abort(instance: str, plan_id: uuid.UUID, reason: str | None, *, as_json: bool) -> None:
     """Take a plan back, and say how it stands."""
     aborted = act_on_plan(instance, lambda session: upgrades.abort_plan(session, this_user(), plan_id, reason))
     tell_plan(aborted, f"the plan is {aborted['state']}", as_json=as_json)
 
 
-def show_one_plan(instance: str, plan_id: uuid.UUID, *, as_json: bool) -> None:
+def _show(instance: str, plan_id: uuid.UUID, *, as_json: bool) -> None:
     """Print a plan and its servers."""
     shown = asyncio.run(_load_one(instance, plan_id))
     if as_json:

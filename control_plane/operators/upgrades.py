@@ -6,8 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.enrolment.authority import Authority
 from control_plane.operators.acts import Act, Actor, record
-from control_plane.upgrades import configuration_plans, plans, releases
+from control_plane.upgrades import configuration_plans, package_plans, plans, releases
 from control_plane.upgrades.configuration_plans import ConfigurationWish
+from control_plane.upgrades.package_plans import PackagesWish
 from control_plane.upgrades.plans import Wish
 from control_plane.upgrades.releases import StoredRelease
 from db.models import Upgrade
@@ -36,6 +37,15 @@ async def make_configuration_plan(
     return plan
 
 
+async def make_package_plan(
+    session: AsyncSession, actor: Actor, wish: PackagesWish, reason: str | None = None
+) -> Upgrade:
+    """Plan other versions of the mail packages; see `package_plans.make_package_plan`."""
+    plan = await package_plans.make_package_plan(session, wish, actor.name)
+    await record(session, actor, Act.PLAN_UPGRADE, _subject(plan), reason)
+    return plan
+
+
 async def apply_plan(session: AsyncSession, actor: Actor, upgrade_id: uuid.UUID, reason: str | None = None) -> Upgrade:
     """Let a plan begin; see `plans.apply_plan`."""
     plan = await plans.apply_plan(session, upgrade_id)
@@ -51,4 +61,10 @@ async def abort_plan(session: AsyncSession, actor: Actor, upgrade_id: uuid.UUID,
 
 
 def _subject(plan: Upgrade) -> dict[str, object]:
-    return {"upgrade_id": plan.id, "release": plan.release, "configuration": plan.configuration}
+    packages = ", ".join(plan.packages or ()) or None
+    return {
+        "upgrade_id": plan.id,
+        "release": plan.release,
+        "configuration": plan.configuration,
+        "packages": packages,
+    }

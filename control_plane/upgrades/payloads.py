@@ -1,11 +1,13 @@
-"""What goes out by rings: a release of the agent, or a configuration of the fleet.
+"""What goes out by rings: a release of the agent, versions of the mail packages, or a configuration of the fleet.
 
-Both are decided about alike (decide.py). They differ in how a server is told, in how it tells what came of it, and in
+All are decided about alike (decide.py). They differ in how a server is told, in how it tells what came of it, and in
 whether it goes back by itself.
 """
 
 import datetime as dt
 import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Row, text
@@ -19,7 +21,17 @@ from control_plane.fleet.reports import moment, parse_report
 from control_plane.upgrades.decide import Told, Word
 from control_plane.upgrades.states import PlanState
 from db.models import FleetConfiguration, Release, Upgrade
-from protos.agent.v1.commands_pb2 import Command, ConfirmRelease, RollBackAgent, UpgradeAgent
+from protos.agent.v1.commands_pb2 import (
+    ChangePackages,
+    Command,
+    ConfirmPackages,
+    ConfirmRelease,
+    PackageVersions,
+    RollBackAgent,
+    RollBackPackages,
+    UpgradeAgent,
+)
+from protos.agent.v1.telemetry_pb2 import AgentUpgrade, HealthReport
 
 #: For which a server must do well after it was confirmed, before it says that the release is installed. It is watched
 #: on by the plan, from here.
@@ -28,6 +40,9 @@ SERVER_SOAK = dt.timedelta(seconds=20)
 _WORD_LIFE = dt.timedelta(seconds=20)
 #: Servers that get another configuration in one transaction, which holds their rows.
 _AT_ONCE = 200
+
+#: States of a server's own change in which it has the new versions.
+_HAS_IT = {"watching", "installed"}
 
 _RELEASE_STATES = {PlanState.DONE: "proven", PlanState.ROLLED_BACK: "failed"}
 
@@ -79,10 +94,37 @@ class Payload(Protocol):
         """Write down what the plan came to."""
 
 
-class ReleasePayload:
-    """A release: servers are told by commands, and report how it stands."""
+class CommandedPayload(ABC):
+    """What servers are told of by commands, and whose unit reports how it stands."""
 
     goes_back_by_itself = True
+
+    def told(self, row: Row[Any]) -> Told | None:
+        """Return it from its last report; None for one with a moment that no calendar has."""
+        said = self._said(row)
+        try:
+            return Told(said.release, said.state, said.reason, moment(said.at_ms)) if said else None
+        except InvalidInput:
+            return None
+
+    async def tell(self, session: AsyncSession, plan: Upgrade, vps_id: uuid.UUID, word: Word, now: dt.datetime) -> None:
+        """Leave it a command."""
+        told = {"now": now, "upgrade": plan.id, "vps": vps_id}
+        tenant_id: uuid.UUID = (await session.execute(_TOLD, told)).scalar_one()
+        order = CommandOrder(tenant_id, vps_id, self._command(word, plan), f"upgrade {plan.id}", _WORD_LIFE)
+        await request_command(session, order)
+
+    @abstractmethod
+    def _command(self, word: Word, plan: Upgrade) -> Command:
+        """Return what a word is to a server."""
+
+    @abstractmethod
+    def _said(self, row: Row[Any]) -> AgentUpgrade | None:
+        """Return the part of a server's last report that tells of it."""
+
+
+class ReleasePayload(CommandedPayload):
+    """A release of the agent."""
 
     def __init__(self, release: Release) -> None:
         self._release = release
@@ -100,29 +142,15 @@ class ReleasePayload:
         version: str | None = row.agent_version
         return version
 
-    def told(self, row: Row[Any]) -> Told | None:
-        """Return it from its last report; None for one with a moment that no calendar has."""
-        report = parse_report(row.report) if row.report else None
-        if report is None or not report.HasField("agent_upgrade"):
-            return None
-        said = report.agent_upgrade
-        try:
-            return Told(said.release, said.state, said.reason, moment(said.at_ms))
-        except InvalidInput:
-            return None
-
-    async def tell(self, session: AsyncSession, plan: Upgrade, vps_id: uuid.UUID, word: Word, now: dt.datetime) -> None:
-        """Leave it a command."""
-        told = {"now": now, "upgrade": plan.id, "vps": vps_id}
-        tenant_id: uuid.UUID = (await session.execute(_TOLD, told)).scalar_one()
-        order = CommandOrder(tenant_id, vps_id, self._command(word, plan), f"upgrade {plan.id}", _WORD_LIFE)
-        await request_command(session, order)
-
     async def end(self, session: AsyncSession, state: PlanState, now: dt.datetime) -> None:
         """Say whether it proved itself."""
         del now
         self._release.state = _RELEASE_STATES[state]
         await session.flush()
+
+    def _said(self, row: Row[Any]) -> AgentUpgrade | None:
+        report = _report(row)
+        return report.agent_upgrade if report and report.HasField("agent_upgrade") else None
 
     def _command(self, word: Word, plan: Upgrade) -> Command:
         release = self._release
@@ -141,6 +169,51 @@ class ReleasePayload:
                 return Command(confirm_release=ConfirmRelease(release=release.name))
             case Word.ROLL_BACK:
                 return Command(roll_back_agent=RollBackAgent(release=release.name))
+
+
+class PackagesPayload(CommandedPayload):
+    """Versions of the mail packages; on servers the change is called by its plan."""
+
+    def __init__(self, plan_id: uuid.UUID, versions: Mapping[str, Sequence[str]]) -> None:
+        self._name = f"packages-{plan_id}"
+        self._versions = versions
+
+    @property
+    def name(self) -> str:
+        """The change's."""
+        return self._name
+
+    async def check(self, session: AsyncSession) -> None:
+        """Find nothing: it was looked at when the plan was made."""
+
+    def running(self, row: Row[Any]) -> str | None:
+        """Return the change that was made last and not taken back."""
+        said = self._said(row)
+        if said is None:
+            return None
+        return said.release if said.state in _HAS_IT else said.previous
+
+    async def end(self, session: AsyncSession, state: PlanState, now: dt.datetime) -> None:
+        """Leave it as it is: the plan tells what it came to."""
+
+    def _said(self, row: Row[Any]) -> AgentUpgrade | None:
+        report = _report(row)
+        return report.package_change if report and report.HasField("package_change") else None
+
+    def _command(self, word: Word, plan: Upgrade) -> Command:
+        match word:
+            case Word.UPGRADE:
+                deed = ChangePackages(
+                    release=self._name,
+                    packages=[PackageVersions(name=each, versions=self._versions[each]) for each in self._versions],
+                    patience_seconds=plan.patience_seconds,
+                    soak_seconds=SERVER_SOAK.total_seconds(),
+                )
+                return Command(change_packages=deed)
+            case Word.CONFIRM:
+                return Command(confirm_packages=ConfirmPackages(release=self._name))
+            case Word.ROLL_BACK:
+                return Command(roll_back_packages=RollBackPackages(release=self._name))
 
 
 class ConfigurationPayload:
@@ -207,6 +280,12 @@ class ConfigurationPayload:
 
 async def payload_of(session: AsyncSession, plan: Upgrade) -> Payload:
     """Return what a plan brings."""
+    if plan.packages is not None:
+        return PackagesPayload(plan.id, plan.packages)
     if plan.configuration is not None:
         return ConfigurationPayload(await session.get_one(FleetConfiguration, plan.configuration))
     return ReleasePayload(await session.get_one(Release, plan.release))
+
+
+def _report(row: Row[Any]) -> HealthReport | None:
+    return parse_report(row.report) if row.report else None

@@ -1,4 +1,4 @@
-"""Releases of the agent, settings of the fleet, plans to bring one to servers, and how each server of a plan stands."""
+"""Releases of the agent, settings of the fleet, plans to bring something to servers, and how each of these stands."""
 
 import datetime as dt
 import uuid
@@ -64,9 +64,11 @@ class Upgrade(Base):
     )
 
     id: Mapped[RowId]
-    #: One of the two.
+    #: One of the three.
     release: Mapped[str | None] = mapped_column(String(100), ForeignKey("releases.name"))
     configuration: Mapped[int | None] = mapped_column(ForeignKey("fleet_configurations.number"))
+    #: Names of packages with the versions that each may be brought to.
+    packages: Mapped[dict[str, list[str]] | None] = mapped_column(JSONB(none_as_null=True))
     state: Mapped[str] = mapped_column(String(20), server_default=text("'planned'"))
     ring: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     rings: Mapped[int] = mapped_column(SmallInteger)

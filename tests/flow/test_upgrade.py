@@ -1,4 +1,4 @@
-"""Two real servers are changed while mail flows: bad releases and settings go back by themselves, no send is lost."""
+"""Two real servers are changed while mail flows: bad releases, settings and packages go back, and no send is lost."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import shutil
 import uuid
 import zipfile
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,9 +21,11 @@ from control_plane.processes.places import HOME
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from control_plane.upgrades.configuration_plans import ConfigurationWish
+from control_plane.upgrades.package_plans import PackagesWish
 from control_plane.upgrades.plans import Pace, PlanView, Wish, show_plan
 from control_plane.upgrades.releases import store_release
 from db.session import Database
+from tests.flow.package_source import CUTS_OFF, FAILS, installed, offer
 from tests.flow.spine import Spine, call, running_spine
 
 INSTANCE = "flow-upgrade"
@@ -34,6 +36,11 @@ INTERVAL_SECONDS = 0.5
 #: What is added to a release is added to its network half, but for what is rendered otherwise.
 NETWORK_HALF, TEMPLATE = "agent/__main__.py", "mailstack/postfix/templates/main.cf.j2"
 MAIN_CF = "/etc/postfix/main.cf"
+LOOK_FOR_DRIFT = """
+from mailstack.apply.desired import drifted_paths
+from mailstack.apply.host import LinuxHost
+print(*drifted_paths(LinuxHost()), end="")
+"""
 RENDERS_OTHERWISE = "# Rendered by another release.\n"
 RENDERS_WHAT_IS_REFUSED = "no_such_parameter = yes\n"
 _INSTEAD = """
@@ -106,13 +113,29 @@ async def configure(
     return await ended_plan(database, plan_id, seconds)
 
 
+async def begin_packages(
+    spine: Spine, database: Database, versions: Mapping[str, Sequence[str]], pace: Pace = PACE
+) -> uuid.UUID:
+    """Plan and apply other versions of mail packages, and return the plan's id."""
+    async with database.system() as session:
+        wish = PackagesWish(versions, [uuid.UUID(spine.sender.server["id"])], pace)
+        plan = await upgrades.make_package_plan(session, OPERATOR, wish)
+        await upgrades.apply_plan(session, OPERATOR, plan.id)
+        return plan.id
+
+
 async def ended_plan(database: Database, plan_id: uuid.UUID, seconds: float) -> PlanView:
     """Return a plan once it has ended."""
+    return await until(database, plan_id, seconds, lambda shown: shown.plan.state in {"done", "rolled_back"})
+
+
+async def until(database: Database, plan_id: uuid.UUID, seconds: float, is_so: Callable[[PlanView], bool]) -> PlanView:
+    """Return a plan once it is so."""
     async with asyncio.timeout(seconds):
         while True:
             async with database.system() as session:
                 shown = await show_plan(session, plan_id)
-            if shown.plan.state in {"done", "rolled_back"}:
+            if is_so(shown):
                 return shown
             await asyncio.sleep(0.5)
 
@@ -219,4 +242,53 @@ async def test_settings_under_which_mail_is_deferred_are_taken_back_by_themselve
         assert any(words in (ended.plan.reason or "") for words in (": queue", "were deferred"))
         assert spine.inside(spine.sender, "cat", MAIN_CF) == before
         print(f"bad: {ended.plan.reason}; {seconds(ended):.0f} s")
+    await each_arrived_once(spine, sent)
+
+
+# Five plans, each of which watches a server for a while.
+@pytest.mark.timeout(900)
+async def test_bad_packages_go_back_by_themselves_and_good_ones_stay_through_a_cut_and_no_send_is_lost(
+    spine: Spine, database: Database
+) -> None:
+    before = {name: installed(spine, spine.sender, name).split()[0] for name in ("opendkim", "postfix")}
+    async with sending(spine) as sent:
+        fails = offer(spine, spine.sender, "opendkim", "+1", postinst=FAILS)
+        ends = offer(spine, spine.sender, "opendkim", "+2", broken="usr/sbin/opendkim")
+        for version, words in (
+            ("9", "opendkim is offered here as"),
+            (fails, "is half-configured"),
+            (ends, "opendkim.service ended"),
+        ):
+            ended = await ended_plan(database, await begin_packages(spine, database, {"opendkim": [version]}), 180)
+            canary, other = ended.servers
+            assert ended.plan.state == "rolled_back", version
+            assert words in (canary.reason or ""), version
+            assert other.state == "waiting", version
+            assert installed(spine, spine.sender, "opendkim") == f"{before['opendkim']} installed hold", version
+            assert "active" in spine.inside(spine.sender, "systemctl", "is-active", "opendkim.service")
+            print(f"{version}: {canary.reason}; {seconds(ended):.0f} s")
+
+        # Both at once, cut off in the middle of it on either server.
+        good = {}
+        for party in (spine.sender, spine.receiver):
+            good["opendkim"] = [offer(spine, party, "opendkim", "+3")]
+            good["postfix"] = [offer(spine, party, "postfix", "+3", postinst=CUTS_OFF)]
+        ended = await ended_plan(database, await begin_packages(spine, database, good), 300)
+        assert (ended.plan.state, {each.state for each in ended.servers}) == ("done", {"installed"})
+        for party in (spine.sender, spine.receiver):
+            spine.inside(party, "test", "-e", "/run/was-cut-off")
+            for name, (version,) in good.items():
+                assert installed(spine, party, name) == f"{version} installed hold"
+            assert not spine.inside(party, "/opt/penguin-agent/current/bin/python", "-c", LOOK_FOR_DRIFT)
+        print(f"good: {seconds(ended):.0f} s")
+
+        later = {"postfix": [offer(spine, spine.sender, "postfix", "+4")]}
+        plan_id = await begin_packages(spine, database, later, Pace(minimum_sends=0, soak=dt.timedelta(hours=1)))
+        await until(database, plan_id, 120, lambda shown: shown.servers[0].state == "installed")
+        async with database.system() as session:
+            await upgrades.abort_plan(session, OPERATOR, plan_id)
+        ended = await ended_plan(database, plan_id, 120)
+        assert [each.state for each in ended.servers] == ["reverted", "waiting"]
+        assert installed(spine, spine.sender, "postfix") == f"{good['postfix'][0]} installed hold"
+        print(f"taken back: {seconds(ended):.0f} s")
     await each_arrived_once(spine, sent)

@@ -96,13 +96,17 @@ class NewUpgrade(BaseModel):
 
 
 class UpgradeView(BaseModel):
-    """A plan for a release, or for a configuration of the fleet; `ring_since` is when the ring's servers all had it."""
+    """A plan for a release, a configuration of the fleet or versions of the mail packages.
+
+    `ring_since` is when the ring's servers all had it.
+    """
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _PLAN})
 
     id: uuid.UUID
     release: str | None
     configuration: int | None = None
+    packages: dict[str, list[str]] | None = None
     state: PlanState
     ring: int
     rings: int

@@ -49,6 +49,9 @@ class Command(_message.Message):
     UPGRADE_AGENT_FIELD_NUMBER: _builtins.int
     ROLL_BACK_AGENT_FIELD_NUMBER: _builtins.int
     CONFIRM_RELEASE_FIELD_NUMBER: _builtins.int
+    CHANGE_PACKAGES_FIELD_NUMBER: _builtins.int
+    ROLL_BACK_PACKAGES_FIELD_NUMBER: _builtins.int
+    CONFIRM_PACKAGES_FIELD_NUMBER: _builtins.int
     BACK_UP_MAIL_FIELD_NUMBER: _builtins.int
     RESTORE_MAIL_FIELD_NUMBER: _builtins.int
     LIST_MAIL_BACKUPS_FIELD_NUMBER: _builtins.int
@@ -97,6 +100,12 @@ class Command(_message.Message):
     @_builtins.property
     def confirm_release(self) -> Global___ConfirmRelease: ...
     @_builtins.property
+    def change_packages(self) -> Global___ChangePackages: ...
+    @_builtins.property
+    def roll_back_packages(self) -> Global___RollBackPackages: ...
+    @_builtins.property
+    def confirm_packages(self) -> Global___ConfirmPackages: ...
+    @_builtins.property
     def back_up_mail(self) -> Global___BackUpMail: ...
     @_builtins.property
     def restore_mail(self) -> Global___RestoreMail: ...
@@ -127,15 +136,18 @@ class Command(_message.Message):
         upgrade_agent: Global___UpgradeAgent | None = ...,
         roll_back_agent: Global___RollBackAgent | None = ...,
         confirm_release: Global___ConfirmRelease | None = ...,
+        change_packages: Global___ChangePackages | None = ...,
+        roll_back_packages: Global___RollBackPackages | None = ...,
+        confirm_packages: Global___ConfirmPackages | None = ...,
         back_up_mail: Global___BackUpMail | None = ...,
         restore_mail: Global___RestoreMail | None = ...,
         list_mail_backups: Global___ListMailBackups | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["back_up_mail", b"back_up_mail", "confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "list_mail_backups", b"list_mail_backups", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "restore_mail", b"restore_mail", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["back_up_mail", b"back_up_mail", "change_packages", b"change_packages", "confirm_packages", b"confirm_packages", "confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "list_mail_backups", b"list_mail_backups", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "restart_mail_server", b"restart_mail_server", "restore_mail", b"restore_mail", "roll_back_agent", b"roll_back_agent", "roll_back_packages", b"roll_back_packages", "rotate_mail_log", b"rotate_mail_log", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["back_up_mail", b"back_up_mail", "confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "list_mail_backups", b"list_mail_backups", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "request_id", b"request_id", "restart_mail_server", b"restart_mail_server", "restore_mail", b"restore_mail", "roll_back_agent", b"roll_back_agent", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["back_up_mail", b"back_up_mail", "change_packages", b"change_packages", "confirm_packages", b"confirm_packages", "confirm_release", b"confirm_release", "copy_mailbox", b"copy_mailbox", "deed", b"deed", "delete_mailbox", b"delete_mailbox", "delete_queued", b"delete_queued", "end_sessions", b"end_sessions", "flush_queue", b"flush_queue", "hold_queued", b"hold_queued", "id", b"id", "issue_certificate", b"issue_certificate", "keep_mail", b"keep_mail", "list_mail_backups", b"list_mail_backups", "probe_port", b"probe_port", "read_mail_log", b"read_mail_log", "release_queued", b"release_queued", "reload_mail_server", b"reload_mail_server", "request_id", b"request_id", "restart_mail_server", b"restart_mail_server", "restore_mail", b"restore_mail", "roll_back_agent", b"roll_back_agent", "roll_back_packages", b"roll_back_packages", "rotate_mail_log", b"rotate_mail_log", "seconds_left", b"seconds_left", "self_test", b"self_test", "shed_disk", b"shed_disk", "upgrade_agent", b"upgrade_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "copy_mailbox", "delete_mailbox", "end_sessions", "keep_mail", "rotate_mail_log", "shed_disk", "self_test", "upgrade_agent", "roll_back_agent", "confirm_release", "back_up_mail", "restore_mail", "list_mail_backups"]  # noqa: Y015
+    _WhichOneofReturnType_deed: _TypeAlias = _typing.Literal["restart_mail_server", "reload_mail_server", "flush_queue", "hold_queued", "release_queued", "delete_queued", "read_mail_log", "probe_port", "issue_certificate", "copy_mailbox", "delete_mailbox", "end_sessions", "keep_mail", "rotate_mail_log", "shed_disk", "self_test", "upgrade_agent", "roll_back_agent", "confirm_release", "change_packages", "roll_back_packages", "confirm_packages", "back_up_mail", "restore_mail", "list_mail_backups"]  # noqa: Y015
     _WhichOneofArgType_deed: _TypeAlias = _typing.Literal["deed", b"deed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_deed) -> _WhichOneofReturnType_deed | None: ...
 
@@ -644,6 +656,108 @@ class ConfirmRelease(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmRelease: _TypeAlias = ConfirmRelease  # noqa: Y015
+
+@_typing.final
+class ChangePackages(_message.Message):
+    """Brings mail packages to other versions, and back by itself unless they do well; in the background, as UpgradeAgent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    PATIENCE_SECONDS_FIELD_NUMBER: _builtins.int
+    SOAK_SECONDS_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    """What the change is called in the health report."""
+    patience_seconds: _builtins.float
+    """As in UpgradeAgent."""
+    soak_seconds: _builtins.float
+    @_builtins.property
+    def packages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackageVersions]: ...
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+        packages: _abc.Iterable[Global___PackageVersions] | None = ...,
+        patience_seconds: _builtins.float = ...,
+        soak_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["packages", b"packages", "patience_seconds", b"patience_seconds", "release", b"release", "soak_seconds", b"soak_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangePackages: _TypeAlias = ChangePackages  # noqa: Y015
+
+@_typing.final
+class PackageVersions(_message.Message):
+    """What a package may be brought to: the first of the versions that is offered to the server. One that is not installed
+    there stays so.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        versions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PackageVersions: _TypeAlias = PackageVersions  # noqa: Y015
+
+@_typing.final
+class RollBackPackages(_message.Message):
+    """Goes back to the versions before the change of that name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["release", b"release"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackPackages: _TypeAlias = RollBackPackages  # noqa: Y015
+
+@_typing.final
+class ConfirmPackages(_message.Message):
+    """Says that the change of that name was heard of; refused for any other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["release", b"release"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmPackages: _TypeAlias = ConfirmPackages  # noqa: Y015
 
 @_typing.final
 class BackUpMail(_message.Message):

@@ -40,6 +40,7 @@ class HealthReport(_message.Message):
     BACKLOG_FIELD_NUMBER: _builtins.int
     AGENT_UPGRADE_FIELD_NUMBER: _builtins.int
     MAIL_BACKUP_FIELD_NUMBER: _builtins.int
+    PACKAGE_CHANGE_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
@@ -87,6 +88,10 @@ class HealthReport(_message.Message):
     def mail_backup(self) -> Global___MailBackupStatus:
         """Unset before the first backup or restore of mailboxes."""
 
+    @_builtins.property
+    def package_change(self) -> Global___AgentUpgrade:
+        """How the last change of the mail packages' versions stands; unset where there was none. A release is a change's name."""
+
     def __init__(
         self,
         *,
@@ -107,10 +112,11 @@ class HealthReport(_message.Message):
         backlog: _abc.Iterable[Global___HealthReport] | None = ...,
         agent_upgrade: Global___AgentUpgrade | None = ...,
         mail_backup: Global___MailBackupStatus | None = ...,
+        package_change: Global___AgentUpgrade | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -493,7 +499,7 @@ Global___AcmeChallenge: _TypeAlias = AcmeChallenge  # noqa: Y015
 
 @_typing.final
 class AgentUpgrade(_message.Message):
-    """A change of the agent's release, as the unit that makes it wrote down."""
+    """A change of the agent's release, or of the mail packages, as the unit that makes it wrote down."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -14,7 +14,9 @@ from control_plane.cli import releases as releases_command
 from control_plane.cli import ring_plans
 from control_plane.cli.main import app
 from control_plane.operators import upgrades
+from control_plane.rest.story_ids import VPS
 from control_plane.upgrades.configuration_plans import ConfigurationWish
+from control_plane.upgrades.package_plans import PackagesWish
 from db.session import Database
 from mailstack.tunables import ALLOWED
 from tests.integration.database import FreshDatabase
@@ -171,3 +173,37 @@ def test_the_command_line_does_the_same(command: Command, inbox: SomeInbox, rele
     assert str(inbox.vps_id) in command(*upgrade, "--status", plan["id"])
     assert json.loads(command(*upgrade, "--abort", plan["id"], "--json"))["state"] == "rolling_back"
     assert [each["id"] for each in json.loads(command(*upgrade, "--json"))] == [plan["id"]]
+
+
+async def test_a_plan_for_packages_is_among_them(
+    operator: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+) -> None:
+    async with system_database.system() as session:
+        wish = PackagesWish({"postfix": ["3.7.12"], "opendkim": ["2"]}, [inbox.vps_id])
+        await upgrades.make_package_plan(session, TESTER, wish, "a hole in Postfix")
+    [shown] = (await operator.get("fleet/upgrades")).json()["items"]
+    assert (shown["release"], shown["configuration"], shown["state"]) == (None, None, "planned")
+    assert shown["packages"] == {"postfix": ["3.7.12"], "opendkim": ["2"]}
+    planned = (await operator.get("acts")).json()["items"][0]
+    assert (planned["act"], planned["reason"]) == ("upgrade.plan", "a hole in Postfix")
+    assert planned["subject"] == {"upgrade_id": shown["id"], "packages": "postfix, opendkim"}
+
+
+def test_the_command_line_plans_packages(command: Command, inbox: SomeInbox) -> None:
+    packages = ("fleet", "packages")
+    words = [word for each in ("postfix=3.7.12", "postfix=3.10.5", "opendkim=2") for word in ("--plan", each)]
+    plan = json.loads(command(*packages, *words, "--canary", inbox.vps_id, "--patience", "60", "--json"))
+    assert (plan["release"], plan["state"]) == (None, "planned")
+    assert plan["packages"] == {"postfix": ["3.7.12", "3.10.5"], "opendkim": ["2"]}
+    assert json.loads(command(*packages, "--apply", plan["id"], "--json"))["state"] == "running"
+    assert str(inbox.vps_id) in command(*packages, "--status", plan["id"])
+    assert json.loads(command(*packages, "--abort", plan["id"], "--json"))["state"] == "rolling_back"
+    assert [each["id"] for each in json.loads(command(*packages, "--json"))] == [plan["id"]]
+
+
+@pytest.mark.parametrize(
+    "words", [("--plan", "postfix"), ("--plan", "bash=5"), ("--plan", "postfix=1", "--apply", VPS)]
+)
+def test_words_that_are_no_plan_are_refused(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, ["fleet", "packages", *words])
+    assert result.exit_code != 0

@@ -6,7 +6,7 @@ import pytest
 
 from agent.configuration.deeds import perform
 from agent.configuration.upgrade_deeds import FOLDER, UNIT
-from agent.upgrade.order import Files
+from agent.upgrade.order import Files, SignedManifest, signed_manifest
 from protos.agent.v1 import commands_pb2 as wire
 from tests.fakes.host import FakeHost
 
@@ -31,12 +31,12 @@ def ordered(**changes: str | bytes | float) -> wire.Command:
 def test_what_is_ordered_is_what_the_unit_reads(tmp_path: Path) -> None:
     host = FakeHost()
     assert perform(ordered(), host).outcome == DONE
-    assert host.commands == [f"start --no-block {UNIT}"]
+    assert host.commands == [f"enable --quiet {UNIT}", f"start --no-block {UNIT}"]
     assert host.files[ORDER].mode == 0o600
     (tmp_path / "order.json").write_bytes(host.files[ORDER].content)
-    order = Files(tmp_path).order()
+    order = Files(tmp_path, signed_manifest).order()
     assert order is not None
-    assert (order.release, order.back, order.signature, order.certificate) == ("0.2.0-abc", False, b"s" * 64, b"der")
+    assert (order.release, order.wanted) == ("0.2.0-abc", SignedManifest("ab" * 32, b"s" * 64, b"der"))
     assert (order.patience.link, order.patience.soak) == (180, 20)
 
 
@@ -45,9 +45,9 @@ def test_the_way_back_is_ordered_likewise(tmp_path: Path) -> None:
     command = wire.Command(roll_back_agent=wire.RollBackAgent(release="0.2.0-abc"))
     assert perform(command, host).outcome == DONE
     (tmp_path / "order.json").write_bytes(host.files[ORDER].content)
-    order = Files(tmp_path).order()
+    order = Files(tmp_path, signed_manifest).order()
     assert order is not None
-    assert (order.release, order.back) == ("0.2.0-abc", True)
+    assert (order.release, order.wanted) == ("0.2.0-abc", None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from agent.metrics.agent_upgrade import agent_upgrade
 from agent.metrics.status_file import StatusFile
-from agent.upgrade.order import Files, Progress
+from agent.upgrade.order import Files, Progress, signed_manifest
 from agent.upgrade.states import State
 
 
@@ -11,7 +11,7 @@ def test_what_was_written_down_is_told_once_for_each_change(tmp_path: Path) -> N
     assert not file.seen_change()
     assert file.told is None
 
-    Files(tmp_path).note(Progress("2-new", "1-old", State.ROLLED_BACK, "it ended 3 times"))
+    Files(tmp_path, signed_manifest).note(Progress("2-new", "1-old", State.ROLLED_BACK, "it ended 3 times"))
     assert file.seen_change()
     assert not file.seen_change()
     told = file.told

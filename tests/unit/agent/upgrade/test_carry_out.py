@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from agent.upgrade.carry_out import CarryingOut, Refused
-from agent.upgrade.judge import Patience, Sight
+from agent.upgrade.judge import Patience, Sight, fault_of
 from agent.upgrade.order import Files, Order, Progress
 from agent.upgrade.states import State
 
 OLD, NEW = "1-old", "2-new"
-ORDER = Order(NEW, manifest_sha256="ab", patience=Patience(link=10, soak=5))
+ORDER = Order(NEW, "what is wanted", Patience(link=10, soak=5))
+BACK: Order[str] = Order(NEW)
 
 
 class Cut(BaseException):
@@ -20,7 +21,7 @@ class Cut(BaseException):
 class FakeServer:
     """Releases by name, one current; `behaves` says how the new one looks."""
 
-    def __init__(self, files: Files, folder: Path, behaves: str = "well") -> None:
+    def __init__(self, files: Files[str], folder: Path, behaves: str = "well") -> None:
         self.releases = {"0-older", OLD}
         self.running = OLD
         self.files = files
@@ -37,11 +38,12 @@ class FakeServer:
     def current(self) -> str:
         return self.running
 
-    def install(self, order: Order) -> None:
+    def install(self, release: str, wanted: str) -> None:
+        assert wanted == ORDER.wanted
         self._act("install")
         if self.behaves == "forged":
             raise Refused("the manifest is not what was signed")
-        self.releases.add(order.release)
+        self.releases.add(release)
 
     def is_installed(self, release: str) -> bool:
         return release in self.releases
@@ -51,13 +53,14 @@ class FakeServer:
         assert release in self.releases
         self.running = release
 
-    def sight(self, *, confirmed: bool) -> Sight:
+    def fault(self, seconds: float) -> str:
         self._act("look")
+        confirmed = self.files.is_confirmed(NEW)
         if self.running == NEW and self.behaves in {"well", "leaks", "crashes late"}:
             self.confirmed.write_text(NEW)
         rss = 512 << 20 if self.behaves == "leaks" and confirmed else 50 << 20
         restarts = 3 if self.behaves == "crashes" or (self.behaves == "crashes late" and confirmed) else 0
-        return Sight("active", restarts, rss, confirmed)
+        return fault_of(Sight("active", restarts, rss), seconds)
 
     def settle(self, release: str, previous: str) -> None:
         self._act("settle")
@@ -68,16 +71,16 @@ class FakeServer:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
+def files(tmp_path: Path) -> Files[str]:
+    return Files(tmp_path, lambda raw: str(raw["wanted"]))
 
 
-def carry_out(server: FakeServer, order: Order = ORDER) -> Progress:
+def carry_out(server: FakeServer, order: Order[str] = ORDER) -> Progress:
     seconds = map(float, range(10_000))
     return CarryingOut(server, server.files, lambda: next(seconds), lambda _: None).run(order)
 
 
-def test_a_good_release_stays_and_the_one_before_is_kept(files: Files, tmp_path: Path) -> None:
+def test_a_good_release_stays_and_the_one_before_is_kept(files: Files[str], tmp_path: Path) -> None:
     server = FakeServer(files, tmp_path)
     assert carry_out(server).state is State.INSTALLED
     assert (server.running, server.releases) == (NEW, {OLD, NEW})
@@ -95,7 +98,7 @@ def test_a_good_release_stays_and_the_one_before_is_kept(files: Files, tmp_path:
         ("leaks", "it grew to 512 MiB"),
     ],
 )
-def test_a_bad_release_is_gone_again(files: Files, tmp_path: Path, behaves: str, words: str) -> None:
+def test_a_bad_release_is_gone_again(files: Files[str], tmp_path: Path, behaves: str, words: str) -> None:
     server = FakeServer(files, tmp_path, behaves)
     ended = carry_out(server)
     assert ended.state is State.ROLLED_BACK
@@ -103,12 +106,12 @@ def test_a_bad_release_is_gone_again(files: Files, tmp_path: Path, behaves: str,
     assert (server.running, NEW in server.releases) == (OLD, False)
 
 
-def test_a_word_of_an_earlier_time_does_not_count(files: Files, tmp_path: Path) -> None:
+def test_a_word_of_an_earlier_time_does_not_count(files: Files[str], tmp_path: Path) -> None:
     (tmp_path / "confirmed").write_text(NEW)
     assert carry_out(FakeServer(files, tmp_path, "hangs")).state is State.ROLLED_BACK
 
 
-def test_what_is_not_signed_changes_nothing(files: Files, tmp_path: Path) -> None:
+def test_what_is_not_signed_changes_nothing(files: Files[str], tmp_path: Path) -> None:
     server = FakeServer(files, tmp_path, "forged")
     assert carry_out(server).state is State.REFUSED
     assert server.acts == ["install"]
@@ -116,7 +119,7 @@ def test_what_is_not_signed_changes_nothing(files: Files, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("behaves", ["well", "crashes", "leaks", "hangs"])
 @pytest.mark.parametrize("cut", range(12))
-def test_cut_short_anywhere_it_ends_as_it_would_have(files: Files, tmp_path: Path, behaves: str, cut: int) -> None:
+def test_cut_short_anywhere_it_ends_as_it_would_have(files: Files[str], tmp_path: Path, behaves: str, cut: int) -> None:
     server = FakeServer(files, tmp_path, behaves)
     server.cut_after = cut
     try:
@@ -131,23 +134,23 @@ def test_cut_short_anywhere_it_ends_as_it_would_have(files: Files, tmp_path: Pat
     assert noted.state is (State.INSTALLED if behaves == "well" else State.ROLLED_BACK)
 
 
-def test_the_control_plane_may_want_it_back(files: Files, tmp_path: Path) -> None:
+def test_the_control_plane_may_want_it_back(files: Files[str], tmp_path: Path) -> None:
     server = FakeServer(files, tmp_path)
     carry_out(server)
-    ended = carry_out(server, Order(NEW, back=True))
+    ended = carry_out(server, BACK)
     assert (ended.state, server.running) == (State.ROLLED_BACK, OLD)
     switches = [act for act in server.acts if act.startswith("switch")]
-    assert carry_out(server, Order(NEW, back=True)).state is State.ROLLED_BACK
+    assert carry_out(server, BACK).state is State.ROLLED_BACK
     assert [act for act in server.acts if act.startswith("switch")] == switches
 
 
-def test_nothing_is_gone_back_to_that_is_not_kept(files: Files, tmp_path: Path) -> None:
+def test_nothing_is_gone_back_to_that_is_not_kept(files: Files[str], tmp_path: Path) -> None:
     server = FakeServer(files, tmp_path)
-    assert carry_out(server, Order(NEW, back=True)).state is State.REFUSED
+    assert carry_out(server, BACK).state is State.REFUSED
     assert server.running == OLD
 
 
-def test_what_runs_already_is_left_running(files: Files, tmp_path: Path) -> None:
+def test_what_runs_already_is_left_running(files: Files[str], tmp_path: Path) -> None:
     server = FakeServer(files, tmp_path)
     carry_out(server)
     before = list(server.acts)

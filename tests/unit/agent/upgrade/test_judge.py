@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.upgrade.judge import MOST_RESTARTS, MOST_RSS_BYTES, Patience, Sight, Verdict, judge
+from agent.upgrade.judge import MOST_RESTARTS, MOST_RSS_BYTES, Patience, Sight, Verdict, fault_of, judge
 
 PATIENCE = Patience(link=60, soak=20)
-WELL = Sight("active", 0, 50 << 20, confirmed=True)
+WELL = Sight("active", 0, 50 << 20)
 
 
 @pytest.mark.parametrize(
@@ -13,15 +13,15 @@ WELL = Sight("active", 0, 50 << 20, confirmed=True)
     [
         (WELL, 30.0, 20.0, Verdict.GOOD, ""),
         (WELL, 30.0, 19.0, Verdict.WAIT, ""),
-        (Sight("activating", 1, 0, confirmed=False), 5.0, None, Verdict.WAIT, ""),
-        (Sight("activating", MOST_RESTARTS + 1, 0, confirmed=False), 9.0, None, Verdict.BAD, "ended 3 times"),
-        (Sight("failed", 0, 0, confirmed=False), 1.0, None, Verdict.BAD, "ended for good"),
-        (Sight("active", 0, MOST_RSS_BYTES + 1, confirmed=True), 30.0, 25.0, Verdict.BAD, "grew to 128 MiB"),
-        (Sight("active", 0, 50 << 20, confirmed=False), 60.5, None, Verdict.BAD, "did not hear of it within 60 s"),
+        (Sight("activating", 1, 0), 5.0, None, Verdict.WAIT, ""),
+        (Sight("activating", MOST_RESTARTS + 1, 0), 9.0, None, Verdict.BAD, "ended 3 times"),
+        (Sight("failed", 0, 0), 1.0, None, Verdict.BAD, "ended for good"),
+        (Sight("active", 0, MOST_RSS_BYTES + 1), 30.0, 25.0, Verdict.BAD, "grew to 128 MiB"),
+        (Sight("active", 0, 50 << 20), 60.5, None, Verdict.BAD, "did not hear of it within 60 s"),
     ],
 )
 def test_verdicts(sight: Sight, seconds: float, confirmed: float | None, verdict: Verdict, words: str) -> None:
-    found, reason = judge(sight, seconds, confirmed, PATIENCE)
+    found, reason = judge(fault_of(sight, seconds), seconds, confirmed, PATIENCE)
     assert found is verdict
     assert words in reason
 
@@ -36,7 +36,7 @@ def test_verdicts(sight: Sight, seconds: float, confirmed: float | None, verdict
 def test_nothing_is_good_that_was_not_heard_of_and_nothing_waits_for_ever(
     active: str, restarts: int, rss: int, seconds: float, confirmed: float | None
 ) -> None:
-    verdict, reason = judge(Sight(active, restarts, rss, confirmed is not None), seconds, confirmed, PATIENCE)
+    verdict, reason = judge(fault_of(Sight(active, restarts, rss), seconds), seconds, confirmed, PATIENCE)
     assert (verdict is Verdict.BAD) == bool(reason)
     if verdict is Verdict.GOOD:
         assert confirmed is not None
