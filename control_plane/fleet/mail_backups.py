@@ -9,7 +9,8 @@ import json
 import re
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from sqlalchemy import text
@@ -64,13 +65,13 @@ class Target:
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        try:
+        with _naming("/repository"):
             require_backup_repository(self.repository)
+        with _naming("/password"):
             require_backup_password(self.password)
+        with _naming("/credentials"):
             for name, value in self.credentials.items():
                 require_backup_credential(name, value)
-        except InvalidSpec as error:
-            raise InvalidInput(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,15 @@ async def show_target(session: AsyncSession, tenant_id: uuid.UUID) -> ShownTarge
     if row is None:
         raise NotFound(_NONE)
     return ShownTarget(row.place, row.credentials, row.set_at)
+
+
+@contextmanager
+def _naming(part: str) -> Iterator[None]:
+    """Say of a value that no server would take which part of the request it is."""
+    try:
+        yield
+    except InvalidSpec as error:
+        raise InvalidInput(f"{error}.", part) from None
 
 
 def without_user(repository: str) -> str:

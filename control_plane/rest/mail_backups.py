@@ -28,7 +28,6 @@ from protos.agent.v1.commands_pb2 import BackUpMail, Command, ListMailBackups
 
 router = APIRouter(tags=["mail-backups"], route_class=ResourceRoute)
 
-_Reading = Annotated[Access, transaction(Permission.READ_TENANT)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_TENANT)]
 _Running = Annotated[TenantScope, identity(Permission.MANAGE_SERVERS)]
 _Listing = Annotated[TenantScope, identity(Permission.READ_INBOXES)]
@@ -68,7 +67,7 @@ _SAID = TypeAdapter(list[BackupView])
 
 
 @router.get("/tenant/mail-backups")
-async def show(access: _Reading) -> MailBackupsView:
+async def show(access: _Managing) -> MailBackupsView:
     """Show where the tenant's mailboxes go; 404 where they are not backed up."""
     return MailBackupsView.model_validate(await show_target(access.session, access.scope.tenant_id))
 

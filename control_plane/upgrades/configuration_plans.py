@@ -21,6 +21,9 @@ from mailstack.tunables import ALLOWED, SHIPPED, Tunables, vars_of, words_of
 #: Debian 12's; what can be set is rendered alike for every other.
 _PLATFORM = Platform(postfix=(3, 7), dovecot=(2, 3))
 
+#: Of a request.
+_PART = "/settings"
+
 _SERVERS = text(
     "SELECT v.id, v.hostname, host(v.ip_address) AS address, ARRAY(SELECT host(a.address) || ' ' || a.hostname"
     "  FROM server_addresses a WHERE a.vps_id = v.id AND a.address IS NOT NULL"
@@ -74,7 +77,7 @@ async def make_configuration_plan(session: AsyncSession, wish: ConfigurationWish
     present = await in_force(session)
     settings = changed_settings(present.settings, wish.changes)
     if settings == dict(present.settings):
-        raise InvalidInput("So it is already.")
+        raise InvalidInput("So it is already.", _PART)
     configuration = FleetConfiguration(settings=settings, base=present.number)
     session.add(configuration)
     await session.flush()
@@ -85,12 +88,12 @@ async def make_configuration_plan(session: AsyncSession, wish: ConfigurationWish
 def changed_settings(settings: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
     """Return all that is not as it is shipped once the changes are made. Raises `InvalidInput`."""
     if unknown := changes.keys() - ALLOWED.keys():
-        raise InvalidInput(f"{min(unknown)} cannot be set; what can is {', '.join(sorted(ALLOWED))}.")
+        raise InvalidInput(f"{min(unknown)} cannot be set; what can is {', '.join(sorted(ALLOWED))}.", _PART)
     wanted = {name: value for name, value in {**settings, **changes}.items() if value is not None}
     try:
         return dict(Tunables.of(wanted.items()).changed)
     except InvalidSpec as error:
-        raise InvalidInput(f"{error}.") from error
+        raise InvalidInput(f"{error}.", _PART) from error
 
 
 async def differences(session: AsyncSession, upgrade_id: uuid.UUID) -> Sequence[Difference]:

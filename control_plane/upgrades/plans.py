@@ -86,7 +86,7 @@ async def add_plan(session: AsyncSession, plan: Upgrade, canaries: Collection[uu
     if unknown := set(canaries) - set(tenants):
         raise NotFound(f"There is no server {unknown.pop()} that is ready and needs it.")
     if not tenants:
-        raise InvalidInput("No server needs it.")
+        raise InvalidInput("No server needs it.", "/canaries")
     rings = rings_of(list(tenants), canaries)
     plan.rings = len(rings)
     plan.minimum_sends = pace.minimum_sends

@@ -78,18 +78,20 @@ async def test_a_place_that_somebody_else_changed_is_changed_by_nobody_who_has_n
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "part"),
     [
-        {"repository": "sftp:user@host:/x"},
-        {"repository": "/mnt/x", "password": "herring"},
-        {"repository": "/mnt/x", "credentials": {"LD_PRELOAD": "/herring.so"}},
-        {},
+        ({"repository": "sftp:user@host:/x"}, "/repository"),
+        ({"repository": "/mnt/x", "password": "herring"}, "/password"),
+        ({"repository": "/mnt/x", "password": "herring and sardine"}, "/password"),
+        ({"repository": "/mnt/x", "credentials": {"LD_PRELOAD": "/herring.so"}}, "/credentials"),
+        ({}, "/repository"),
     ],
 )
 async def test_what_no_server_would_take_is_refused_and_not_repeated(
-    operator: httpx.AsyncClient, tenant: SomeTenant, wrong: dict[str, object]
+    operator: httpx.AsyncClient, tenant: SomeTenant, wrong: dict[str, object], part: str
 ) -> None:
     body = problem(await operator.put(path_of(tenant), json=wrong), 422, "invalid-input")
+    assert [each["pointer"] for each in body["errors"]] == [part]
     assert not any(secret in str(body) for secret in ("user@host", "herring"))
 
 

@@ -128,21 +128,21 @@ async def test_settings_are_listed_planned_with_what_they_change_and_applied_as_
 
 
 @pytest.mark.parametrize(
-    ("settings", "pointed"),
+    "settings",
     [
-        ({}, "/settings"),
-        ({"smtp_connect_timeout": "1"}, None),
-        ({"maximal_queue_lifetime": "1"}, None),
-        ({"smtp_connect_timeout": None}, None),
-        ({"smtp connect": "1"}, "/settings/smtp connect/[key]"),
+        {},
+        {"smtp_connect_timeout": "1"},
+        {"maximal_queue_lifetime": "1"},
+        {"smtp_connect_timeout": None},
+        {"smtp connect": "1"},
     ],
     ids=["none", "out of bounds", "not on the list", "so already", "no name"],
 )
 async def test_settings_that_may_not_be_are_not_planned(
-    operator: httpx.AsyncClient, inbox: SomeInbox, settings: dict[str, str | None], pointed: str | None
+    operator: httpx.AsyncClient, inbox: SomeInbox, settings: dict[str, str | None]
 ) -> None:
     body = problem(await operator.post("fleet/settings:plan", json={"settings": settings}), 422, "invalid-input")
-    assert [each["pointer"] for each in body.get("errors", [])] == ([pointed] if pointed else [])
+    assert [each["pointer"].split("/")[1] for each in body["errors"]] == ["settings"]
     assert (await operator.get("fleet/upgrades")).json()["items"] == []
 
 
