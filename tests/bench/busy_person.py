@@ -1,8 +1,8 @@
 """Somebody at the tenants' door who reads and writes all the time, and gets new tokens when the access token ends.
 
 They read at one api process and write at another, side by side with the same access token; new tokens are got at each
-in turn. Some of what is written is sealed by the tenant's key, and requests as SES's clients
-make them are signed with a secret that is opened by it.
+in turn. Some of what is written is sealed by the tenant's key, and requests as SES's clients make them are signed with
+a secret that is opened by it.
 """
 
 import asyncio
