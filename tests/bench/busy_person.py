@@ -41,7 +41,7 @@ class Refused(Exception):
 class Tally:
     """What all of them saw while they were busy."""
 
-    #: Seconds between one's requests on each of the two connections.
+    #: Seconds between one's requests at each of the two processes.
     pause: float
     over: bool = False
     seconds: list[float] = field(default_factory=list)
