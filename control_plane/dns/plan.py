@@ -15,6 +15,10 @@ class PublisherUnavailable(Exception):
     """The DNS host did not answer, or refused; nothing is known to be changed."""
 
 
+#: What the libraries of DNS hosts raise over an answer they did not expect; a host of a tenant's may answer anything.
+NONSENSE: tuple[type[Exception], ...] = (LookupError, TypeError, ValueError, AttributeError)
+
+
 class PublisherNeedsPerson(Exception):
     """The DNS host refuses us or does not have the zone, and will until a person changes that."""
 

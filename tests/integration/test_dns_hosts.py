@@ -82,6 +82,18 @@ def test_a_host_that_fails_is_asked_again_later(host: FakeHost) -> None:
         publisher(host).plan(ZONE, WANTED, ())
 
 
+def test_a_host_that_answers_nonsense_is_asked_again_later(host: FakeHost) -> None:
+    host.faults = [(200, {"result": [7], "result_info": None})] * 10
+    with pytest.raises(PublisherUnavailable):
+        publisher(host).plan(ZONE, WANTED, ())
+
+
+def test_a_value_that_cannot_be_read_is_asked_for_again_later() -> None:
+    host = FakeHetzner(ZONE, {("MX", "@"): ["ten mail.acme.example."]})
+    with running(host), pytest.raises(PublisherUnavailable):
+        publisher(host).plan(ZONE, WANTED, ())
+
+
 def test_what_is_made_meanwhile_is_not_written_over() -> None:
     host = FakeHetzner(ZONE, {})
     with running(host):

@@ -1,6 +1,8 @@
 """Publishing by RFC 2136 with TSIG to a real PowerDNS: what a customer wrote survives, and nobody's change is lost."""
 
 import base64
+import socketserver
+import threading
 from collections.abc import Iterator
 
 import dns.tsig
@@ -100,3 +102,17 @@ def test_a_zone_that_allows_others_only_is_refused_and_stays(powerdns: PowerDns,
 def test_a_primary_that_is_away_is_unavailable(key: dns.tsig.Key) -> None:
     with pytest.raises(PublisherUnavailable):
         Rfc2136Publisher(Primary("127.0.0.1", 1, key)).plan(ZONE, WANTED, ())
+
+
+def test_a_primary_that_hangs_up_is_unavailable(key: dns.tsig.Key) -> None:
+    class HangsUp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), HangsUp) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            with pytest.raises(PublisherUnavailable):
+                Rfc2136Publisher(Primary("127.0.0.1", server.server_address[1], key)).plan(ZONE, WANTED, ())
+        finally:
+            server.shutdown()

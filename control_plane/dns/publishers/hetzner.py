@@ -5,10 +5,12 @@ then write over what is there. Only our own RRsets are asked for; values are add
 so that what somebody else adds in between stays.
 """
 
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import cast
 
+import dns.exception
 import dns.rdata
 from hcloud import APIException, Client, HCloudException
 from hcloud.zones import BoundZone, ZoneRecord, ZoneRRSet
@@ -16,10 +18,12 @@ from hcloud.zones.domain import ZoneRRSetType
 from requests import RequestException
 
 from control_plane.dns.merge import RRset, RRsetKey
-from control_plane.dns.plan import Blend, PublisherNeedsPerson, PublisherUnavailable, ZonePlan
+from control_plane.dns.plan import NONSENSE, Blend, PublisherNeedsPerson, PublisherUnavailable, ZonePlan
 from control_plane.dns.publishers.own_rrsets import in_a_zone_file, keys_to_ask, plan_of_own
 from control_plane.dns.records import RECORD_TTL, DnsRecord
 from control_plane.dns.resolve import value_of
+
+_log = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 10.0
 #: Codes of its API after which another look may find it otherwise.
@@ -27,6 +31,7 @@ _PASSING = frozenset(
     {"conflict", "uniqueness_error", "locked", "rate_limit_exceeded", "timeout", "server_error", "service_error"}
     | {"unavailable", "maintenance", "robot_unavailable", "incorrect_zone_mode"}
 )
+_NONSENSE: tuple[type[Exception], ...] = (*NONSENSE, dns.exception.DNSException)
 
 
 class HetznerPublisher:
@@ -105,3 +110,6 @@ def _told_apart(zone: str) -> Iterator[None]:
         raise PublisherNeedsPerson(f"Hetzner refuses for {zone}: {error.code}") from error
     except (HCloudException, RequestException) as error:
         raise PublisherUnavailable(f"Hetzner does not answer for {zone}") from error
+    except _NONSENSE as error:
+        _log.warning("what Hetzner answers for %s is not understood", zone, exc_info=True)
+        raise PublisherUnavailable(f"what Hetzner answers for {zone} is not understood") from error

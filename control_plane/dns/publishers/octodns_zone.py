@@ -7,6 +7,7 @@ is inspected before it may be applied. Synchronous, since octoDNS is; `dns/publi
 Values: octoDNS holds TXT with `;` escaped and host names with a final dot; `DnsRecord.value` has neither.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -14,12 +15,14 @@ from octodns.processor.filter import NameAllowlistFilter
 from octodns.provider import ProviderException
 from octodns.provider.base import BaseProvider
 from octodns.record import Change, MxValue, Record, SrvValue
+from octodns.record.exception import RecordException
 from octodns.record.txt import TxtValue
-from octodns.zone import Zone
+from octodns.zone import DuplicateRecordException, Zone
 from requests import HTTPError
 
 from control_plane.dns.merge import RRset, RRsetKey, merge
 from control_plane.dns.plan import (
+    NONSENSE,
     Blend,
     PlannedChange,
     PublisherNeedsPerson,
@@ -29,7 +32,10 @@ from control_plane.dns.plan import (
 )
 from control_plane.dns.records import DnsRecord
 
+_log = logging.getLogger(__name__)
+
 _REFUSED = frozenset({401, 403})
+_NONSENSE: tuple[type[Exception], ...] = (*NONSENSE, RecordException, DuplicateRecordException)
 
 
 class OctoDnsPublisher:
@@ -106,6 +112,9 @@ def _told_apart(zone: str) -> Iterator[None]:
         raise PublisherUnavailable(f"the DNS host does not answer for {zone}") from error
     except ProviderException as error:
         raise PublisherNeedsPerson(f"the DNS host of {zone} refuses: {error}") from error
+    except _NONSENSE as error:
+        _log.warning("what the DNS host of %s answers is not understood", zone, exc_info=True)
+        raise PublisherUnavailable(f"what the DNS host of {zone} answers is not understood") from error
 
 
 def _desired(present: Zone, rrsets: Mapping[RRsetKey, RRset | None]) -> Zone:

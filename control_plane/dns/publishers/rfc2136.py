@@ -94,7 +94,7 @@ class Rfc2136Publisher:
             return dns.query.tcp(message, self._primary.address, _TIMEOUT_SECONDS, self._primary.port)
         except (dns.tsig.PeerError, dns.exception.FormError) as error:
             raise PlanRefused(f"the primary of {zone} does not take the key: {error}") from error
-        except (dns.exception.DNSException, OSError) as error:
+        except (dns.exception.DNSException, OSError, EOFError) as error:
             raise PublisherUnavailable(f"the primary of {zone} does not answer: {error}") from error
 
 
