@@ -12,6 +12,7 @@ from protos.agent.v1.telemetry_pb2 import Host, Network
 _MEMINFO = Path("/proc/meminfo")
 _STAT = Path("/proc/stat")
 _NETWORK = Path("/proc/net/dev")
+_OWN_PAGES = Path("/proc/self/statm")
 
 
 class Processors:
@@ -64,6 +65,11 @@ def parse_stat(text: str) -> tuple[int, int] | None:
     if name != "cpu" or len(ticks) < 8:
         return None
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def read_own_memory() -> int:
+    """Sample the resident memory of this process, in bytes (proc_pid_statm(5))."""
+    return int(_OWN_PAGES.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def read_network() -> Network:

@@ -31,6 +31,7 @@ def _server(report: HealthReport, *, connected: bool) -> Iterator[str]:
         yield _family("cpu_used_ratio", "gauge", "Of all processors' time.", [([], host.cpu_percent / 100)])
     memory = [([("state", "total")], host.memory_total_bytes), ([("state", "available")], host.memory_available_bytes)]
     yield _family("memory_bytes", "gauge", "Main memory.", memory)
+    yield _family("agent_memory_bytes", "gauge", "Resident memory of the agent.", [([], report.agent_rss_bytes)])
     space = [(disk.mount, disk.total_bytes, disk.free_bytes) for disk in disks]
     inodes = [(disk.mount, disk.inodes_total, disk.inodes_free) for disk in disks]
     yield _family("disk_bytes", "gauge", "Space on disks.", _total_and_free(space))

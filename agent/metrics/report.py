@@ -9,7 +9,7 @@ from agent.metrics.certificates import CertificateWatch
 from agent.metrics.deliveries import Deliveries
 from agent.metrics.disk import read_disks
 from agent.metrics.due import Due
-from agent.metrics.host import Processors, read_host, read_network
+from agent.metrics.host import Processors, read_host, read_network, read_own_memory
 from agent.metrics.postfix_queue import read_postfix_queue
 from agent.metrics.status_file import StatusFile
 from agent.metrics.unit_changes import UnitChanges
@@ -101,6 +101,7 @@ class Reporter:
             package_change=self._package_change.told,
             mail_backup=self._mail_backup.told,
             network=read_network(),
+            agent_rss_bytes=read_own_memory(),
             destinations=self._deliveries.result(),
             counting_since_ms=self._deliveries.since_ms,
             queued_domains=self._queued_domains,

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput
+from control_plane.fleet.disks import is_nearly_full
 from control_plane.fleet.report_json import as_json
 from control_plane.fleet.units import stopped_units
 from protos.agent.v1.configuration_pb2 import ConfigurationResult
@@ -34,13 +35,24 @@ _KEEP_REPORTS = text(
 _SEEN = text(
     "UPDATE vps_servers v SET last_seen_at = now(), link_session = told.link, agent_version = told.agent_version,"
     " stopped_units = ARRAY(SELECT jsonb_array_elements_text(CAST(told.stopped_units AS jsonb))),"
+    " disk_nearly_full = told.disk_nearly_full,"
     " ssl_certificate_expires = coalesce(told.certificate_expires, v.ssl_certificate_expires),"
     " clock_offset_ms = coalesce(told.clock_offset_ms, v.clock_offset_ms),"
     " clock_measured_at = CASE WHEN told.clock_offset_ms IS NULL THEN v.clock_measured_at ELSE now() END"
     " FROM unnest(CAST(:vps AS uuid[]), CAST(:link AS uuid[]), CAST(:agent_version AS text[]),"
-    "  CAST(:stopped_units AS text[]), CAST(:certificate_expires AS timestamptz[]), CAST(:clock_offset_ms AS bigint[]))"
-    "  AS told (vps, link, agent_version, stopped_units, certificate_expires, clock_offset_ms)"
+    "  CAST(:stopped_units AS text[]), CAST(:disk_nearly_full AS boolean[]),"
+    "  CAST(:certificate_expires AS timestamptz[]), CAST(:clock_offset_ms AS bigint[]))"
+    "  AS told (vps, link, agent_version, stopped_units, disk_nearly_full, certificate_expires, clock_offset_ms)"
     " WHERE v.id = told.vps"
+)
+_SEEN_COLUMNS = (
+    "vps",
+    "link",
+    "agent_version",
+    "stopped_units",
+    "disk_nearly_full",
+    "certificate_expires",
+    "clock_offset_ms",
 )
 # A result for a version older than the one that runs is news of the past.
 _KEEP_RESULT = text(
@@ -74,6 +86,7 @@ def report_row(
         "certificate_expires": _first_expiry(report),
         "clock_offset_ms": clock_offset_ms,
         "stopped_units": json.dumps(stopped_units(report)),
+        "disk_nearly_full": is_nearly_full(report),
     }
 
 
@@ -82,8 +95,7 @@ async def record_reports(session: AsyncSession, rows: Sequence[Row]) -> None:
     # One JSON text: in an array of many, each quotation mark would have to be marked as one.
     reports = f"[{','.join(str(row['report']) for row in rows)}]"
     await session.execute(_KEEP_REPORTS, {**_columns(rows, ("vps", "reported_at")), "reports": reports})
-    seen = ("vps", "link", "agent_version", "stopped_units", "certificate_expires", "clock_offset_ms")
-    await session.execute(_SEEN, _columns(rows, seen))
+    await session.execute(_SEEN, _columns(rows, _SEEN_COLUMNS))
 
 
 async def record_configuration_result(session: AsyncSession, vps_id: uuid.UUID, result: ConfigurationResult) -> None:

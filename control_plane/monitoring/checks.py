@@ -7,16 +7,17 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from control_plane.fleet.disks import NEARLY_FULL, used_share
 from control_plane.fleet.hearing import SILENT
 from control_plane.fleet.units import passing_units, stopped_units
 from control_plane.monitoring.probe import Look
 from control_plane.monitoring.states import Check, Finding, State
-from protos.agent.v1.telemetry_pb2 import Disk, HealthReport
+from protos.agent.v1.telemetry_pb2 import HealthReport
 
 #: Shares of a disk that are used.
-DISK_WARN, DISK_FAIL = 0.85, 0.95
-#: How long a disk must last at its present pace.
-FULL_SOON = dt.timedelta(hours=24)
+DISK_WARN, DISK_FAIL = NEARLY_FULL, 0.9
+#: How long a disk must last at its present pace; and how long one of which little is left.
+FULL_SOON, FULL_NOW = dt.timedelta(hours=24), dt.timedelta(hours=1)
 #: What is left of a certificate.
 CERTIFICATE_WARN, CERTIFICATE_FAIL = dt.timedelta(days=14), dt.timedelta(days=3)
 #: Postfix gives a message up after five days by default; one that old in the queue will never go.
@@ -141,13 +142,14 @@ def check_disk(facts: Facts) -> Finding:
     report = facts.said
     if report is None or not report.disks:
         return Finding(Check.DISK, State.UNKNOWN, "It does not tell how full its disks are.")
-    fullest = max(report.disks, key=_used)
-    used = _used(fullest)
+    fullest = max(report.disks, key=used_share)
+    used = used_share(fullest)
     state = _state(used, DISK_WARN, DISK_FAIL)
     sentence = f"{fullest.mount} is {used:.0%} full"
     lasts = facts.metrics.get("disk_full_seconds")
     if lasts is not None and lasts <= FULL_SOON.total_seconds():
-        state = State.FAIL if state is State.FAIL else State.WARN
+        is_now = state is State.FAIL or (state is State.WARN and lasts <= FULL_NOW.total_seconds())
+        state = State.FAIL if is_now else State.WARN
         sentence += f", and full in {_duration(lasts)}"
     return Finding(Check.DISK, state, f"{sentence}.", used)
 
@@ -303,12 +305,6 @@ def _uncertified(facts: Facts) -> Sequence[str]:
         return ()
     issue = facts.said.certificate_issue
     return issue.missing_names if issue.failures or issue.state == "issued" else ()
-
-
-def _used(disk: Disk) -> float:
-    space = 1 - disk.free_bytes / disk.total_bytes if disk.total_bytes else 0.0
-    inodes = 1 - disk.inodes_free / disk.inodes_total if disk.inodes_total else 0.0
-    return max(space, inodes)
 
 
 def _state(value: float, warn: float, fail: float) -> State:

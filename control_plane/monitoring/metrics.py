@@ -47,6 +47,20 @@ class Measured:
         return sum(value is not None for value in self.values)
 
 
+@dataclass(frozen=True, slots=True)
+class DiskSeen:
+    """The fullest disk at a moment: the share that was used, and the octets that were free."""
+
+    at: dt.datetime
+    used: float
+    free: float
+
+    @property
+    def size(self) -> float | None:
+        """In octets; None for a disk that is full, of which that cannot be told."""
+        return self.free / (1 - self.used) if self.used < 1 else None
+
+
 def _gauges(*names: str) -> list[Metric]:
     return [Metric(name, Kind.GAUGE) for name in names]
 
@@ -112,6 +126,18 @@ def seconds_to_full(free: float, free_before: float, seconds: float) -> float | 
         return None
     lasts = free * seconds / (free_before - free)
     return lasts if lasts <= _BELIEVED * seconds else None
+
+
+def disk_lasts(seen: Sequence[DiskSeen]) -> float | None:
+    """Return how long the fullest disk lasts by how it was before, oldest first; None when nobody can tell.
+
+    Another may have been the fullest one then: only what was seen of one of the same size counts.
+    """
+    if not seen or seen[-1].size is None:
+        return None
+    newest, size = seen[-1], seen[-1].size
+    first = next(each for each in seen if each.size is not None and math.isclose(each.size, size, rel_tol=0.01))
+    return seconds_to_full(newest.free, first.free, (newest.at - first.at).total_seconds())
 
 
 def _outcomes(measured: Sequence[float | None], destination: str) -> dict[str, float]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from control_plane.upgrades.delivery_gate import NONE, Outcomes, together, worse
+from control_plane.upgrades.process_gate import UNKNOWN, Process, ailing
 from control_plane.upgrades.states import PlanState, ServerState
 
 #: Until the same server is told the same once more.
@@ -63,6 +64,8 @@ class ServerFacts:
     newly_failing: tuple[str, ...] = ()
     past: Outcomes = NONE
     lately: Outcomes = NONE
+    past_process: Process = UNKNOWN
+    process: Process = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ def _ill(plan: Plan, server: ServerFacts, now: dt.datetime) -> str:
         return f"{server.vps_id} was not heard of"
     if server.newly_failing:
         return f"{server.vps_id}: {', '.join(server.newly_failing)}"
+    if sentence := ailing(server.past_process, server.process):
+        return f"{server.vps_id}: {sentence}"
     return ""
 
 

@@ -13,48 +13,86 @@ from control_plane.monitoring.metrics import DESTINATIONS, OUTCOMES, POSITION
 from control_plane.upgrades.decide import ServerFacts
 from control_plane.upgrades.delivery_gate import Outcomes
 from control_plane.upgrades.payloads import Payload
+from control_plane.upgrades.process_gate import Process
 from control_plane.upgrades.states import ServerState
 
 
-def _sums() -> str:
-    """Return SQL that sums each outcome over all destinations; PostgreSQL counts positions from 1."""
-    return ", ".join(
-        "coalesce(sum("
-        + " + ".join(f"coalesce(measured[{POSITION[f'{outcome}.{where}'] + 1}], 0)" for where in DESTINATIONS)
-        + f"), 0) AS {outcome}"
-        for outcome in OUTCOMES
-    )
+def _total(outcome: str) -> str:
+    """Return SQL for what was counted of an outcome at all destinations; PostgreSQL counts positions from 1."""
+    return " + ".join(f"coalesce(measured[{POSITION[f'{outcome}.{where}'] + 1}], 0)" for where in DESTINATIONS)
 
 
+_TOTALS = {outcome: _total(outcome) for outcome in OUTCOMES}
 #: Among the names of checks: that its last configuration was refused or rolled back. Another release renders otherwise.
 CONFIGURATION = "configuration"
 _REFUSED = "v.mail_server_status IN ('refused', 'rolled_back')"
-
-# What is counted lately begins with the first window that began after the server had it.
-_SERVERS = text(
-    "SELECT u.vps_id, u.ring, u.state, u.since, u.told_at, u.past_delivered, u.past_deferred, u.past_bounced,"  # noqa: S608 - names of ours
-    " u.asked_version, v.trial_configuration, v.applied_version, v.settled_version, v.mail_server_status,"
-    " v.applied_detail, v.agent_version, v.link_session, v.last_seen_at, r.report::text AS report,"
-    " ARRAY(SELECT kind FROM health_checks h WHERE h.vps_id = u.vps_id AND h.state = 'fail'"
-    "  AND h.kind <> ALL(u.failing_before) AND u.state = 'installed' AND h.changed_at > u.since ORDER BY kind)"
-    f" || CASE WHEN u.state IN ('asked', 'installed') AND {_REFUSED} AND '{CONFIGURATION}' <> ALL(u.failing_before)"
-    f"  THEN ARRAY['{CONFIGURATION}'] END AS newly_failing,"
-    " s.delivered, s.deferred, s.bounced"
-    " FROM upgrade_servers u JOIN vps_servers v ON v.id = u.vps_id AND v.status = 'ready'"
-    " LEFT JOIN vps_reports r ON r.vps_id = u.vps_id"
-    f" LEFT JOIN LATERAL (SELECT {_sums()} FROM health_samples WHERE vps_id = u.vps_id"
-    "  AND at >= u.since AND u.state = 'installed') s ON true"
-    " WHERE u.upgrade_id = :upgrade"
+_RSS = "coalesce((r.report->>'agent_rss_bytes')::double precision, 0)"
+_RESTARTS = (
+    "coalesce(jsonb_path_query_first(r.report, '$.units[*] ? (@.name == \"penguin-agent.service\").restarts')"
+    "::double precision, 0)"
 )
+
+
+def _rolled_up(table: str, condition: str) -> str:
+    """Return SQL for what roll-ups of a server `s` come to, in which a window is some minutes after its end."""
+    sums = ", ".join(f"coalesce(sum({total}), 0) AS {outcome}" for outcome, total in _TOTALS.items())
+    return f"SELECT {sums} FROM {table} WHERE vps_id = s.vps_id AND {condition}"  # noqa: S608 - names of ours
+
+
+def _reported(since: str, condition: str) -> str:
+    """Return SQL for what a server `s` counted by its reports: `r` is the newest, and those of an hour are kept.
+
+    Counters only grow while the agent lives that counts: its first report and its newest tell it all.
+    """
+    reports = (
+        f"SELECT measured FROM health_reports WHERE vps_id = s.vps_id AND {condition} AND at >= {since}"  # noqa: S608
+        f" AND reported_at >= {since} - interval '1 minute'"
+        " AND extract(epoch FROM reported_at) * 1000 >= (r.report->>'counting_since_ms')::double precision"
+        " ORDER BY reported_at"
+    )
+    grown = ", ".join(f"coalesce(max({total}) - min({total}), 0) AS {outcome}" for outcome, total in _TOTALS.items())
+    return f"SELECT {grown} FROM (({reports} LIMIT 1) UNION ALL ({reports} DESC LIMIT 1)) AS ends"  # noqa: S608
+
+
+def _counted(*counts: str) -> str:
+    """Return SQL for that of several counts which saw the most attempts."""
+    every = " UNION ALL ".join(f"({count})" for count in counts)
+    return f"SELECT * FROM ({every}) AS counts ORDER BY delivered + deferred + bounced DESC LIMIT 1"  # noqa: S608
+
+
+_IS_INSTALLED = "s.state = 'installed'"
+# What is counted lately begins with the first window, or the first report, that began after the server had it.
+_LATELY = _counted(
+    _rolled_up("health_samples", f"at >= s.since AND {_IS_INSTALLED}"), _reported("s.since", _IS_INSTALLED)
+)
+_SERVERS = text(
+    "SELECT s.vps_id, s.ring, s.state, s.since, s.told_at, s.past_delivered, s.past_deferred, s.past_bounced,"  # noqa: S608 - names of ours
+    " s.past_rss_bytes, s.past_restarts, s.asked_version, v.trial_configuration, v.applied_version, v.settled_version,"
+    " v.mail_server_status, v.applied_detail, v.agent_version, v.link_session, v.last_seen_at,"
+    f" r.report::text AS report, {_RSS} AS rss_bytes, {_RESTARTS} AS restarts,"
+    " ARRAY(SELECT kind FROM health_checks h WHERE h.vps_id = s.vps_id AND h.state = 'fail'"
+    f"  AND h.kind <> ALL(s.failing_before) AND {_IS_INSTALLED} AND h.changed_at > s.since ORDER BY kind)"
+    f" || CASE WHEN s.state IN ('asked', 'installed') AND {_REFUSED} AND '{CONFIGURATION}' <> ALL(s.failing_before)"
+    f"  THEN ARRAY['{CONFIGURATION}'] END AS newly_failing,"
+    " lately.delivered, lately.deferred, lately.bounced"
+    " FROM upgrade_servers s JOIN vps_servers v ON v.id = s.vps_id AND v.status = 'ready'"
+    " LEFT JOIN vps_reports r ON r.vps_id = s.vps_id"
+    f" LEFT JOIN LATERAL ({_LATELY}) lately ON true"
+    " WHERE s.upgrade_id = :upgrade"
+)
+_DAY = _rolled_up("health_hours", "at >= CAST(:now AS timestamptz) - interval '1 day'")
+_LAST_HOUR = _reported("CAST(:now AS timestamptz) - interval '1 hour'", "true")
 # Once, when it is told first.
 _REMEMBER = text(
     "UPDATE upgrade_servers u SET past_delivered = p.delivered, past_deferred = p.deferred,"  # noqa: S608 - as above
-    " past_bounced = p.bounced, failing_before = ARRAY(SELECT kind FROM health_checks h"
+    " past_bounced = p.bounced, past_rss_bytes = p.rss_bytes, past_restarts = p.restarts,"
+    " failing_before = ARRAY(SELECT kind FROM health_checks h"
     "  WHERE h.vps_id = u.vps_id AND h.state = 'fail' ORDER BY kind)"
     f"  || (SELECT ARRAY['{CONFIGURATION}'] FROM vps_servers v WHERE v.id = u.vps_id AND {_REFUSED})"
-    f" FROM (SELECT w.id, {_sums()} FROM unnest(CAST(:servers AS uuid[])) AS w (id)"
-    "  LEFT JOIN health_hours h ON h.vps_id = w.id AND h.at >= CAST(:day_ago AS timestamptz) GROUP BY w.id) p"
-    " WHERE u.upgrade_id = :upgrade AND u.vps_id = p.id"
+    f" FROM (SELECT s.vps_id, {_RSS} AS rss_bytes, {_RESTARTS} AS restarts, counted.*"
+    "  FROM unnest(CAST(:servers AS uuid[])) AS s (vps_id) LEFT JOIN vps_reports r ON r.vps_id = s.vps_id"
+    f"  LEFT JOIN LATERAL ({_counted(_DAY, _LAST_HOUR)}) counted ON true) p"
+    " WHERE u.upgrade_id = :upgrade AND u.vps_id = p.vps_id"
 )
 
 
@@ -68,9 +106,11 @@ async def load_facts(
 async def remember_past(
     session: AsyncSession, upgrade_id: uuid.UUID, servers: Sequence[uuid.UUID], now: dt.datetime
 ) -> None:
-    """Keep what servers are like before they are changed: the last day's attempts, and which checks fail."""
-    day_ago = now - dt.timedelta(days=1)
-    await session.execute(_REMEMBER, {"upgrade": upgrade_id, "servers": list(servers), "day_ago": day_ago})
+    """Keep what servers are like before they are changed: attempts, the agent's process, and which checks fail.
+
+    Attempts are those of the last day; of a server that is younger than its first roll-up those of its reports.
+    """
+    await session.execute(_REMEMBER, {"upgrade": upgrade_id, "servers": list(servers), "now": now})
 
 
 def _facts(row: Row[Any], payload: Payload, now: dt.datetime) -> ServerFacts:
@@ -87,4 +127,6 @@ def _facts(row: Row[Any], payload: Payload, now: dt.datetime) -> ServerFacts:
         newly_failing=tuple(row.newly_failing),
         past=Outcomes(row.past_delivered, row.past_deferred, row.past_bounced),
         lately=Outcomes(row.delivered, row.deferred, row.bounced),
+        past_process=Process(row.past_rss_bytes, row.past_restarts),
+        process=Process(row.rss_bytes, row.restarts),
     )

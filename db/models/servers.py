@@ -99,6 +99,7 @@ class VpsServer(Base):
     settled_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), deferred=True)
     #: Daemons that it needs and that do not run, as it said last (fleet/units.py).
     stopped_units: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"), deferred=True)
+    disk_nearly_full: Mapped[bool] = mapped_column(server_default=text("false"), deferred=True)
     #: When two held a link with its certificate at the same time.
     cloned_at: Mapped[dt.datetime | None] = mapped_column(deferred=True)
     created_at: Mapped[CreatedAt]

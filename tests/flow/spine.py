@@ -82,10 +82,13 @@ class Spine:
         host = inbox["imap_config"]["host"]
         return MailboxWatch(self.record.enter, host, inbox["email_address"], inbox["password"], str(NAMESERVER))
 
+    def shell(self, party: Party) -> list[str]:
+        """Return what to put in front of a command that shall run in the party's server, as root."""
+        return machine_shell(self.state_dir, f"pm-{party.server['id'].replace('-', '')[:12]}")
+
     def inside(self, party: Party, *command: str) -> str:
         """Run a command in the party's server, as root, and return what it printed; it must succeed."""
-        shell = machine_shell(self.state_dir, f"pm-{party.server['id'].replace('-', '')[:12]}")
-        done = subprocess.run([*shell, *command], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*self.shell(party), *command], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -57,6 +59,24 @@ async def test_a_door_with_starttls_is_read(context: ssl.SSLContext) -> None:
         writer.write(b"220 go ahead\r\n")
         await writer.start_tls(context)
         assert await reader.readline() == b"QUIT\r\n"
+
+    async with served(smtp) as port:
+        seen = await look_at(Door(port, starttls=True))
+    assert (seen.error, seen.issuer) == ("", "CN=test authority")
+
+
+async def test_a_door_that_resets_the_connection_at_the_good_bye_is_read(context: ssl.SSLContext) -> None:
+    async def smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ESMTP\r\n")
+        await reader.readline()
+        writer.write(b"250 STARTTLS\r\n")
+        await reader.readline()
+        writer.write(b"220 go ahead\r\n")
+        await writer.start_tls(context)
+        await reader.readline()
+        # With nothing to linger for, what is aborted is reset (socket(7)).
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
 
     async with served(smtp) as port:
         seen = await look_at(Door(port, starttls=True))

@@ -138,16 +138,17 @@ async def test_a_full_disk_is_shed_and_nothing_is_done_where_that_is_forbidden(
         "INSERT INTO healing_forbidden (rule, of_vps_id, reason, created_by) VALUES ('disk_full', :vps, 'mine', 'me')",
         vps=other,
     )
-    await measured(system_database, disk_used_ratio=0.91)
+    await found(system_database, "disk", "warn")
+    assert await healed(system_database, NOW) == []
+    await found(system_database, "disk", "fail")
     assert await healed(system_database, NOW) == [("shed_disk", "asked")]
     [act] = await rows(system_database, "SELECT vps_id, reason FROM healing_acts")
-    assert act == {"vps_id": vps_id, "reason": "disk_used_ratio >= 0.900000"}
+    assert act == {"vps_id": vps_id, "reason": "So it was found."}
     await rows(
         system_database,
         "INSERT INTO healing_forbidden (rule, reason, created_by) VALUES (NULL, 'a migration', 'me')",
     )
     await answered(system_database, "done", "freed 350 octets")
-    await measured(system_database, disk_used_ratio=0.95)
     assert await healed(system_database, NOW + 60 * SECOND) == [("shed_disk", "done")]
     assert (await rows(system_database, "SELECT detail FROM healing_acts")) == [{"detail": "freed 350 octets"}]
 

@@ -20,6 +20,7 @@ from control_plane.enrolment.identity import AgentIdentity
 from control_plane.errors import Conflict, InvalidInput, NotFound
 from control_plane.monitoring.metrics import METRICS, POSITION
 from control_plane.monitoring.rings import Ring
+from control_plane.monitoring.samples import keep_values, value_rows
 from control_plane.operators import upgrades
 from control_plane.sealing import Sealer
 from control_plane.upgrades.advance import advance_upgrade
@@ -27,7 +28,7 @@ from control_plane.upgrades.plans import Pace, PlanView, Wish, list_plans, rings
 from control_plane.upgrades.releases import add_release, list_releases, store_release
 from db.session import Database
 from protos.agent.v1.commands_pb2 import Command
-from protos.agent.v1.telemetry_pb2 import AgentUpgrade, HealthReport
+from protos.agent.v1.telemetry_pb2 import AgentUpgrade, Destination, HealthReport, Unit
 from tests.fakes.hub import FakeAuthority
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_server
@@ -37,6 +38,8 @@ from tests.integration.running_hub import csr, make_key
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
 OLD = "1-old"
+NO_MORE = HealthReport()
+MIB = 1 << 20
 #: Quick: a ring is left once its servers have the release, or after a hundred attempts where those are waited for.
 QUICK = Pace(minimum_sends=100, soak=dt.timedelta(0))
 
@@ -75,9 +78,18 @@ async def servers(system_database: Database, tenant: SomeTenant) -> list[uuid.UU
     return made
 
 
-async def tell(database: Database, vps_id: uuid.UUID, runs: str, state: str | None, at: dt.datetime) -> None:
+async def tell(
+    database: Database,
+    vps_id: uuid.UUID,
+    runs: str,
+    state: str | None,
+    at: dt.datetime,
+    *,
+    more: HealthReport = NO_MORE,
+) -> None:
     """Say what a server's report says, and that it is linked."""
     report = HealthReport(at_ms=int(at.timestamp() * 1000))
+    report.MergeFrom(more)
     if state:
         report.agent_upgrade.CopyFrom(AgentUpgrade(release=runs, state=state, at_ms=report.at_ms))
     async with database.system() as session:
@@ -90,7 +102,7 @@ async def tell(database: Database, vps_id: uuid.UUID, runs: str, state: str | No
                 " SELECT id, tenant_id, :at, :at, CAST(:report AS jsonb) FROM vps_servers WHERE id = :id"
                 " ON CONFLICT (vps_id) DO UPDATE SET report = excluded.report"
             ),
-            {"id": vps_id, "at": at, "report": MessageToJson(report)},
+            {"id": vps_id, "at": at, "report": MessageToJson(report, preserving_proto_field_name=True)},
         )
         await session.execute(
             text(
@@ -99,6 +111,7 @@ async def tell(database: Database, vps_id: uuid.UUID, runs: str, state: str | No
             ),
             {"id": vps_id, "at": at, "runs": runs},
         )
+        await keep_values(session, value_rows(vps_id, report, at))
 
 
 async def tick(database: Database, at: dt.datetime) -> list[tuple[uuid.UUID, str]]:
@@ -262,6 +275,61 @@ async def test_a_release_that_delivers_worse_is_taken_back(
     await tick(system_database, later + 10 * SECOND)
     ended = await shown(system_database, plan_id)
     assert (ended.plan.state, states(ended)[canary]) == ("rolled_back", "reverted")
+
+
+def counted(since: dt.datetime, delivered: int, deferred: int) -> HealthReport:
+    """Say what an agent counted since it started."""
+    tried = Destination(provider="google", delivered=delivered, deferred=deferred)
+    return HealthReport(counting_since_ms=int(since.timestamp() * 1000), destinations=[tried])
+
+
+async def test_servers_without_roll_ups_are_judged_by_what_they_report(
+    system_database: Database, release: str, servers: list[uuid.UUID]
+) -> None:
+    canary, before, now = servers[0], NOW + 10 * SECOND, NOW + dt.timedelta(minutes=20)
+    # What was counted before the agent was last started is not taken for less.
+    for at, said in (
+        (before - SECOND, counted(NOW, 70_000, 0)),
+        (before + SECOND, counted(before, 100, 10)),
+        (now - SECOND, counted(before, 1_090, 20)),
+    ):
+        await tell(system_database, canary, OLD, None, at, more=said)
+    plan_id = await begin(system_database, release, canary, Pace(100, dt.timedelta(hours=1)))
+    await tick(system_database, now)
+    at = await install(system_database, canary, release, now)
+
+    # Whatever it counted by the first report is not of the time since then.
+    await tell(system_database, canary, release, "installed", at + SECOND, more=counted(now, 50, 500))
+    await tell(system_database, canary, release, "installed", at + 15 * SECOND, more=counted(now, 140, 509))
+    await tick(system_database, at + 16 * SECOND)
+    assert (await shown(system_database, plan_id)).plan.state == "running"
+    await tell(system_database, canary, release, "installed", at + 30 * SECOND, more=counted(now, 200, 550))
+    await tick(system_database, at + 31 * SECOND)
+    worse = "ring 0 delivers worse: 25.0% of 200 attempts were deferred, and 1.0% of 1000 before"
+    assert worse in ((await shown(system_database, plan_id)).plan.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (HealthReport(agent_rss_bytes=90 * MIB), "its agent takes 90 MiB, and 50 before"),
+        (HealthReport(units=[Unit(name="penguin-agent.service", restarts=3)]), "its agent ended 3 times"),
+        (HealthReport(agent_rss_bytes=70 * MIB, units=[Unit(name="dovecot.service", restarts=3)]), ""),
+    ],
+)
+async def test_a_release_that_leaks_or_ends_later_is_taken_back(
+    system_database: Database, release: str, servers: list[uuid.UUID], after: HealthReport, words: str
+) -> None:
+    canary = servers[0]
+    await tell(system_database, canary, OLD, None, NOW - SECOND, more=HealthReport(agent_rss_bytes=50 * MIB))
+    plan_id = await begin(system_database, release, canary, Pace(100, dt.timedelta(hours=1)))
+    await tick(system_database, NOW)
+    at = await install(system_database, canary, release, NOW)
+    await tell(system_database, canary, release, "installed", at + 15 * SECOND, more=after)
+    told = await tick(system_database, at + 16 * SECOND) or await tick(system_database, at + 17 * SECOND)
+    assert told == ([(canary, "roll_back_agent")] if words else [])
+    reason = (await shown(system_database, plan_id)).plan.reason or ""
+    assert (words in reason, bool(reason)) == (True, bool(words))
 
 
 async def test_a_check_that_begins_to_fail_takes_it_back_and_one_that_failed_before_does_not(

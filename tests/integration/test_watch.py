@@ -13,14 +13,16 @@ from sqlalchemy import text
 from control_plane.clock import utc_now
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.fleet.hearing import AWAY_AFTER, BACK_WITHIN, SILENT, beat
+from control_plane.fleet.reports import record_reports, report_row
 from control_plane.monitoring.alert_rules import read_rules
 from control_plane.monitoring.alerts import advance_alerts
 from control_plane.monitoring.health_check import check_health
 from control_plane.monitoring.probe import Look
+from control_plane.monitoring.samples import keep_values, value_rows
 from control_plane.monitoring.watch import look, watch_for_ever
 from db.session import Database
 from protos.agent.v1.link_pb2 import AgentMessage
-from protos.agent.v1.telemetry_pb2 import HealthReport, Unit
+from protos.agent.v1.telemetry_pb2 import Disk, HealthReport, Unit
 from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.mail_rows import make_server
 from tests.integration.running_hub import running_hub
@@ -100,6 +102,41 @@ async def test_a_dead_server_is_known_within_thirty_seconds(system_database: Dat
     await heard(system_database, NOW)
     assert SILENT.total_seconds() < await seconds_until_open(system_database, NOW) <= 30
     assert await looked(system_database, NOW + 40 * SECOND) == [("unreachable", "open")]
+
+
+async def filled(database: Database, vps_id: uuid.UUID, at: dt.datetime, free: int) -> None:
+    """Let a server report a disk of which so many of a hundred octets are free."""
+    disk = Disk(mount="/var", total_bytes=100, free_bytes=free)
+    report = HealthReport(at_ms=int(at.timestamp() * 1000), disks=[disk])
+    async with database.system() as session:
+        await record_reports(session, [report_row(vps_id, uuid.uuid4(), report)])
+        await keep_values(session, value_rows(vps_id, report, at))
+    await execute(database, "UPDATE vps_servers SET last_seen_at = :at", at=at)
+    await execute(database, "UPDATE vps_reports SET received_at = :at", at=at)
+    await hearing(database, at)
+
+
+async def test_a_disk_that_fills_is_told_of_at_the_first_report_that_says_so_with_its_time(
+    system_database: Database, vps_id: uuid.UUID
+) -> None:
+    await filled(system_database, vps_id, NOW, 74)
+    assert await looked(system_database, NOW) == []
+    # By the warning alone nobody is told for five minutes, in which this disk would be full.
+    await filled(system_database, vps_id, NOW + 60 * SECOND, 14)
+    assert await looked(system_database, NOW + 61 * SECOND) == [("disk_full", "open")]
+    async with system_database.system() as session:
+        assert await session.scalar(text("SELECT sentence FROM alerts")) == "/var is 86% full, and full in 14 seconds."
+    await filled(system_database, vps_id, NOW + 120 * SECOND, 60)
+    assert await looked(system_database, NOW + 121 * SECOND) == [("disk_full", "open")]
+
+
+async def test_a_disk_that_is_nearly_full_and_fills_no_more_is_told_of_after_five_minutes(
+    system_database: Database, vps_id: uuid.UUID
+) -> None:
+    for minutes in range(6):
+        await filled(system_database, vps_id, NOW + minutes * 60 * SECOND, 14)
+        pending = await looked(system_database, NOW + minutes * 60 * SECOND)
+        assert pending == [("disk", "open" if minutes == 5 else "pending")]
 
 
 async def test_a_stopped_postfix_is_known_within_three_seconds_of_being_told(

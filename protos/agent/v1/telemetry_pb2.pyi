@@ -41,11 +41,14 @@ class HealthReport(_message.Message):
     AGENT_UPGRADE_FIELD_NUMBER: _builtins.int
     MAIL_BACKUP_FIELD_NUMBER: _builtins.int
     PACKAGE_CHANGE_FIELD_NUMBER: _builtins.int
+    AGENT_RSS_BYTES_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
     counting_since_ms: _builtins.int
     """Milliseconds since the Unix epoch: when the agent started, and so these counters."""
+    agent_rss_bytes: _builtins.int
+    """Resident memory of the agent's network half, which makes this report; 0 from one that does not tell."""
     @_builtins.property
     def host(self) -> Global___Host: ...
     @_builtins.property
@@ -113,10 +116,11 @@ class HealthReport(_message.Message):
         agent_upgrade: Global___AgentUpgrade | None = ...,
         mail_backup: Global___MailBackupStatus | None = ...,
         package_change: Global___AgentUpgrade | None = ...,
+        agent_rss_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_rss_bytes", b"agent_rss_bytes", "agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

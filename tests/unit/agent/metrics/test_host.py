@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.metrics.host import Processors, parse_meminfo, parse_network, parse_stat, read_host, read_network
+from agent.metrics.host import (
+    Processors,
+    parse_meminfo,
+    parse_network,
+    parse_stat,
+    read_host,
+    read_network,
+    read_own_memory,
+)
 
 TEXT = "MemTotal:       24684096 kB\nMemAvailable:   23997604 kB\nHugePages_Total:       0\n"
 
@@ -47,3 +55,5 @@ def test_this_host_can_be_sampled() -> None:
     assert host.memory_total_bytes > 0
     assert not host.HasField("cpu_percent")
     assert read_network().received_bytes >= 0
+    # What Python and these tests take.
+    assert 10 << 20 < read_own_memory() < 10 << 30

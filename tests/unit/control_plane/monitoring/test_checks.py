@@ -174,12 +174,22 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
         (
             {
                 "report": told(
-                    disks=[Disk(mount="/var", total_bytes=100, free_bytes=90, inodes_total=10, inodes_free=1)]
+                    disks=[Disk(mount="/var", total_bytes=100, free_bytes=90, inodes_total=100, inodes_free=12)]
                 )
             },
             Check.DISK,
             State.WARN,
-            "90%",
+            "88%",
+        ),
+        # Little is left, and it goes fast.
+        (
+            {
+                "report": told(disks=[Disk(mount="/var", total_bytes=100, free_bytes=14)]),
+                "metrics": {"disk_full_seconds": 3600.0},
+            },
+            Check.DISK,
+            State.FAIL,
+            "/var is 86% full, and full in 60 minutes",
         ),
         ({"metrics": {"disk_full_seconds": 7200.0}}, Check.DISK, State.WARN, "full in 2 hours"),
         (

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from control_plane.upgrades.decide import Decision, Plan, ServerFacts, Told, Word, decide
 from control_plane.upgrades.delivery_gate import Outcomes
+from control_plane.upgrades.process_gate import Process
 from control_plane.upgrades.states import PlanState, ServerState
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -86,6 +87,7 @@ def test_what_it_said_of_an_earlier_attempt_is_no_news() -> None:
     ("changes", "words"),
     [
         ({"newly_failing": ("queue",)}, "queue"),
+        ({"past_process": Process(50 << 20), "process": Process(90 << 20)}, "its agent takes 90 MiB"),
         ({"heard_at": NOW - 61 * SECOND, "reachable": False}, "was not heard of"),
         ({"running": OLD}, "failed"),
         ({"past": Outcomes(950, 50, 0), "lately": Outcomes(500, 500, 0)}, "50.0% of 1000 attempts were deferred"),
