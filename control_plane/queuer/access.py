@@ -55,10 +55,10 @@ async def grant(redis: Redis, servers: Sequence[uuid.UUID], endpoint: str, ca_pe
 async def revoke(redis: Redis, vps_id: uuid.UUID) -> None:
     """Take a server's access and its streams away, and cut its connections. Raises one of `streams.QUEUE_AWAY`.
 
-    What was leased to it stays in PostgreSQL.
+    What was leased to it stays in PostgreSQL. The user goes last: as long as it is there, `revoke_others` comes again.
     """
-    await redis.acl_deluser(username(vps_id))
     await redis.delete(keys.epoch(vps_id), *keys.streams(vps_id))
+    await redis.acl_deluser(username(vps_id))
 
 
 async def revoke_others(redis: Redis, may_stay: Callable[[], Awaitable[Collection[uuid.UUID]]]) -> None:

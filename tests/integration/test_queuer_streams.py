@@ -351,6 +351,26 @@ async def test_servers_that_are_gone_or_banned_lose_the_queue_and_others_keep_it
     await redis.acl_deluser("vps-of-somebody-else", access.username(inbox.vps_id))
 
 
+async def test_streams_that_could_not_be_taken_away_are_taken_away_the_next_time(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(*_: str) -> None:
+        raise RedisConnectionError
+
+    async def nobody() -> list[uuid.UUID]:
+        return []
+
+    gone = uuid.uuid4()
+    await access.grant(redis, [gone], "10.77.0.1:7379", b"pem")
+    await redis.xadd(keys.stream(gone, 1), {keys.FIELD: b"what a tenant wrote"})
+    with monkeypatch.context() as during:
+        during.setattr(redis, "delete", cut)
+        with pytest.raises(RedisConnectionError):
+            await access.revoke_others(redis, nobody)
+    await access.revoke_others(redis, nobody)
+    assert await redis.keys() == []
+
+
 async def test_a_full_batch_is_written_beside_the_next_claim_and_nothing_stays_in_hand(
     system_database: Database, redis: Redis, inbox: SomeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
