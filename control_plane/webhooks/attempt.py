@@ -11,8 +11,10 @@ import datetime as dt
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 import httpx
 
@@ -24,6 +26,9 @@ TIMEOUT = 10.0
 #: Addresses of one name that are tried in one attempt.
 _MOST_ADDRESSES = 4
 _LONGEST_RETRY_AFTER = dt.timedelta(days=1)
+#: The system's resolver waits half a minute for name servers that do not answer, and cannot be given up. So it has
+#: threads of its own, more than attempts are begun in that time: nobody else's work waits behind a tenant's name.
+_LOOK_UPS = ThreadPoolExecutor(128, "look-up")
 
 #: Return the addresses of a host; raise `OSError`.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -51,7 +56,8 @@ class TargetRefused(Exception):
 
 async def addresses_of(host: str) -> Sequence[str]:
     """Return the host's addresses as the system's resolver has them, best first."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

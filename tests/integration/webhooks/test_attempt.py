@@ -1,13 +1,15 @@
 """One attempt on real sockets: what a tenant's URL can make us do, and what not."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from control_plane.webhooks.attempt import Poster
+from control_plane.webhooks.attempt import Poster, addresses_of
 from tests.integration.webhooks.receiver import HANG, receiving, tls_for
 
 
@@ -120,3 +122,24 @@ async def test_retry_after_is_read_with_care(header: str, seconds: int | None) -
     async with aclosing(Poster(private_targets=True)) as poster, busy as receiver:
         answer = await poster.post(f"http://127.0.0.1:{receiver.port}/", b"{}", {})
     assert (answer.retry_after and answer.retry_after.total_seconds()) == seconds
+
+
+async def test_names_whose_servers_do_not_answer_keep_nobody_elses_work_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+
+    def silent(*_: object, **__: object) -> list[object]:
+        answered.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    waiting = [asyncio.create_task(addresses_of("hooks.example")) for _ in range(64)]
+    # By then each has asked.
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(20):
+            assert await asyncio.to_thread(str, 1) == "1"
+    finally:
+        answered.set()
+        await asyncio.gather(*waiting)
