@@ -7,6 +7,7 @@ on, or waits for a person, as its pipeline says; a step that cannot be undone al
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -85,7 +86,8 @@ class Worker:
                 outcome = self._judge(pipeline, claim, await self._perform(pipeline, run, claim))
         except asyncio.CancelledError:
             # This process is stopping: another need not wait until the claim runs out.
-            await asyncio.shield(self._record(pipeline, run, claim, Wait("the worker stopped", 0.0)))
+            with contextlib.suppress(ClaimLost):
+                await asyncio.shield(self._record(pipeline, run, claim, Wait("the worker stopped", 0.0)))
             raise
         outcome = await self._record_or_wait(pipeline, run, claim, outcome)
         STEPS.labels(run.kind, _outcome_name(claim, outcome)).inc()

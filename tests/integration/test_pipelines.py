@@ -250,6 +250,21 @@ async def test_a_worker_that_is_stopped_gives_its_step_back_at_once(
     assert await run_state(system_database, run_id) == ("done", None)
 
 
+async def test_a_worker_that_is_stopped_ends_although_its_step_is_not_its_any_more(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    held = Held()
+    run_id = await new_run(system_database, tenant)
+    working = asyncio.create_task(worker_for(system_database, held).work_on(run_id, KIND))
+    await held.begun.wait()
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE pipeline_steps SET fencing_token = gen_random_uuid()"))
+
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
 async def test_a_step_waits_in_place_and_then_goes_on(system_database: Database, tenant: SomeTenant) -> None:
     step = Scripted("wait", [Wait("not yet", 0.01), Wait("not yet", 0.01), Done()])
     run_id = await new_run(system_database, tenant)
