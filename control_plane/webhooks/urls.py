@@ -22,15 +22,16 @@ def require_url(text: str, *, private_targets: bool) -> None:
     """
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL:
+        host = url.host
+    except (httpx.InvalidURL, UnicodeError):  # the latter for what is no A-label
         raise InvalidInput("This is no URL.", "/url") from None
     schemes = ("https", "http") if private_targets else ("https",)
     port = 443 if url.port is None else url.port
-    if url.scheme not in schemes or not url.host or not 0 < port < 65536:
+    if url.scheme not in schemes or not host or not 0 < port < 65536:
         raise InvalidInput("The URL must begin with https:// and name a host.", "/url")
     if url.userinfo or url.fragment or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidInput("The URL must be ASCII, without a user, a password or a fragment.", "/url")
-    if not private_targets and not may_be_public(url.host):
+    if not private_targets and not may_be_public(host):
         raise InvalidInput("The URL must lead to a public address.", "/url")
 
 

@@ -30,6 +30,7 @@ def test_urls_of_public_hosts_are_taken(url: str) -> None:
             "https://10.77.0.1/",
             "https://a.example/\n",
             "https://a.example:0",
+            "https://xn--.example",
         ),
     ],
 )
