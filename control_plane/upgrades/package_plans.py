@@ -34,7 +34,7 @@ async def make_package_plan(session: AsyncSession, wish: PackagesWish, requested
     try:
         versions = checked_versions(wish.versions)
     except InvalidSpec as error:
-        raise InvalidInput(f"{error}.") from error
+        raise InvalidInput(f"{error}.", "/packages") from error
     packages = {name: list(each) for name, each in versions.items()}
     plan = Upgrade(id=uuid.uuid4(), packages=packages, requested_by=requested_by)
     return await add_plan(session, plan, wish.canaries, wish.pace)

@@ -14,6 +14,7 @@ from control_plane.rest.operators import (
     alerts,
     dead_letters,
     fleet,
+    fleet_packages,
     fleet_settings,
     mail_backups,
     pauses,
@@ -28,7 +29,8 @@ from control_plane.settings import Settings
 ROUTERS = [
     module.router
     for module in (
-        *(queue, pauses, dead_letters, fleet, fleet_settings, alerts, alerting, acts, tenants, mail_backups, upgrades),
+        *(queue, pauses, dead_letters, fleet, fleet_settings, fleet_packages, alerts, alerting, acts, tenants),
+        *(mail_backups, upgrades),
     )
 ]
 

@@ -11,12 +11,11 @@ from pydantic.config import JsonDict
 from control_plane.operators import upgrades
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.operators.upgrades import UpgradeView
-from control_plane.rest.reasons import Reason
+from control_plane.rest.operators.upgrades import NewPlan, UpgradeView
 from control_plane.rest.story_ids import REASON, VPS
 from control_plane.rest.strict_route import StrictRoute
 from control_plane.upgrades.configuration_plans import ConfigurationWish, differences, list_settings
-from control_plane.upgrades.plans import PACE, Pace
+from control_plane.upgrades.plans import Pace
 
 router = APIRouter(tags=["upgrades"], route_class=StrictRoute)
 
@@ -53,24 +52,14 @@ class SettingList(BaseModel):
     items: list[SettingView]
 
 
-class NewSettings(BaseModel):
+class NewSettings(NewPlan):
     """What to set otherwise than it is, null as it is shipped; on which servers first, and how carefully."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"example": {"settings": {_CONNECT: "20"}, "canaries": [VPS], "reason": REASON}},
     )
 
     settings: dict[_Name, _Value | None] = Field(min_length=1, max_length=50)
-    canaries: list[uuid.UUID] = Field(default=[], max_length=100, description="The first ring; one is chosen for none.")
-    minimum_sends: int = Field(
-        PACE.minimum_sends,
-        ge=0,
-        le=1_000_000,
-        description="Attempts after which a ring is gone on from; 0: time alone.",
-    )
-    soak_seconds: float = Field(PACE.soak.total_seconds(), ge=0, le=604_800, description="Or so long after.")
-    reason: Reason = None
 
 
 class DifferenceView(BaseModel):

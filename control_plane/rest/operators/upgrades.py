@@ -69,18 +69,11 @@ class ReleaseList(BaseModel):
     items: list[ReleaseView]
 
 
-class NewUpgrade(BaseModel):
-    """Which release, to whom first, and how carefully."""
+class NewPlan(BaseModel):
+    """To whom first, and how carefully; whatever it brings."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"release": "0.2.0", "canaries": [VPS], "reason": REASON}}
-    )
+    model_config = ConfigDict(extra="forbid")
 
-    release: str = Field(
-        max_length=100,
-        pattern=r"^[0-9A-Za-z.+_-]+$",
-        description="A release's name, or a version, whose newest release it is.",
-    )
     canaries: list[uuid.UUID] = Field(default=[], max_length=100, description="The first ring; one is chosen for none.")
     minimum_sends: int = Field(
         PACE.minimum_sends,
@@ -89,10 +82,25 @@ class NewUpgrade(BaseModel):
         description="Attempts after which a ring is gone on from; 0: time alone.",
     )
     soak_seconds: float = Field(PACE.soak.total_seconds(), ge=0, le=604_800, description="Or so long after.")
-    patience_seconds: float = Field(
-        PACE.patience.total_seconds(), ge=10, le=3600, description="What a server's new release gets to link."
-    )
     reason: Reason = None
+
+
+PatienceSeconds = Annotated[
+    float, Field(ge=10, le=3600, description="What a server gets to be heard of with what is new.")
+]
+
+
+class NewUpgrade(NewPlan):
+    """Which release, to whom first, and how carefully."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"release": "0.2.0", "canaries": [VPS], "reason": REASON}})
+
+    release: str = Field(
+        max_length=100,
+        pattern=r"^[0-9A-Za-z.+_-]+$",
+        description="A release's name, or a version, whose newest release it is.",
+    )
+    patience_seconds: PatienceSeconds = PACE.patience.total_seconds()
 
 
 class UpgradeView(BaseModel):

@@ -51,6 +51,10 @@ SCOPES = {
     "GET /operator/v1/fleet/upgrades/{upgrade_id}": "fleet:read",
     "POST /operator/v1/fleet/upgrades/{upgrade_id}:apply": "fleet:write",
     "POST /operator/v1/fleet/upgrades/{upgrade_id}:abort": "fleet:write",
+    "GET /operator/v1/fleet/upgrades/{upgrade_id}/differences": "fleet:read",
+    "GET /operator/v1/fleet/settings": "fleet:read",
+    "POST /operator/v1/fleet/settings:plan": "fleet:write",
+    "POST /operator/v1/fleet/packages:plan": "fleet:write",
     "POST /operator/v1/vps/{vps_id}/commands": "fleet:write",
     "GET /operator/v1/vps/{vps_id}/commands/{command_id}": "fleet:read",
     "GET /operator/v1/vps/{vps_id}/healing": "fleet:read",
@@ -59,11 +63,17 @@ SCOPES = {
     "GET /operator/v1/tenants": "tenants:read",
     "GET /operator/v1/tenants/{tenant_id}": "tenants:read",
     "POST /operator/v1/tenants/{tenant_id}:erase": "tenants:erase",
+    "GET /operator/v1/tenants/{tenant_id}/mail-backups": "tenants:read",
+    "PUT /operator/v1/tenants/{tenant_id}/mail-backups": "backups:write",
+    "DELETE /operator/v1/tenants/{tenant_id}/mail-backups": "backups:write",
 }
 #: What a route must be sent to be asked at all.
 BODIES = {
     "POST /operator/v1/queue/pauses": {"subject": "priority", "of": "low"},
     "POST /operator/v1/fleet/upgrades": {"release": "1"},
+    "POST /operator/v1/fleet/settings:plan": {"settings": {"smtp_connect_timeout": "20"}},
+    "POST /operator/v1/fleet/packages:plan": {"packages": {"postfix": ["1"]}},
+    "PUT /operator/v1/tenants/{tenant_id}/mail-backups": {"repository": "/mnt/backups"},
     "POST /operator/v1/vps/{vps_id}/commands": {"kind": "flush"},
     "POST /operator/v1/fleet/healing:forbid": {"reason": "why"},
     "POST /operator/v1/fleet/healing:allow": {"reason": "why"},

@@ -16,7 +16,6 @@ from control_plane.cli.main import app
 from control_plane.operators import upgrades
 from control_plane.rest.story_ids import VPS
 from control_plane.upgrades.configuration_plans import ConfigurationWish
-from control_plane.upgrades.package_plans import PackagesWish
 from db.session import Database
 from mailstack.tunables import ALLOWED
 from tests.integration.database import FreshDatabase
@@ -175,18 +174,35 @@ def test_the_command_line_does_the_same(command: Command, inbox: SomeInbox, rele
     assert [each["id"] for each in json.loads(command(*upgrade, "--json"))] == [plan["id"]]
 
 
-async def test_a_plan_for_packages_is_among_them(
-    operator: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
+async def test_a_plan_for_packages_is_made_and_begun_as_that_of_an_upgrade(
+    operator: httpx.AsyncClient, inbox: SomeInbox
 ) -> None:
-    async with system_database.system() as session:
-        wish = PackagesWish({"postfix": ["3.7.12"], "opendkim": ["2"]}, [inbox.vps_id])
-        await upgrades.make_package_plan(session, TESTER, wish, "a hole in Postfix")
-    [shown] = (await operator.get("fleet/upgrades")).json()["items"]
-    assert (shown["release"], shown["configuration"], shown["state"]) == (None, None, "planned")
-    assert shown["packages"] == {"postfix": ["3.7.12"], "opendkim": ["2"]}
-    planned = (await operator.get("acts")).json()["items"][0]
+    packages = {"postfix": ["3.7.12", "3.10.5"], "opendkim": ["2"]}
+    wish = {"packages": packages, "canaries": [str(inbox.vps_id)], "minimum_sends": 7, "patience_seconds": 60}
+    made = await operator.post("fleet/packages:plan", json={**wish, "reason": "a hole in Postfix"})
+    assert made.status_code == 201, made.text
+    plan = made.json()
+    assert made.headers["location"] == f"/operator/v1/fleet/upgrades/{plan['id']}"
+    assert (plan["packages"], plan["minimum_sends"], plan["patience_seconds"]) == (packages, 7, 60.0)
+    assert (plan["release"], plan["configuration"], plan["state"]) == (None, None, "planned")
+    assert (await operator.get("fleet/upgrades")).json()["items"] == [plan]
+    assert (await operator.post(f"fleet/upgrades/{plan['id']}:apply")).json()["state"] == "running"
+    planned = (await operator.get("acts")).json()["items"][1]
     assert (planned["act"], planned["reason"]) == ("upgrade.plan", "a hole in Postfix")
-    assert planned["subject"] == {"upgrade_id": shown["id"], "packages": "postfix, opendkim"}
+    assert planned["subject"] == {"upgrade_id": plan["id"], "packages": "postfix, opendkim"}
+
+
+@pytest.mark.parametrize(
+    "packages",
+    [{}, {"bash": ["5.2"]}, {"postfix": []}, {"postfix": ["-o"]}, {"postfix": ["3.7 or so"]}],
+    ids=["none", "no mail package", "no version", "an option", "words"],
+)
+async def test_packages_that_may_not_change_are_not_planned(
+    operator: httpx.AsyncClient, inbox: SomeInbox, packages: dict[str, list[str]]
+) -> None:
+    body = problem(await operator.post("fleet/packages:plan", json={"packages": packages}), 422, "invalid-input")
+    assert [each["pointer"].split("/")[1] for each in body["errors"]] == ["packages"]
+    assert (await operator.get("fleet/upgrades")).json()["items"] == []
 
 
 def test_the_command_line_plans_packages(command: Command, inbox: SomeInbox) -> None:
