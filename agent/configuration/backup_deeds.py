@@ -13,7 +13,7 @@ from agent.configuration.mailboxes import checked_address
 from agent.configuration.told import Refused, Told
 from agent.settings import Settings
 from mailstack import layout
-from mailstack.apply.host import CommandFailed, Host, StoredFile
+from mailstack.apply.host import CommandFailed, Host, StoredFile, must_run
 from protos.agent.v1.commands_pb2 import Command
 
 _UNIT = "penguin-backup.service"
@@ -59,10 +59,7 @@ def _ask(command: Command, host: Host, wanted: dict[str, object]) -> str:
     host.write(f"{_ASKED}/{asked_by}.json", StoredFile(content, "root", "root", 0o600))
     # Its path unit sees the file, too, also one that comes while it ends; on a server that has only been upgraded to a
     # release with backups, that unit is not enabled.
-    argv = ["systemctl", "start", "--no-block", _UNIT]
-    output = host.run(argv)
-    if output.exit_code:
-        raise CommandFailed(argv, output)
+    must_run(host, ["systemctl", "start", "--no-block", _UNIT])
     return "it is asked for"
 
 

@@ -5,11 +5,12 @@ from being done, and what each came to is told.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 from agent.configuration.told import Told
 from mailstack import layout
-from mailstack.apply.host import CommandFailed, Host
+from mailstack.apply.host import CommandFailed, Host, must_run
 from mailstack.apply.plan import ORDER
 from mailstack.checking import CommandOutput
 from mailstack.dovecot import check as dovecot_check
@@ -43,7 +44,7 @@ class ShedDisk:
 
     def __call__(self, command: Command, host: Host) -> Told:
         """Free what can be freed and tell how much each step did. Raises `CommandFailed` when none could be done."""
-        steps: dict[str, Callable[[], object]] = {name: _runs(host, argv) for name, argv in _SHED.items()}
+        steps: dict[str, Callable[[], object]] = {name: partial(must_run, host, argv) for name, argv in _SHED.items()}
         if host.exists(layout.MAIL_LOG):
             steps["mail_log"] = lambda: self._rotate(command, host)
         freed: dict[str, int] = {}
@@ -80,15 +81,6 @@ def _fault(host: Host, service: Service, *, is_running: bool) -> str:
     commands, complaint = _CHECKS[service]
     faults = (complaint(host.run(argv)) for argv in commands(""))
     return next((fault for fault in faults if fault), "")
-
-
-def _runs(host: Host, argv: Sequence[str]) -> Callable[[], None]:
-    def run() -> None:
-        output = host.run(argv)
-        if output.exit_code:
-            raise CommandFailed(argv, output)
-
-    return run
 
 
 def _free(host: Host) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.configuration.told import Refused, Told
 from mailstack import layout
-from mailstack.apply.host import CommandFailed, Host
+from mailstack.apply.host import CommandFailed, Host, must_run
 from mailstack.apply.mail_archive import (
     BLOCK,
     BadArchive,
@@ -138,10 +138,7 @@ def _require_key(key: bytes) -> None:
 def _require_empty_queue(host: Host) -> None:
     """See that nothing is left in a Postfix that is stopped: for root, postqueue(1) reads the queue itself."""
     argv = ["postqueue", "-j"]
-    output = host.run(argv)
-    if output.exit_code:
-        raise CommandFailed(argv, output)
-    if count := len(output.stdout.splitlines()):
+    if count := len(must_run(host, argv).stdout.splitlines()):
         raise CommandFailed(argv, CommandOutput(0, "", f"Postfix's queue still has {count} messages"))
 
 

@@ -6,7 +6,7 @@ address that the applied configuration gives no mailbox.
 
 from agent.configuration.told import Refused
 from mailstack import layout
-from mailstack.apply.host import CommandFailed, Host, StoredFile
+from mailstack.apply.host import CommandFailed, Host, StoredFile, must_run
 from mailstack.dovecot.render import USERS, copy_configuration
 from mailstack.syntax import InvalidSpec, require_address
 from protos.agent.v1.commands_pb2 import Command
@@ -26,10 +26,7 @@ def copy_mailbox(command: Command, host: Host) -> str:
     configuration = copy_configuration(address)
     if not host.exists(configuration):
         raise Refused(f"the mailbox {address} is not one that moves here")
-    pull = ["doveadm", "-c", configuration, "backup", "-R", "-u", address, "imapc:"]
-    output = host.run(pull)
-    if output.exit_code != 0:
-        raise CommandFailed(pull, output)
+    must_run(host, ["doveadm", "-c", configuration, "backup", "-R", "-u", address, "imapc:"])
     return f"copied the mailbox {address}"
 
 

@@ -1,7 +1,7 @@
 """What must exist on the server before any file: the mail account, group memberships, directories, the log."""
 
 from mailstack import layout
-from mailstack.apply.host import CommandFailed, Host, StoredFile
+from mailstack.apply.host import Host, StoredFile, must_run
 
 #: Postfix reaches the milters' sockets as a member of their groups.
 _POSTFIX_GROUPS = frozenset({"opendkim", "opendmarc"})
@@ -10,18 +10,13 @@ _POSTFIX_GROUPS = frozenset({"opendkim", "opendmarc"})
 def prepare(host: Host) -> None:
     """Make what is missing. Nothing of it is taken back by a roll-back: it does no harm by itself."""
     if host.groups_of(layout.MAIL_USER) is None:
-        _must_run(
-            host,
-            ("groupadd", "--gid", str(layout.MAIL_USER_ID), layout.MAIL_USER),
-            (
-                *("useradd", "--uid", str(layout.MAIL_USER_ID), "--gid", str(layout.MAIL_USER_ID)),
-                *("--no-create-home", "--home-dir", layout.MAIL_ROOT, "--shell", "/usr/sbin/nologin"),
-                layout.MAIL_USER,
-            ),
-        )
+        must_run(host, ("groupadd", "--gid", str(layout.MAIL_USER_ID), layout.MAIL_USER))
+        useradd = ("useradd", "--uid", str(layout.MAIL_USER_ID), "--gid", str(layout.MAIL_USER_ID))
+        nobody = ("--no-create-home", "--home-dir", layout.MAIL_ROOT, "--shell", "/usr/sbin/nologin")
+        must_run(host, (*useradd, *nobody, layout.MAIL_USER))
     missing = _POSTFIX_GROUPS - (host.groups_of("postfix") or frozenset())
     if missing:
-        _must_run(host, ("usermod", "--append", "--groups", ",".join(sorted(missing)), "postfix"))
+        must_run(host, ("usermod", "--append", "--groups", ",".join(sorted(missing)), "postfix"))
     host.make_directory(layout.MAIL_ROOT, layout.MAIL_USER, layout.MAIL_USER, 0o750)
     _open_log_to_its_group(host)
 
@@ -30,10 +25,3 @@ def _open_log_to_its_group(host: Host) -> None:
     """Make the log before Postfix does, who would let nobody but root read it; one that is there is left alone."""
     if not host.exists(layout.MAIL_LOG):
         host.write(layout.MAIL_LOG, StoredFile(b"", "root", layout.MAIL_LOG_GROUP, 0o640))
-
-
-def _must_run(host: Host, *commands: tuple[str, ...]) -> None:
-    for argv in commands:
-        output = host.run(argv)
-        if output.exit_code:
-            raise CommandFailed(argv, output)

@@ -6,7 +6,7 @@ Through systemd, for the root half itself may not touch the network.
 from collections.abc import Collection
 
 from mailstack.addresses.render import BATCH, UNIT
-from mailstack.apply.host import CommandFailed, Host
+from mailstack.apply.host import Host, must_run
 
 _DAEMON_RELOAD = ("systemctl", "daemon-reload")
 
@@ -19,6 +19,4 @@ def take_up(host: Host, touched: Collection[str]) -> None:
     apply = ("systemctl", "reload-or-restart", UNIT)
     commands = (_DAEMON_RELOAD, apply) if host.exists(BATCH) else (("systemctl", "stop", UNIT), _DAEMON_RELOAD)
     for argv in commands:
-        output = host.run(argv)
-        if output.exit_code:
-            raise CommandFailed(argv, output)
+        must_run(host, argv)

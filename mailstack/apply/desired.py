@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from mailstack import layout
 from mailstack.addresses.render import render as render_addresses
-from mailstack.apply.host import CommandFailed, Host
+from mailstack.apply.host import Host, must_run
 from mailstack.backups.render import render_order as render_backup_order
 from mailstack.certificates import self_signed
 from mailstack.certificates.pair import Pair, unpack
@@ -102,8 +102,5 @@ def _served(spec: MailServerSpec, host: Host) -> Pair:
 
 
 def _version(host: Host, argv: tuple[str, ...]) -> tuple[int, int]:
-    output = host.run(argv)
-    if output.exit_code:
-        raise CommandFailed(argv, output)
-    major, minor = output.stdout.split()[0].split(".")[:2]
+    major, minor = must_run(host, argv).stdout.split()[0].split(".")[:2]
     return int(major), int(minor)

@@ -201,28 +201,31 @@ class LinuxHost:
         units = [service.value for service in services]
         states = self.run(["systemctl", "is-enabled", *units]).stdout.split()
         if states != ["enabled"] * len(units):
-            self._must_run(["systemctl", "enable", "--quiet", "--no-reload", *units])
+            must_run(self, ["systemctl", "enable", "--quiet", "--no-reload", *units])
 
     def disable(self, service: Service) -> None:
         """Disable the unit."""
-        self._must_run(["systemctl", "disable", "--quiet", "--no-reload", service.value])
+        must_run(self, ["systemctl", "disable", "--quiet", "--no-reload", service.value])
 
     def restart(self, service: Service) -> None:
         """Restart the unit and wait until it is up."""
-        self._must_run(["systemctl", "restart", service.value])
+        must_run(self, ["systemctl", "restart", service.value])
 
     def reload(self, service: Service) -> None:
         """Reload the unit."""
-        self._must_run(["systemctl", "reload", service.value])
+        must_run(self, ["systemctl", "reload", service.value])
 
     def stop(self, service: Service) -> None:
         """Stop the unit and wait until it is down."""
-        self._must_run(["systemctl", "stop", service.value])
+        must_run(self, ["systemctl", "stop", service.value])
 
-    def _must_run(self, argv: Sequence[str]) -> None:
-        output = self.run(argv)
-        if output.exit_code:
-            raise CommandFailed(argv, output)
+
+def must_run(host: Host, argv: Sequence[str]) -> CommandOutput:
+    """Run a command and return how it ended; raise `CommandFailed` when it says that it failed."""
+    output = host.run(argv)
+    if output.exit_code:
+        raise CommandFailed(argv, output)
+    return output
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
