@@ -30,9 +30,9 @@ _LIST = text(
     "  JOIN inboxes i ON i.id = r.inbox_id WHERE i.domain_id = d.id AND r.verification_status <> 'verified')"
     " AS not_verified"
     " FROM domains d JOIN tenants t ON t.id = d.tenant_id LEFT JOIN dns_publishers p ON p.domain_id = d.id"
-    " ORDER BY d.name"
+    " WHERE d.deleted_at IS NULL ORDER BY d.name"
 )
-_FIND = text("SELECT id, tenant_id FROM domains WHERE name = :name")
+_FIND = text("SELECT id, tenant_id FROM domains WHERE name = :name AND deleted_at IS NULL")
 _KEYS = text(
     "SELECT selector, state, created_at, activated_at, retired_at FROM dkim_keys WHERE domain_id = :domain"
     " ORDER BY created_at, selector"

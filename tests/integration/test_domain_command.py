@@ -110,3 +110,13 @@ async def test_a_change_of_keys_and_a_repair_are_one_run_each(invoke: Invoke, na
 async def test_a_name_that_is_no_domain_is_not_found(invoke: Invoke, name: str) -> None:
     done = await asyncio.to_thread(invoke, "show", f"not.{name}")
     assert isinstance(done.exception, NotFound)
+
+
+async def test_a_domain_that_was_deleted_is_not_there_and_its_name_is_the_next_ones(
+    system_database: Database, invoke: Invoke, other_tenant: SomeTenant, name: str
+) -> None:
+    async with system_database.system() as session:
+        deleted = "INSERT INTO domains (tenant_id, name, deleted_at) VALUES (:tenant, :name, now())"
+        await session.execute(text(deleted), {"tenant": other_tenant.id, "name": name})
+    assert (await in_thread(invoke, "show", name))["publisher"] == "hetzner"
+    assert [each["name"] for each in await in_thread(invoke, "list")] == [name]
