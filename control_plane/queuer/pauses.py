@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import InvalidInput, NotFound
+from control_plane.errors import Conflict, InvalidInput, NotFound
 from control_plane.queuer.keys import PRIORITIES
 from db.models import Inbox, Pause, Tenant, VpsServer
 
@@ -102,15 +102,20 @@ async def held_by(session: AsyncSession, subject: Subject, name: str, tenant_id:
 async def pause(
     session: AsyncSession, held: Held, reason: str | None = None, *, by_operator: bool = False
 ) -> PauseInForce:
-    """Lease nothing of this until it is resumed, and return the pause; pausing it again changes nothing."""
+    """Lease nothing of this until it is resumed, and return the pause; pausing it again changes nothing.
+
+    Raises `NotFound`, and `Conflict` when a pause that was there is taken back at this moment.
+    """
     statement = _PAUSE_AS_OPERATOR if by_operator else _PAUSE
     try:
         await session.execute(statement, {**_columns(held), "reason": reason})
     except IntegrityError as error:
         raise NotFound(f"The {held.subject} is being removed.") from error
     of_the_caller = (held, by_operator, False)
-    in_force = await pauses_in_force(session)
-    return next(each for each in in_force if (each.held, each.by_operator, each.by_healing) == of_the_caller)
+    for each in await pauses_in_force(session):
+        if (each.held, each.by_operator, each.by_healing) == of_the_caller:
+            return each
+    raise Conflict(f"A pause of the {held.subject} was just taken back; pause it again.")
 
 
 async def resume(session: AsyncSession, held: Held, *, by_operator: bool = False) -> None:

@@ -1,13 +1,16 @@
 import uuid
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import InvalidInput, NotFound
+from control_plane.errors import Conflict, InvalidInput, NotFound
+from control_plane.queuer import pauses
 from control_plane.queuer.allot import Line
 from control_plane.queuer.dead_letters import dead_letters, drop, retry
 from control_plane.queuer.depth import queue_depth, standing_still
-from control_plane.queuer.pauses import Held, Subject, held_by, pause, pauses_in_force, resume
+from control_plane.queuer.pauses import Held, PauseInForce, Subject, held_by, pause, pauses_in_force, resume
 from control_plane.queuer.statements import claim, waiting_lines
 from control_plane.queuer.sweep import Sweep
 from db.session import Database
@@ -85,6 +88,24 @@ async def test_a_tenant_and_an_operator_hold_by_pauses_of_their_own(
         await resume(session, held)
         assert [each.by_operator for each in await pauses_in_force(session)] == [True]
     assert await claim(system_database, {Line(inbox.vps_id, 1): 5}, 300) == []
+
+
+async def test_a_pause_that_is_taken_back_while_it_is_asked_for_again_is_a_conflict(
+    system_database: Database, inbox: SomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(Subject.INBOX, inbox.tenant.id, inbox_id=inbox.id)
+    async with system_database.system() as session:
+        await pause(session, held)
+
+    async def after_another_resumed(session: AsyncSession) -> Sequence[PauseInForce]:
+        async with system_database.system() as others:
+            await resume(others, held)
+        return await pauses_in_force(session)
+
+    monkeypatch.setattr(pauses, "pauses_in_force", after_another_resumed)
+    async with system_database.system() as session:
+        with pytest.raises(Conflict):
+            await pause(session, held)
 
 
 async def test_a_tenant_sees_and_pauses_only_its_own(
