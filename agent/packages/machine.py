@@ -28,7 +28,6 @@ from agent.packages.choose import (
 from agent.packages.commands import run
 from agent.packages.repack import repack
 from agent.upgrade.carry_out import Refused
-from mailstack.checking import CommandOutput
 from mailstack.packages import MAIL_PACKAGES, checked_versions
 
 #: Where there was no change yet.
@@ -189,7 +188,7 @@ def _hold(packages: Iterable[str]) -> bool:
 
 def _mend() -> None:
     """Bring dpkg to an end where it was cut off, for apt begins nothing before."""
-    if any(_DPKG_JOURNAL.iterdir()) or _must("dpkg", "--audit").strip():
+    if any(_DPKG_JOURNAL.iterdir()) or run(["dpkg", "--audit"], _ASK).stdout.strip():
         _log.warning("dpkg was cut off; it goes on")
         run(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"], _INSTALL)
 
@@ -207,12 +206,11 @@ def _shown() -> str:
     return run(["systemctl", "show", "--property=Id,ActiveState,NRestarts", *_UNITS], _ASK).stdout
 
 
-def _apt(*words: str) -> CommandOutput:
+def _apt(*words: str) -> None:
     """Have it done as far as it can be; what is there after is looked at."""
     output = run([*_APT, *words], _INSTALL)
     if output.exit_code:
         _log.warning("apt-get: %s", output.last_words)
-    return output
 
 
 def _must(*argv: str) -> str:
