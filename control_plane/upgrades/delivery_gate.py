@@ -9,6 +9,8 @@ _TIMES = 1.5
 _BESIDES = 0.02
 #: Standard errors that chance is allowed.
 _SIGMAS = 3.0
+#: Attempts that say something, however few are asked for: a receiver that greylists defers the first of each sender.
+_FEWEST = 20
 #: Where there is no past to compare with: the share that is too much.
 _TOO_MUCH = {"deferred": 0.5, "bounced": 0.2}
 
@@ -50,11 +52,12 @@ def worse(past: Outcomes, lately: Outcomes, minimum: int) -> str:
 
     Fewer than `minimum` attempts say nothing; with fewer than that in the past, only the coarsest is caught.
     """
-    if lately.attempts < max(minimum, 1):
+    enough = max(minimum, _FEWEST)
+    if lately.attempts < enough:
         return ""
     for outcome, too_much in _TOO_MUCH.items():
         now, before = lately.share(outcome), past.share(outcome)
-        limit = _limit(before, lately.attempts) if past.attempts >= max(minimum, 1) else too_much
+        limit = _limit(before, lately.attempts) if past.attempts >= enough else too_much
         if now > limit:
             return (
                 f"{now:.1%} of {lately.attempts:.0f} attempts were {outcome}, and {before:.1%} of"

@@ -29,6 +29,12 @@ def test_worse_than_its_own_past(past: Outcomes, lately: Outcomes, words: str) -
     assert words in sentence
 
 
+def test_a_plan_that_asks_for_no_attempts_is_not_ended_by_the_first_one() -> None:
+    assert worse(PAST, Outcomes(0, 19, 0), 0) == ""
+    assert worse(PAST, Outcomes(0, 20, 0), 0)
+    assert worse(Outcomes(19, 0, 0), Outcomes(12, 8, 0), 0) == ""
+
+
 @given(outcomes)
 def test_nothing_is_worse_than_itself_where_there_is_a_past(same: Outcomes) -> None:
     if same.attempts >= 100:
