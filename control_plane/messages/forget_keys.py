@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
+from db.pages import in_pages
 from db.session import Database
 
 #: What a client may rely on: a request repeated within it finds the first one's answer.
@@ -27,16 +28,4 @@ _STATEMENTS = tuple(text(_FORGET.format(table=table)) for table in ("idempotency
 
 async def forget_old_keys(database: Database) -> int:
     """Forget the oldest keys of all tenants that are due, so many at a time; return how many there were."""
-    return sum([await _forget(database, statement) for statement in _STATEMENTS])
-
-
-async def _forget(database: Database, statement: TextClause) -> int:
-    forgotten = 0
-    for _ in range(MOST_PAGES):
-        async with database.system() as session:
-            result = await session.execute(statement, {"kept": KEPT, "page": PAGE})
-        count: int = result.rowcount  # type: ignore[attr-defined]
-        forgotten += count
-        if count < PAGE:
-            break
-    return forgotten
+    return sum([await in_pages(database, statement, {"kept": KEPT}, PAGE, MOST_PAGES) for statement in _STATEMENTS])

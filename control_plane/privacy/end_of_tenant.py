@@ -10,7 +10,7 @@ opens until that is retired (`keys retire`).
 import uuid
 
 from procrastinate import App
-from sqlalchemy import Table, TextClause, text
+from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.data_keys.shred import shred
@@ -18,6 +18,7 @@ from control_plane.errors import Conflict, NotFound
 from control_plane.messages.erased import ERASED
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
 from db.models import metadata
+from db.pages import in_pages
 from db.session import Database
 
 #: Rows deleted in one transaction.
@@ -79,12 +80,13 @@ async def begin_erasure(session: AsyncSession, tenant_id: uuid.UUID) -> None:
 
 async def erase_tenant(database: Database, tenant_id: uuid.UUID) -> int:
     """Delete all that a tenant had which is being erased; return how many rows there were."""
-    deleted = await _in_pages(database, _FORGET_PEOPLE, tenant_id)
+    of = {"tenant": tenant_id}
+    deleted = await in_pages(database, _FORGET_PEOPLE, of, PAGE)
     for table in tables():
-        deleted += await _in_pages(database, text(_EMPTY.format(table=table.name)), tenant_id)
+        deleted += await in_pages(database, text(_EMPTY.format(table=table.name)), of, PAGE)
     async with database.system() as session:
-        await session.execute(_LEAVE, {"tenant": tenant_id})
-        await session.execute(_FINISH, {"tenant": tenant_id, "erased": ERASED})
+        await session.execute(_LEAVE, of)
+        await session.execute(_FINISH, {**of, "erased": ERASED})
     return deleted
 
 
@@ -99,17 +101,6 @@ async def erase_tenants(database: Database) -> None:
 def tables() -> list[Table]:
     """Return the tables of tenants' rows, those that refer to others first."""
     return [table for table in reversed(metadata.sorted_tables) if "tenant_id" in table.c]
-
-
-async def _in_pages(database: Database, statement: TextClause, tenant_id: uuid.UUID) -> int:
-    deleted = 0
-    while True:
-        async with database.system() as session:
-            result = await session.execute(statement, {"tenant": tenant_id, "page": PAGE})
-        count: int = result.rowcount  # type: ignore[attr-defined]
-        deleted += count
-        if count < PAGE:
-            return deleted
 
 
 def add_tenant_jobs(app: App, database: Database) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import TextClause, text
 
 from control_plane.delivery.states import SETTLED
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
+from db.pages import in_pages
 from db.session import Database
 
 #: Rows of one transaction, and transactions of one rule in a run: a backlog is worked off over several runs.
@@ -77,21 +78,9 @@ async def forget_old(database: Database) -> dict[str, int]:
     """Apply the rules; return how many rows each forgot, and log it."""
     forgotten = {}
     for rule in RULES:
-        count = forgotten[rule.what] = await _apply(database, rule)
+        count = forgotten[rule.what] = await in_pages(database, rule.statement, {"kept": rule.kept}, PAGE, MOST_PAGES)
         if count:
             _log.info("forgot %d: %s", count, rule.what)
-    return forgotten
-
-
-async def _apply(database: Database, rule: Rule) -> int:
-    forgotten = 0
-    for _ in range(MOST_PAGES):
-        async with database.system() as session:
-            result = await session.execute(rule.statement, {"kept": rule.kept, "page": PAGE})
-        count: int = result.rowcount  # type: ignore[attr-defined]
-        forgotten += count
-        if count < PAGE:
-            break
     return forgotten
 
 

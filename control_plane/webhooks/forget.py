@@ -6,6 +6,7 @@ from procrastinate import App
 from sqlalchemy import text
 
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
+from db.pages import in_pages
 from db.session import Database
 
 KEPT = timedelta(days=30)
@@ -35,15 +36,7 @@ async def forget_webhooks(database: Database) -> int:
     async with database.system() as session:
         await session.execute(_FORGET_ENDPOINTS)
         await session.execute(_FORGET_SECRETS)
-    forgotten = 0
-    for _ in range(MOST_PAGES):
-        async with database.system() as session:
-            result = await session.execute(_FORGET_EVENTS, {"kept": KEPT, "page": PAGE})
-        count: int = result.rowcount  # type: ignore[attr-defined]
-        forgotten += count
-        if count < PAGE:
-            break
-    return forgotten
+    return await in_pages(database, _FORGET_EVENTS, {"kept": KEPT}, PAGE, MOST_PAGES)
 
 
 def add_webhook_jobs(app: App, database: Database) -> None:
