@@ -9,7 +9,7 @@ report, or at once when the hub is notified.
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -101,10 +101,10 @@ class Conversation:
         except DATABASE_AWAY as error:
             _log.warning("the end of the link of %s is not recorded: %s", self._session.vps_id, type(error).__name__)
 
-    async def listen(self, messages: AsyncIterator[AgentMessage]) -> None:
-        """Act on each message until the agent says no more. Raises `InvalidInput` and `Forbidden`."""
-        async for message in messages:
-            await self._hear(message)
+    async def listen(self, read: Callable[[], Awaitable[object]]) -> None:
+        """Act on each message that is read until the agent says no more. Raises `InvalidInput` and `Forbidden`."""
+        while await self._hear_next(read):
+            pass
 
     async def tell_desired_state(self) -> None:
         """Send the desired state if it is newer than what the agent has. Raises `Forbidden`."""
@@ -140,6 +140,14 @@ class Conversation:
             # The result was lost with the link that it was sent on.
             await self._keep_result(_applied(hello.applied_version))
         return entered
+
+    async def _hear_next(self, read: Callable[[], Awaitable[object]]) -> bool:
+        """Act on the next message, which nothing holds after that; return whether there was one."""
+        message = await read()
+        if not isinstance(message, AgentMessage):
+            return False
+        await self._hear(message)
+        return True
 
     async def _hear(self, message: AgentMessage) -> None:
         match message.WhichOneof("body"):

@@ -6,8 +6,7 @@ traceback and tells the caller nothing.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -43,43 +42,28 @@ class Door(ServerInterceptor):
             return None
         if handler.stream_stream:
             return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler.stream_stream),
+                self._guarded(method, handler.stream_stream),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
         if handler.unary_unary is None:
             raise TypeError(f"{method} is of a kind that the door does not guard")
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary),
+            self._guarded(method, _to_its_end(handler.unary_unary)),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
-    def _unary(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
-        async def guarded(request: object, context: "ServicerContext[Any, Any]") -> object:
+    def _guarded(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        """Guard a behaviour that answers one request, or that reads and writes by the context."""
+
+        async def guarded(said: object, context: "ServicerContext[Any, Any]") -> object:
             try:
                 await self._identify(method, context)
-                return await undisturbed(behaviour(request, context))
+                return await behaviour(said, context)
             except Exception as error:  # noqa: BLE001 - the agents' door
                 problem = _problem(method, error)
             return await refuse(context, problem)
-
-        return guarded
-
-    def _stream(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
-        async def guarded(
-            requests: AsyncIterator[object], context: "ServicerContext[Any, Any]"
-        ) -> AsyncIterator[object]:
-            problem: PenguinError | None = None
-            try:
-                await self._identify(method, context)
-                async with aclosing(behaviour(requests, context)) as responses:
-                    async for response in responses:
-                        yield response
-            except Exception as error:  # noqa: BLE001 - the agents' door
-                problem = _problem(method, error)
-            if problem:
-                await refuse(context, problem)
 
         return guarded
 
@@ -92,6 +76,11 @@ class Door(ServerInterceptor):
         caller = Caller(*identity_of(certificates[0]))
         await self._batches.admissions.serve(caller)
         CALLER.set(caller)
+
+
+def _to_its_end(behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the behaviour as one that ends also when its caller goes away."""
+    return lambda request, context: undisturbed(behaviour(request, context))
 
 
 def _problem(method: str, error: Exception) -> PenguinError:

@@ -1,9 +1,14 @@
-"""The link service: the stream that an agent holds open, and the renewal of its certificate."""
+"""The link service: the stream that an agent holds open, and the renewal of its certificate.
+
+A hub holds thousands of streams that say nothing for seconds. So messages are read and written one by one, with the
+library's reader and writer: iterating, each link would keep the last message of either way until the next one.
+"""
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from grpc.aio import ServicerContext
 
@@ -34,22 +39,19 @@ class LinkService(LinkServicer):
         self._sessions = sessions
         self._hub = hub
 
-    async def Connect(  # noqa: N802 - named by the protocol
-        self, request_iterator: AsyncIterator[AgentMessage], _context: ServicerContext[AgentMessage, HubMessage]
-    ) -> AsyncIterator[HubMessage]:
+    async def Connect(  # type: ignore[override]  # noqa: N802 - named by the protocol; its stubs know iterators alone
+        self, _requests: AsyncIterator[AgentMessage], context: ServicerContext[AgentMessage, HubMessage]
+    ) -> None:
         """Converse with an admitted agent until either side ends it."""
         session = Session(session_id(self._hub), CALLER.get())
         conversation = Conversation(self._resources, session)
-        hello = await _hello(request_iterator)
         with self._sessions.registered(session):
-            await conversation.open(hello)
+            await conversation.open(await _hello(context.read))
             self._sessions.note_opened(session)
-            _log.info("link of %s is up", session.vps_id)
             with about(server_id=session.vps_id):
-                listening = _begin(conversation, session, request_iterator)
+                listening = _begin(conversation, session, context.read)
             try:
-                while (message := await session.next_message()) is not None:
-                    yield message
+                await session.pass_on(context.write)
             finally:
                 listening.cancel()
                 await asyncio.gather(listening, session.end_errands(), return_exceptions=True)
@@ -68,9 +70,9 @@ class LinkService(LinkServicer):
         return RenewResponse(certificate_pem=issued.pem, ca_pem=self._authority.certificate_pem)
 
 
-def _begin(conversation: Conversation, session: Session, messages: AsyncIterator[AgentMessage]) -> "asyncio.Task[None]":
+def _begin(conversation: Conversation, session: Session, read: Callable[[], Awaitable[object]]) -> "asyncio.Task[None]":
     """Listen to the agent and serve what the link calls for; return the task that listens."""
-    listening = asyncio.create_task(conversation.listen(messages))
+    listening = asyncio.create_task(conversation.listen(read))
     listening.add_done_callback(session.watch)
 
     def broken(error: BaseException) -> None:
@@ -84,12 +86,13 @@ def _begin(conversation: Conversation, session: Session, messages: AsyncIterator
     return listening
 
 
-async def _hello(messages: AsyncIterator[AgentMessage]) -> Hello:
-    try:
+async def _hello(read: Callable[[], Awaitable[object]]) -> Hello:
+    first: object = None
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_HELLO_SECONDS):
-            first = await anext(aiter(messages))
-    except (StopAsyncIteration, TimeoutError):
-        raise InvalidInput("the agent said nothing; it must begin with Hello") from None
+            first = await read()
+    if not isinstance(first, AgentMessage):
+        raise InvalidInput("the agent said nothing; it must begin with Hello")
     if first.WhichOneof("body") != "hello":
         raise InvalidInput("the agent must begin with Hello")
     return first.hello

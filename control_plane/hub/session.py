@@ -3,6 +3,7 @@
 import asyncio
 import os
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from control_plane.errors import Unavailable
@@ -28,7 +29,7 @@ class _Ahead:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """Whoever has something for the agent calls `send`; the stream's handler passes it on from `next_message`."""
+    """Whoever has something for the agent calls `send`; the stream's handler has it written by `pass_on`."""
 
     id: uuid.UUID
     caller: Caller
@@ -71,6 +72,13 @@ class Session:
     def end(self, error: Exception | None = None) -> None:
         """End the link after what waits was sent, for this reason."""
         self._put(_End(error))
+
+    async def pass_on(self, write: Callable[[HubMessage], Awaitable[None]]) -> None:
+        """Write each message once there is one, until the end; raise the end's reason."""
+        while (message := await self.next_message()) is not None:
+            await write(message)
+            # Or it is held until the next one, which may be long: a Welcome, or all that a server should be.
+            del message
 
     async def next_message(self) -> HubMessage | None:
         """Return what is to be sent next, once there is something, or None at the end; raise the end's reason."""

@@ -1,6 +1,7 @@
 """The live links of this process, one for each server."""
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from control_plane.errors import Unavailable
 from control_plane.hub.session import Session
 from control_plane.telemetry.instruments import LINKS
+
+_log = logging.getLogger(__name__)
 
 #: Seconds in which an agent whose server has opened another link can prove that it is there all the same.
 ANSWER_WITHIN = 3.0
@@ -52,6 +55,7 @@ class Sessions:
         before = self._by_vps.get(session.vps_id)
         newest = session if before is None or before.opened_at_us <= session.opened_at_us else before
         self._by_vps[session.vps_id] = newest
+        _log.info("link of %s is up", session.vps_id)
         if before:
             (before if newest is session else session).challenge(self._answer_within)
 

@@ -55,9 +55,6 @@ from protos.agent.v1.link_pb2_grpc import add_LinkServicer_to_server
 CHANNEL = "desired_state"
 #: Seconds for calls that are being answered when the hub is told to end.
 _GRACE_SECONDS = 5.0
-#: Objects after which the collector looks at the young ones, and how often before it looks at older ones too: a fleet
-#: that comes makes some hundred a link, which stay, and next to none are garbage in circles.
-_GARBAGE_THRESHOLDS = (10_000, 20, 10)
 #: From one round trip of queue access to the next.
 _GRANTS_SPACING = 0.02
 
@@ -170,7 +167,6 @@ def _say_serving() -> None:
     # What was loaded is there for good: to look through it for garbage whenever links come costs as much as opening them.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_GARBAGE_THRESHOLDS)
     say_ready()
 
 

@@ -139,3 +139,18 @@ async def test_an_agent_that_does_not_read_holds_up_whoever_has_more_for_it() ->
         await asyncio.wait_for(talk(), 0.05)
     live.end()
     assert len(await sent(live)) == 64
+
+
+async def test_what_waits_is_written_in_order_and_the_reason_of_the_end_is_raised() -> None:
+    live, written = session(), list[HubMessage]()
+
+    async def write(message: HubMessage) -> None:
+        written.append(message)
+
+    messages = [HubMessage(welcome=Welcome(hub_time_ms=number)) for number in (1, 2)]
+    for message in messages:
+        await live.send(message)
+    live.end(Unavailable("away"))
+    with pytest.raises(Unavailable, match="away"):
+        await live.pass_on(write)
+    assert written == messages
