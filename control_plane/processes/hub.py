@@ -164,7 +164,8 @@ async def _run(settings: Settings) -> None:
 
 
 def _say_serving() -> None:
-    # What was loaded is there for good: to look through it for garbage whenever links come costs as much as opening them.
+    # What was loaded is there for good. To look through it for garbage, again and again while links come, cost a tenth
+    # of what opening them does.
     gc.collect()
     gc.freeze()
     say_ready()
