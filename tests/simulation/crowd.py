@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 #: One event loop carries so many.
 _AGENTS_EACH = 2500
 #: For a process that makes thousands of agents before it listens.
@@ -63,6 +65,11 @@ class Crowd:
             attempts=[moment for answer in answers for moment in answer["attempts"]],
             welcomes=[moment for answer in answers for moment in answer["welcomes"]],
         )
+
+    def cpu_seconds(self) -> float:
+        """Return the seconds of processors' time that the agents have used."""
+        used = [psutil.Process(process.pid).cpu_times() for process in self._processes]
+        return sum(times.user + times.system for times in used)
 
     async def until(self, holds: Callable[[Told], bool], seconds: float, what: str) -> list[Told]:
         """Ask again and again until it holds; return all answers. Raises `Fell`."""

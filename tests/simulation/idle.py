@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -21,6 +22,8 @@ from tests.simulation.fleet import agent_settings
 from tests.simulation.orders import Answers, serve_orders
 
 _METHOD = "/penguinmails.simulation.Idle/Hold"
+#: After which a stream that broke is opened again.
+_AGAIN_SECONDS = 1.0
 
 
 async def _hold(requests: AsyncIterator[bytes], _context: object) -> AsyncIterator[bytes]:
@@ -76,14 +79,23 @@ class IdleCrowd(Answers):
         }
 
     async def _stay(self, enrolment: Enrolment, key: bytes, pause: float) -> None:
-        await asyncio.sleep(pause)
+        """Hold a stream, after so many seconds, and another whenever it breaks, as agents do."""
+        while True:
+            await asyncio.sleep(pause)
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await self._hold(enrolment, key)
+            pause = _AGAIN_SECONDS
+
+    async def _hold(self, enrolment: Enrolment, key: bytes) -> None:
         async with open_channel(self._endpoint, enrolment.ca_pem, key, enrolment.certificate_pem) as channel:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(_METHOD)()
             await call.write(b"hello")
             await call.read()
             self._connected += 1
-            await call.read()
-        self._connected -= 1
+            try:
+                await call.read()
+            finally:
+                self._connected -= 1
 
 
 async def _hold_streams(endpoint: str, folder: Path, numbers: range) -> None:

@@ -51,6 +51,10 @@ class Result:
     reports_stored: int
     configurations_applied: int
     reconnect_seconds: float
+    #: Processors' time of the return; the hub's with its start, the agents' with what they tried in vain.
+    reconnect_hub_cpu_seconds: float
+    reconnect_postgres_cpu_seconds: float
+    reconnect_agents_cpu_seconds: float
     peak_connects_per_second: int
     peak_links_per_second: int
     seconds: float
@@ -105,6 +109,9 @@ class Return:
     """How a fleet came back."""
 
     seconds: float
+    hub_cpu_seconds: float
+    postgres_cpu_seconds: float
+    agents_cpu_seconds: float
     peak_attempts: int
     peak_links: int
 
@@ -115,7 +122,7 @@ async def simulate(count: int, seconds: float) -> Result:
     with TemporaryDirectory(prefix="penguin-simulate-") as name, running_stores() as stores:
         ground = Ground(Path(name), stores, free_endpoint(), count)
         await _prepare(ground)
-        idle_bytes = await _measure_idle(ground)
+        idle_bytes = await _measure_idle(ground, seconds)
         async with _hub(ground) as hub, crowd(count, *_agents(ground)) as agents:
             before = hub.memory()
             await agents.connect(count / _CONNECTS_PER_SECOND)
@@ -135,6 +142,9 @@ async def simulate(count: int, seconds: float) -> Result:
         reports_stored=work.stored,
         configurations_applied=configured,
         reconnect_seconds=back.seconds,
+        reconnect_hub_cpu_seconds=back.hub_cpu_seconds,
+        reconnect_postgres_cpu_seconds=back.postgres_cpu_seconds,
+        reconnect_agents_cpu_seconds=back.agents_cpu_seconds,
         peak_connects_per_second=back.peak_attempts,
         peak_links_per_second=back.peak_links,
         seconds=time.monotonic() - started,
@@ -164,8 +174,8 @@ async def _prepare(ground: Ground) -> None:
     (ground.folder / "ca.pem").write_bytes(authority.certificate_pem)
 
 
-async def _measure_idle(ground: Ground) -> int:
-    """Return the bytes that an idle stream costs a bare server."""
+async def _measure_idle(ground: Ground, seconds: float) -> int:
+    """Return the bytes that an idle stream costs a bare server once it is as old as the agents' will be."""
     endpoint = free_endpoint()
     module = "tests.simulation.idle"
     order = _order(ground, "idle", ["-m", module, "serve", endpoint, str(ground.folder)], os.environ)
@@ -174,7 +184,8 @@ async def _measure_idle(ground: Ground) -> int:
         before = server.memory()
         await streams.connect(ground.count / (2 * _CONNECTS_PER_SECOND))
         await streams.until(lambda told: told.connected == ground.count, _PATIENCE, "idle streams come")
-        await asyncio.sleep(_REST_SECONDS)
+        await asyncio.sleep(_REST_SECONDS + seconds)
+        await streams.until(lambda told: told.connected == ground.count, _PATIENCE, "idle streams stay")
         return (server.memory() - before) // ground.count
 
 
@@ -197,6 +208,7 @@ async def _measure_return(ground: Ground, hub: Server, agents: Crowd) -> Return:
     """Kill the hub and see all agents come back."""
     # What came before is no part of it.
     await agents.tell()
+    postgres_before, agents_before = ground.stores.cpu_seconds(), agents.cpu_seconds()
     killed = time.monotonic()
     hub.process.kill()
     answers = await agents.until(lambda told: told.connected < ground.count, _PATIENCE, "links break")
@@ -205,7 +217,14 @@ async def _measure_return(ground: Ground, hub: Server, agents: Crowd) -> Return:
     welcomes = [moment - killed for told in answers for moment in told.welcomes]
     if len(welcomes) < ground.count:
         raise Fell(f"{len(welcomes)} links were opened again, of {ground.count}")
-    return Return(max(welcomes), most_in_a_second(attempts), most_in_a_second(welcomes))
+    return Return(
+        seconds=max(welcomes),
+        hub_cpu_seconds=hub.cpu_seconds(),
+        postgres_cpu_seconds=ground.stores.cpu_seconds() - postgres_before,
+        agents_cpu_seconds=agents.cpu_seconds() - agents_before,
+        peak_attempts=most_in_a_second(attempts),
+        peak_links=most_in_a_second(welcomes),
+    )
 
 
 async def _stored(stores: Stores, sent: int) -> int:
