@@ -5,7 +5,7 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Response, status
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 from pydantic.config import JsonDict
 
 from control_plane.operators import upgrades
@@ -75,18 +75,18 @@ class NewPlan(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     canaries: list[uuid.UUID] = Field(default=[], max_length=100, description="The first ring; one is chosen for none.")
-    minimum_sends: int = Field(
+    minimum_sends: StrictInt = Field(
         PACE.minimum_sends,
         ge=0,
         le=1_000_000,
         description="Attempts after which a ring is gone on from; 0: time alone.",
     )
-    soak_seconds: float = Field(PACE.soak.total_seconds(), ge=0, le=604_800, description="Or so long after.")
+    soak_seconds: StrictFloat = Field(PACE.soak.total_seconds(), ge=0, le=604_800, description="Or so long after.")
     reason: Reason = None
 
 
 PatienceSeconds = Annotated[
-    float, Field(ge=10, le=3600, description="What a server gets to be heard of with what is new.")
+    StrictFloat, Field(ge=10, le=3600, description="What a server gets to be heard of with what is new.")
 ]
 
 

@@ -145,6 +145,15 @@ async def test_settings_that_may_not_be_are_not_planned(
     assert (await operator.get("fleet/upgrades")).json()["items"] == []
 
 
+@pytest.mark.parametrize("word", ["minimum_sends", "soak_seconds"])
+async def test_numbers_of_a_plan_for_settings_are_numbers(
+    operator: httpx.AsyncClient, inbox: SomeInbox, word: str
+) -> None:
+    wish = {"settings": {"smtp_connect_timeout": "20"}, word: "7"}
+    body = problem(await operator.post("fleet/settings:plan", json=wish), 422, "invalid-input")
+    assert [each["pointer"] for each in body["errors"]] == [f"/{word}"]
+
+
 async def test_a_plan_for_a_release_changes_no_files_that_are_known_here(
     operator: httpx.AsyncClient, inbox: SomeInbox, release: str
 ) -> None:
