@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.errors import InvalidInput
+from control_plane.operators.acts import Act, record
 from control_plane.tenancy import plans
 
 plan_commands = typer.Typer(no_args_is_help=True, help="Plans: how much tenants may have.")
@@ -60,3 +62,6 @@ async def _list(instance: str) -> Sequence[dict[str, Any]]:
 async def _set(instance: str, tenant: uuid.UUID, plan: str, own: dict[str, int | None]) -> None:
     async with system_session(instance) as session:
         await plans.set_plan(session, tenant, plan, own)
+        limits = [f"{what}={'none' if most is None else most}" for what, most in sorted(own.items())]
+        subject = {"tenant_id": tenant, "plan": plan, "limits": limits or None}
+        await record(session, this_user(), Act.SET_PLAN, subject)

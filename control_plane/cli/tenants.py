@@ -16,6 +16,7 @@ from control_plane.clock import utc_now
 from control_plane.errors import InvalidInput
 from control_plane.identity.api_keys import KeyBounds, NewApiKey, insert_api_key
 from control_plane.identity.networks import parse_network
+from control_plane.operators.acts import Act, record
 from control_plane.operators.tenants import erase
 from control_plane.tenancy import tenants
 from control_plane.tenancy.keys import list_keys, revoke_key
@@ -124,7 +125,10 @@ def revoke_tenants_key(
 
 async def _create_tenant(instance: str, name: str) -> uuid.UUID:
     async with system_session(instance) as session:
-        return await tenants.create_tenant(session, name)
+        tenant_id = await tenants.create_tenant(session, name)
+        # Acts are kept for good, also when the tenant is erased, and so name no names.
+        await record(session, this_user(), Act.CREATE_TENANT, {"tenant_id": tenant_id})
+        return tenant_id
 
 
 async def _erase_tenant(instance: str, tenant: uuid.UUID) -> None:
@@ -134,7 +138,10 @@ async def _erase_tenant(instance: str, tenant: uuid.UUID) -> None:
 
 async def _create_workspace(instance: str, tenant: uuid.UUID, name: str) -> uuid.UUID:
     async with system_session(instance) as session:
-        return await tenants.create_workspace(session, tenant, name)
+        workspace_id = await tenants.create_workspace(session, tenant, name)
+        subject = {"tenant_id": tenant, "workspace_id": workspace_id}
+        await record(session, this_user(), Act.CREATE_WORKSPACE, subject)
+        return workspace_id
 
 
 async def _create_key(
@@ -148,9 +155,19 @@ async def _create_key(
 ) -> NewApiKey:
     async with system_session(instance) as session:
         there = await chosen_workspaces(session, TenantScope(tenant, EVERYTHING), workspaces)
-        return await insert_api_key(
+        made = await insert_api_key(
             session, tenant, name, created_by="operator", scopes=scopes, bounds=bounds, workspaces=there
         )
+        subject = {
+            "tenant_id": tenant,
+            "key_id": made.id,
+            "scopes": scopes or ["everything"],
+            "workspaces": None if there is None else sorted(map(str, there)),
+            "networks": [str(each) for each in bounds.networks] or None,
+            "expires_at": bounds.expires_at,
+        }
+        await record(session, this_user(), Act.CREATE_API_KEY, subject)
+        return made
 
 
 async def _list_keys(instance: str, tenant: uuid.UUID) -> Sequence[ApiKeyRow]:
@@ -161,6 +178,7 @@ async def _list_keys(instance: str, tenant: uuid.UUID) -> Sequence[ApiKeyRow]:
 async def _revoke_key(instance: str, tenant: uuid.UUID, key: uuid.UUID) -> None:
     async with system_session(instance) as session:
         await revoke_key(session, TenantScope(tenant, EVERYTHING), key)
+        await record(session, this_user(), Act.REVOKE_API_KEY, {"tenant_id": tenant, "key_id": key})
 
 
 def _scopes(names: Iterable[str], role: Role | None) -> list[str] | None:

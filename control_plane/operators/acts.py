@@ -67,6 +67,11 @@ class Act(enum.StrEnum):
     REVEAL_ADDRESSES = "addresses.reveal"
     ISOLATE_TENANT = "tenant.isolate"
     REJOIN_TENANT = "tenant.rejoin"
+    CREATE_TENANT = "tenant.create"
+    CREATE_WORKSPACE = "workspace.create"
+    CREATE_API_KEY = "api-key.create"
+    REVOKE_API_KEY = "api-key.revoke"
+    SET_PLAN = "plan.set"
 
 
 @dataclass(frozen=True, slots=True)

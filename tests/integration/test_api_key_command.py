@@ -1,13 +1,11 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner
 
 from control_plane.cli import tenants
@@ -15,6 +13,7 @@ from control_plane.cli.main import app
 from control_plane.errors import InvalidInput, NotFound
 from control_plane.tenancy.tenants import create_workspace
 from db.session import Database
+from tests.integration.command_session import system_session_on
 from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.rest import client_of, problem
 
@@ -25,16 +24,7 @@ Command = Callable[..., Any]
 def command(monkeypatch: pytest.MonkeyPatch, database: FreshDatabase) -> Command:
     """Runs `penguin api-key ...` on the test's database and returns what it did."""
 
-    @asynccontextmanager
-    async def session(_instance: str) -> AsyncIterator[AsyncSession]:
-        opened = Database(database.url("penguin_system"), pool_size=1)
-        try:
-            async with opened.system() as transaction:
-                yield transaction
-        finally:
-            await opened.close()
-
-    monkeypatch.setattr(tenants, "system_session", session)
+    monkeypatch.setattr(tenants, "system_session", system_session_on(database))
 
     async def run(*words: object) -> Any:  # noqa: ANN401 - typer's result has no public type
         return await asyncio.to_thread(CliRunner().invoke, app, ["api-key", *map(str, words)])

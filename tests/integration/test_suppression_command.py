@@ -3,20 +3,19 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner, Result
 
 from control_plane.cli import suppressions
 from control_plane.cli.suppressions import read_addresses, suppression_commands
 from control_plane.errors import InvalidInput, NotFound
 from db.session import Database
+from tests.integration.command_session import system_session_on
 from tests.integration.database import FreshDatabase, SomeTenant
 
 Invoke = Callable[..., Result]
@@ -24,16 +23,7 @@ Invoke = Callable[..., Result]
 
 @pytest.fixture
 def invoke(database: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    @asynccontextmanager
-    async def session(_instance: str) -> AsyncIterator[AsyncSession]:
-        opened = Database(database.url("penguin_system"), pool_size=1)
-        try:
-            async with opened.system() as transaction:
-                yield transaction
-        finally:
-            await opened.close()
-
-    monkeypatch.setattr(suppressions, "system_session", session)
+    monkeypatch.setattr(suppressions, "system_session", system_session_on(database))
     return lambda *words: CliRunner().invoke(suppression_commands, [str(word) for word in words])
 
 
