@@ -17,7 +17,7 @@ from control_plane.delivery.states import FINAL
 from control_plane.messages.cancel import cancel_sends_to
 from control_plane.messages.erased import ERASED
 from control_plane.pipelines.jobs import UPKEEP_QUEUE
-from control_plane.privacy.requests import WHY
+from control_plane.privacy.requests import WHY, alone_with
 from control_plane.queuer.dead_letters import drop
 from control_plane.tenancy.scope import TenantScope
 from db.session import Database
@@ -119,6 +119,7 @@ async def _go_on(database: Database, erasure: _Erasure) -> bool:
             if await session.scalar(_ERASE, erasure.of | final) < PAGE:
                 break
     async with database.system() as session:
+        await alone_with(session, erasure.tenant_id, erasure.address)
         if await session.scalar(_LEFT, erasure.of):
             return False
         await _finish(session, erasure)

@@ -83,10 +83,10 @@ async def make_tenant(system_database: Database, name: str) -> SomeTenant:
         return SomeTenant(tenant_id, workspace_id, await create_api_key(session, tenant_id, "tests"))
 
 
-async def until_blocked(database: Database) -> None:
-    """Return once somebody waits for another's lock."""
+async def until_blocked(database: Database, waiting: int = 1) -> None:
+    """Return once so many wait for others' locks."""
     async with asyncio.timeout(20):
         while True:
             async with database.system() as session:
-                if await session.scalar(_BLOCKED):
+                if (await session.scalar(_BLOCKED) or 0) >= waiting:
                     return

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import hashlib
 import json
@@ -16,7 +17,7 @@ from control_plane.privacy import erase, export
 from control_plane.privacy.erase import erase_data_subjects
 from db.session import Database
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
-from tests.integration.database import SomeTenant
+from tests.integration.database import SomeTenant, until_blocked
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server, states_of
 from tests.integration.queueing import lease_all
 from tests.integration.rest import pointers, problem
@@ -196,6 +197,26 @@ async def test_what_waits_is_cancelled_at_once_and_what_a_server_has_is_waited_f
     await apply_events(system_database, inbox.vps_id, [event])
     assert await erase_data_subjects(system_database) == 1
     assert (await rest_client.get(path)).json()["messages"] == 2
+
+
+async def test_who_asks_while_an_erasure_ends_is_told_of_another_that_erases_what_came_meanwhile(
+    rest_client: httpx.AsyncClient, system_database: Database, inbox: SomeInbox, owner: psycopg.Connection
+) -> None:
+    first = await ask(rest_client)
+    with owner.transaction():
+        # The erasure has looked for what is left, and cannot end yet.
+        owner.execute("LOCK TABLE suppression_keys IN SHARE MODE")
+        ending = asyncio.create_task(erase_data_subjects(system_database))
+        await until_blocked(system_database)
+        await make_sends(system_database, inbox, 1, recipient="anna@example.net")
+        asking = asyncio.create_task(ask(rest_client))
+        blocked = asyncio.create_task(until_blocked(system_database, 2))
+        await asyncio.wait({asking, blocked}, return_when=asyncio.FIRST_COMPLETED)
+        blocked.cancel()
+    assert await ending == 1
+    assert await asking != first
+    assert await erase_data_subjects(system_database) == 1
+    assert "anna" not in everything(owner)
 
 
 async def test_news_that_comes_after_an_erasure_brings_nothing_back(
