@@ -119,11 +119,13 @@ async def _add(
     instance: str, tenant: uuid.UUID, addresses: Sequence[str], reason: Reason, source: Source
 ) -> list[dict[str, Any]]:
     scope = TenantScope(tenant, frozenset())
+    # In one order over all pages, as `suppress` has it in each: two imports never wait in a circle.
+    ordered = sorted(set(addresses))
     async with system_session(instance) as session:
         made = [
             each
-            for start in range(0, len(addresses), _PAGE)
-            for each in await suppress(session, scope, addresses[start : start + _PAGE], reason, source)
+            for start in range(0, len(ordered), _PAGE)
+            for each in await suppress(session, scope, ordered[start : start + _PAGE], reason, source)
         ]
         # Acts are kept for good, and so name no address.
         subject = {"tenant_id": tenant, "count": len(made), "source": source.value}

@@ -14,9 +14,11 @@ from typer.testing import CliRunner, Result
 from control_plane.cli import suppressions
 from control_plane.cli.suppressions import read_addresses, suppression_commands
 from control_plane.errors import InvalidInput, NotFound
+from control_plane.messages.suppressions import Reason, Source, suppress
+from control_plane.tenancy.scope import TenantScope
 from db.session import Database
 from tests.integration.command_session import system_session_on
-from tests.integration.database import FreshDatabase, SomeTenant
+from tests.integration.database import FreshDatabase, SomeTenant, until_blocked
 
 Invoke = Callable[..., Result]
 
@@ -61,6 +63,21 @@ def test_a_file_is_imported_whole(invoke: Invoke, tenant: SomeTenant, tmp_path: 
     shown = invoke("import", tenant.id, str(file), "--reason", "unsubscribe", "--json")
     assert json.loads(shown.stdout) == {"imported": 2}
     assert {row["source"] for row in listed(invoke, tenant, "--reason", "unsubscribe").values()} == {"import"}
+
+
+async def test_imports_take_addresses_in_one_order_over_all_pages(
+    invoke: Invoke, tenant: SomeTenant, tmp_path: Path, system_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suppressions, "_PAGE", 1)
+    file = tmp_path / "list.csv"
+    file.write_text("b@example.net\na@example.net\n", encoding="utf-8")
+    scope = TenantScope(tenant.id, frozenset())
+    async with system_database.system() as session:
+        await suppress(session, scope, ["a@example.net"], Reason.MANUAL, Source.API)
+        importing = asyncio.create_task(asyncio.to_thread(invoke, "import", tenant.id, str(file)))
+        await until_blocked(system_database)
+        await suppress(session, scope, ["b@example.net"], Reason.MANUAL, Source.API)
+    assert (await importing).exit_code == 0
 
 
 def test_a_line_without_an_address_refuses_the_file(invoke: Invoke, tenant: SomeTenant, tmp_path: Path) -> None:
