@@ -30,15 +30,19 @@ RETURNING message_id
 
 _STATE = text("SELECT state FROM messages WHERE tenant_id = :tenant_id AND id = :id")
 
-# Of an inbox, or to a recipient.
+# Of an inbox, or to a recipient. Locked in the order in which events lock them, so that nobody waits in a circle.
 _END = """
-WITH ended AS (
+WITH chosen AS (
+    SELECT m.id FROM messages m WHERE m.tenant_id = :tenant_id AND {chosen} AND m.state = 'accepted'
+    ORDER BY m.id
+    FOR NO KEY UPDATE
+), ended AS (
     UPDATE messages m
     SET state = CASE WHEN silent_since IS NULL THEN 'cancelled' ELSE 'uncertain' END,
         state_reason = :reason
                        || CASE WHEN silent_since IS NULL THEN '' ELSE ' Its server had been silent about it.' END,
         final_at = now()
-    WHERE m.tenant_id = :tenant_id AND {chosen} AND m.state = 'accepted'
+    FROM chosen WHERE m.tenant_id = :tenant_id AND m.id = chosen.id
     RETURNING m.id, m.isolated, m.state, m.state_reason
 ), recorded AS (
     INSERT INTO message_events (tenant_id, message_id, isolated, event_id, kind, at, applied, detail)

@@ -1,5 +1,6 @@
 import asyncio
 import uuid
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -174,3 +175,24 @@ async def test_when_an_inbox_goes_what_may_have_been_sent_is_not_called_cancelle
         scope = TenantScope(inbox.tenant.id, EVERYTHING)
         assert await cancel_waiting_sends(session, scope, inbox.id, "The inbox was removed.") == 3
     assert await states_of(system_database, ids) == ["cancelled", "cancelled", "uncertain"]
+
+
+async def test_sends_are_ended_in_the_order_of_their_ids_as_events_lock_them(
+    system_database: Database, inbox: SomeInbox
+) -> None:
+    first, second = sorted(await make_sends(system_database, inbox, 2))
+    touch = text("UPDATE messages SET send_at = send_at + CAST(:later AS interval) WHERE id = :id")
+    async with system_database.system() as session:
+        # By the table as by each index, the first is the later one now.
+        await session.execute(touch, {"id": first, "later": timedelta(minutes=1)})
+    async with system_database.system() as events:
+        await events.execute(touch, {"id": first, "later": timedelta(0)})
+        ending = asyncio.create_task(end_all(system_database, inbox))
+        await until_blocked(system_database)
+        await events.execute(touch, {"id": second, "later": timedelta(0)})
+    assert await ending == 2
+
+
+async def end_all(database: Database, inbox: SomeInbox) -> int:
+    async with database.system() as session:
+        return await cancel_waiting_sends(session, TenantScope(inbox.tenant.id, EVERYTHING), inbox.id, "It is over.")
