@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Text, cast, func, literal, select, update
+from sqlalchemy import Select, Text, cast, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Forbidden, InvalidInput, NotFound
@@ -102,6 +102,12 @@ class Left:
     workspaces: frozenset[uuid.UUID] | None
 
 
+async def actors_of(session: AsyncSession, scope: TenantScope, person_id: uuid.UUID) -> list[str]:
+    """Return the names under which somebody acted in the tenant: their own, and those of keys made by means of it."""
+    keys = await session.scalars(_made_by(scope, person_id))
+    return [f"person {person_id}", *(f"api-key {key_id}" for key_id in keys)]
+
+
 async def revoke_keys_of(
     session: AsyncSession, scope: TenantScope, person_id: uuid.UUID, left: Left | None = None
 ) -> None:
@@ -110,12 +116,9 @@ async def revoke_keys_of(
     Of somebody who is left with something, what is for more than that.
     """
     own = ApiKeyRow.tenant_id == scope.tenant_id
-    made = select(ApiKeyRow.id).where(own, ApiKeyRow.created_by == f"person {person_id}").cte(recursive=True)
-    maker = literal("api-key ").concat(cast(made.c.id, Text))
-    made = made.union(select(ApiKeyRow.id).join(made, ApiKeyRow.created_by == maker).where(own))
     revoked = (
         update(ApiKeyRow)
-        .where(own, ApiKeyRow.id.in_(select(made.c.id)), ApiKeyRow.revoked_at.is_(None))
+        .where(own, ApiKeyRow.id.in_(_made_by(scope, person_id)), ApiKeyRow.revoked_at.is_(None))
         .values(revoked_at=func.now())
     )
     if left is not None:
@@ -125,3 +128,12 @@ async def revoke_keys_of(
         # NULL is all permissions, or all workspaces.
         revoked = revoked.where(~func.coalesce(within, False))
     await session.execute(revoked)
+
+
+def _made_by(scope: TenantScope, person_id: uuid.UUID) -> Select[tuple[uuid.UUID]]:
+    """Select the keys that somebody made, and those that were made by means of one, also those out of force."""
+    own = ApiKeyRow.tenant_id == scope.tenant_id
+    made = select(ApiKeyRow.id).where(own, ApiKeyRow.created_by == f"person {person_id}").cte(recursive=True)
+    maker = literal("api-key ").concat(cast(made.c.id, Text))
+    made = made.union(select(ApiKeyRow.id).join(made, ApiKeyRow.created_by == maker).where(own))
+    return select(made.c.id)

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, Forbidden, InvalidInput, NotFound
 from control_plane.identity.secret_keys import base32, sha256_of
-from control_plane.tenancy.keys import Left, revoke_keys_of
-from control_plane.tenancy.permissions import ROLES, ROLES_IN_WORKSPACES, Role, permissions_within
+from control_plane.tenancy.keys import Left, actors_of, revoke_keys_of
+from control_plane.tenancy.permissions import ROLES, ROLES_IN_WORKSPACES, Permission, Role, permissions_within
 from control_plane.tenancy.scope import TenantScope
 from control_plane.tenancy.workspaces import chosen_workspaces
 from db.models import Invitation, Membership, Tenant
@@ -49,12 +49,10 @@ class NewInvitation:
 
 def require_may_give(scope: TenantScope, place: Place) -> None:
     """Raise `Forbidden` unless the caller may make somebody this; only an owner makes owners."""
-    role, workspaces = place.role, place.workspaces or scope.workspaces
-    gives = permissions_within(workspaces, ROLES[role])
-    if not gives <= scope.permissions or (role is Role.OWNER and scope.role is not Role.OWNER):
-        raise Forbidden(f"The caller cannot make anybody {role.value}.")
-    if workspaces is not None and role not in ROLES_IN_WORKSPACES:
-        raise InvalidInput(f"Nobody is {role.value} of single workspaces.", "/role")
+    if not _may_give(scope, place):
+        raise Forbidden(f"The caller cannot make anybody {place.role.value}.")
+    if (place.workspaces or scope.workspaces) is not None and place.role not in ROLES_IN_WORKSPACES:
+        raise InvalidInput(f"Nobody is {place.role.value} of single workspaces.", "/role")
 
 
 async def list_members(
@@ -70,7 +68,9 @@ async def list_members(
 async def change_place(
     session: AsyncSession, scope: TenantScope, member_id: uuid.UUID, place: Place, *, keep_workspaces: bool
 ) -> Membership:
-    """Give a member another role, and other workspaces unless they are kept; keys for what they lose end with it.
+    """Give a member another role, and other workspaces unless they are kept.
+
+    Keys for what they lose, and open invitations to what they may not give any more, end with it.
 
     Raises `NotFound`, also for a workspace, `Forbidden`, `InvalidInput`, and `Conflict` for the last owner.
     """
@@ -82,8 +82,10 @@ async def change_place(
         await _require_may_lose(session, scope, member)
         listed = None if workspaces is None else sorted(workspaces)
         await session.execute(_of(scope, member_id).values(role=place.role.value, workspaces=listed))
-        left = Left(permissions_within(workspaces, ROLES[place.role]), workspaces)
-        await revoke_keys_of(session, scope, member.person_id, left)
+        permissions = permissions_within(workspaces, ROLES[place.role])
+        await revoke_keys_of(session, scope, member.person_id, Left(permissions, workspaces))
+        left = TenantScope(scope.tenant_id, permissions, role=place.role, workspaces=workspaces)
+        await _take_back_invitations_of(session, scope, member.person_id, left)
     await session.refresh(member)
     return member
 
@@ -185,9 +187,41 @@ async def _locked(session: AsyncSession, scope: TenantScope, member_id: uuid.UUI
 
 
 async def _end(session: AsyncSession, scope: TenantScope, member: Membership) -> None:
-    """End a membership, and the keys by which its person would be in the tenant still."""
+    """End a membership, and by what its person would be in the tenant still: keys, and invitations under way."""
     await session.execute(_of(scope, member.id).values(ended_at=func.now()))
     await revoke_keys_of(session, scope, member.person_id)
+    await _take_back_invitations_of(session, scope, member.person_id)
+
+
+async def _take_back_invitations_of(
+    session: AsyncSession, scope: TenantScope, person_id: uuid.UUID, left: TenantScope | None = None
+) -> None:
+    """Take back what somebody invited to, also by their keys; of somebody who is left with something, what is beyond.
+
+    Locked first: what is taken up meanwhile stays, and what is taken back here is taken up no more.
+    """
+    sent = select(Invitation).where(
+        Invitation.tenant_id == scope.tenant_id,
+        Invitation.invited_by.in_(await actors_of(session, scope, person_id)),
+        *_OPEN,
+    )
+    invitations = await session.scalars(sent.order_by(Invitation.id).with_for_update())
+    ended = [each.id for each in invitations if left is None or not _may_still_give(left, each)]
+    of = (Invitation.tenant_id == scope.tenant_id, Invitation.id.in_(ended))
+    await session.execute(update(Invitation).where(*of).values(revoked_at=func.now()))
+
+
+def _may_still_give(left: TenantScope, invitation: Invitation) -> bool:
+    """Tell whether somebody who has this now could invite to the same still."""
+    workspaces = _workspaces_of(invitation)
+    is_within = left.workspaces is None or (workspaces is not None and workspaces <= left.workspaces)
+    place = Place(Role(invitation.role), workspaces)
+    return Permission.MANAGE_MEMBERS in left.permissions and is_within and _may_give(left, place)
+
+
+def _may_give(scope: TenantScope, place: Place) -> bool:
+    gives = permissions_within(place.workspaces or scope.workspaces, ROLES[place.role])
+    return gives <= scope.permissions and (place.role is not Role.OWNER or scope.role is Role.OWNER)
 
 
 async def _require_may_lose(session: AsyncSession, scope: TenantScope, member: Membership) -> None:
@@ -208,8 +242,8 @@ async def _require_another_owner(session: AsyncSession, scope: TenantScope, memb
         raise Conflict("A tenant has an owner; make somebody else one first.")
 
 
-def _workspaces_of(member: Membership) -> frozenset[uuid.UUID] | None:
-    return None if member.workspaces is None else frozenset(member.workspaces)
+def _workspaces_of(place: Membership | Invitation) -> frozenset[uuid.UUID] | None:
+    return None if place.workspaces is None else frozenset(place.workspaces)
 
 
 def _of(scope: TenantScope, member_id: uuid.UUID) -> Update:

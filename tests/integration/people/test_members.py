@@ -110,6 +110,36 @@ async def test_keys_for_what_a_lesser_role_may_not_do_end(anna: Visitor, bob: Vi
         assert (await bob.get("members")).status_code == status
 
 
+@pytest.mark.parametrize("by_a_key", [False, True], ids=["themselves", "by a key"])
+async def test_invitations_end_with_the_membership_of_whoever_sent_them(
+    anna: Visitor, bob: Visitor, visitor: Visitor, *, by_a_key: bool
+) -> None:
+    member = await joined(anna, bob, "admin")
+    if by_a_key:
+        key = (await bob.post("api-keys", name="by bob", role="admin")).json()["key"]
+        bob.client.headers["Authorization"] = f"Bearer {key}"
+    code = await invited(bob, "eve@example.net", "admin")
+    others = await invited(anna, "zoe@example.net", "admin")
+    assert (await anna.client.delete(f"members/{member}")).status_code == 204
+    problem(await visitor.sign_up("eve@example.net", invitation=code), 404, "not-found")
+    assert (await visitor.sign_up("zoe@example.net", invitation=others)).status_code == 202
+
+
+async def test_invitations_that_a_lesser_role_may_not_send_end(anna: Visitor, bob: Visitor, visitor: Visitor) -> None:
+    member = await joined(anna, bob, "owner")
+    codes = {role: await invited(bob, f"{role}@example.net", role) for role in ("owner", "admin", "member")}
+
+    async def good() -> set[str]:
+        listed = (await anna.get("invitations")).json()["items"]
+        return {each["role"] for each in listed if not each["revoked_at"] and not each["accepted_at"]}
+
+    assert (await anna.client.patch(f"members/{member}", json={"role": "admin"})).status_code == 200
+    assert await good() == {"admin", "member"}
+    problem(await visitor.sign_up("owner@example.net", invitation=codes["owner"]), 404, "not-found")
+    assert (await anna.client.patch(f"members/{member}", json={"role": "member"})).status_code == 200
+    assert await good() == set()
+
+
 async def test_only_an_owner_makes_and_unmakes_owners(anna: Visitor, bob: Visitor) -> None:
     await joined(anna, bob, "admin")
     owner = next(each for each in (await bob.get("members")).json()["items"] if each["role"] == "owner")
