@@ -61,6 +61,8 @@ class Database:
             url.replace("postgresql://", "postgresql+psycopg://", 1),
             pool_size=pool_size,
             pool_pre_ping=False,
+            # That which was used last: its statements are prepared, and what the server keeps for it is at hand.
+            pool_use_lifo=True,
             hide_parameters=True,
         )
 

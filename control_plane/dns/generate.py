@@ -81,8 +81,17 @@ class ZoneShare:
 
 async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping[uuid.UUID, frozenset[DnsRecord]]:
     """Return the records that each inbox of the domain needs."""
+    return await _wanted_with(session, domain_id, await _keys(session, domain_id))
+
+
+async def _keys(session: AsyncSession, domain_id: uuid.UUID) -> list[DkimRecordKey]:
+    return [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
+
+
+async def _wanted_with(
+    session: AsyncSession, domain_id: uuid.UUID, keys: Sequence[DkimRecordKey]
+) -> Mapping[uuid.UUID, frozenset[DnsRecord]]:
     inboxes = (await session.execute(_INBOXES, {"domain": domain_id})).all()
-    keys = [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
     # One of version 6 is named before anything is sent from it.
     addresses = [address for i in inboxes for address in (i.ipv4_address, i.ipv6_address) if address]
     addresses += await session.scalars(_POOL_ADDRESSES, {"domain": domain_id})
@@ -104,8 +113,8 @@ async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping
 
 async def records_of_domain(session: AsyncSession, domain_id: uuid.UUID, name: str) -> Sequence[DnsRecord]:
     """Return what the domain's zone should have; before there is an inbox, what does not depend on its server."""
-    keys = [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
-    of_inboxes = (await wanted_records(session, domain_id)).values()
+    keys = await _keys(session, domain_id)
+    of_inboxes = (await _wanted_with(session, domain_id, keys)).values()
     found = {record for records in of_inboxes for record in records if record.zone == name}
     return sorted(found.union(records_without_server(name, keys)))
 

@@ -65,6 +65,8 @@ def _require_room(domain: Domain) -> None:
 
 async def seen_policy(session: AsyncSession, domain: Domain) -> bool:
     """Say whether the domain's MTA-STS policy, as it is now, was seen as other mail servers see it."""
+    if domain.mta_sts == MtaSts.NONE:
+        return False
     policy = policy_of(domain.mta_sts, await session.scalar(_HOSTS, {"domain": domain.id}) or ())
     return policy is not None and domain.mta_sts_seen == policy.id
 
