@@ -21,7 +21,7 @@ from control_plane.fleet.reports import parse_report
 from control_plane.fleet.units import stopped_units
 from control_plane.monitoring.checks import Facts, check_all
 from control_plane.monitoring.metrics import POSITION, derive, derive_destinations, measure, seconds_to_full
-from control_plane.monitoring.probe import Look, look_at
+from control_plane.monitoring.probe import Look, believable, look_at
 from control_plane.monitoring.samples import STEP, drop_old, roll_up
 from control_plane.monitoring.states import Finding, worst
 from db.session import Database
@@ -136,7 +136,7 @@ async def _look_at_all(rows: Sequence[Row[Any]], looking: Looking) -> dict[uuid.
         async with room:
             return await looking(row.address)
 
-    return dict(zip((row.id for row in rows), await asyncio.gather(*map(look, rows)), strict=True))
+    return believable(dict(zip((row.id for row in rows), await asyncio.gather(*map(look, rows)), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import datetime as dt
 import ipaddress
 import socket
 import ssl
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ SECOND_LOOK_AFTER = 5.0
 #: Ports, and whether TLS begins with STARTTLS there.
 DOORS = {25: True, 465: False, 587: True, 993: False}
 _LONGEST_REPLY = 100
+#: Where so many servers, and one of so many, show a shut port in one round, whoever looks is at fault.
+_MANY, _ONE_OF = 5, 3
 #: Prefix lengths of what counts as one private network.
 _NEAR_V4, _NEAR_V6 = 16, 64
 
@@ -46,6 +49,16 @@ async def look_at(address: str) -> Mapping[int, Look]:
         await asyncio.sleep(SECOND_LOOK_AFTER)
         looks |= await _look_at_ports(address, shut)
     return looks
+
+
+def believable(looks: Mapping[uuid.UUID, Mapping[int, Look]]) -> dict[uuid.UUID, Mapping[int, Look]]:
+    """Return what a round of looks says of servers: nothing of those with a shut port, when they are many.
+
+    Servers do not fail together; a control plane without time or network finds them so. Their agents are still heard.
+    """
+    shut = {server for server, found in looks.items() if any(look.error for look in found.values())}
+    ours = len(shut) >= _MANY and len(shut) * _ONE_OF >= len(looks)
+    return {server: {} if ours and server in shut else found for server, found in looks.items()}
 
 
 async def _look_at_ports(address: str, ports: Iterable[int]) -> dict[int, Look]:
