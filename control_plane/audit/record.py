@@ -6,13 +6,15 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.audit.chain import GENESIS, Deed, Link, hash_of
 from db.models import AuditEvent
+from db.models.base import columns_of
 
 _PAGE = 1000
+_DEEDS = select(*columns_of(AuditEvent))
 # Held until the end of the transaction, which is near: deeds are written last.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(tenant)s::text, 58))"
 # Whoever may read no deeds goes on from the last one all the same.
@@ -46,13 +48,11 @@ async def append(connection: AsyncConnection[Any], tenant_id: uuid.UUID, deed: D
     await connection.execute(_APPEND, row)
 
 
-async def list_newest(
-    session: AsyncSession, tenant_id: uuid.UUID, after: int | None, limit: int
-) -> Sequence[AuditEvent]:
+async def list_newest(session: AsyncSession, tenant_id: uuid.UUID, after: int | None, limit: int) -> Sequence[Row[Any]]:
     """Return a page of a tenant's deeds, newest first, from the one before `after`."""
-    query = select(AuditEvent).where(AuditEvent.tenant_id == tenant_id).order_by(AuditEvent.position.desc())
+    query = _DEEDS.where(AuditEvent.tenant_id == tenant_id).order_by(AuditEvent.position.desc())
     return (
-        await session.scalars((query if after is None else query.where(AuditEvent.position < after)).limit(limit))
+        await session.execute((query if after is None else query.where(AuditEvent.position < after)).limit(limit))
     ).all()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Row
 
 from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
@@ -150,7 +151,7 @@ async def _remove(instance: str, tenant: uuid.UUID, suppression: uuid.UUID) -> N
         await record(session, this_user(), Act.REMOVE_SUPPRESSION, subject)
 
 
-def _fields(each: Suppression) -> dict[str, Any]:
+def _fields(each: Suppression | Row[Any]) -> dict[str, Any]:
     return {name: getattr(each, name) for name in ("id", "address", "reason", "source", "created_at")}
 
 

@@ -8,8 +8,9 @@ import enum
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +18,9 @@ from control_plane.errors import NotFound
 from control_plane.inboxes.addresses import parse_address
 from control_plane.tenancy.scope import TenantScope
 from db.models import Suppression
+from db.models.base import columns_of
+
+_LISTED = select(*columns_of(Suppression))
 
 
 class Reason(enum.StrEnum):
@@ -81,9 +85,9 @@ async def suppress(
 
 async def list_suppressions(
     session: AsyncSession, scope: TenantScope, wanted: SuppressionFilter, after: uuid.UUID | None, limit: int
-) -> Sequence[Suppression]:
+) -> Sequence[Row[Any]]:
     """Return a page of what is in force in the order of their ids, from the one after `after`."""
-    query = select(Suppression).where(Suppression.tenant_id == scope.tenant_id, Suppression.removed_at.is_(None))
+    query = _LISTED.where(Suppression.tenant_id == scope.tenant_id, Suppression.removed_at.is_(None))
     if wanted.reason is not None:
         query = query.where(Suppression.reason == wanted.reason.value)
     if wanted.source is not None:
@@ -92,7 +96,7 @@ async def list_suppressions(
         query = query.where(Suppression.address == wanted.address)
     if after is not None:
         query = query.where(Suppression.id > after)
-    return (await session.scalars(query.order_by(Suppression.id).limit(limit))).all()
+    return (await session.execute(query.order_by(Suppression.id).limit(limit))).all()
 
 
 async def load_suppression(session: AsyncSession, scope: TenantScope, suppression_id: uuid.UUID) -> Suppression:

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
+from sqlalchemy import Row
 
 from control_plane.audit.record import list_newest
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
-from db.models import AuditEvent
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=ResourceRoute)
 
@@ -48,7 +48,7 @@ async def list_all(access: _Reading, page: TenantsPage) -> DeedList:
     return DeedList(items=[_view(row) for row in rows], next=page.next_after([row.position for row in rows]))
 
 
-def _view(row: AuditEvent) -> DeedView:
+def _view(row: Row[Any]) -> DeedView:
     return DeedView(
         position=row.position,
         at=row.at,

@@ -3,14 +3,18 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.tenancy.scope import TenantScope
 from control_plane.webhooks.event_types import NOTICES, EventType
 from db.models import TenantEvent
+from db.models.base import columns_of
+
+_EVENTS = select(*columns_of(TenantEvent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,9 @@ class EventFilter:
 
 async def list_events(
     session: AsyncSession, scope: TenantScope, wanted: EventFilter, after: uuid.UUID | None, limit: int
-) -> Sequence[TenantEvent]:
+) -> Sequence[Row[Any]]:
     """Return events of the tenant, those recorded before the one that `after` names."""
-    query = select(TenantEvent).where(TenantEvent.tenant_id == scope.tenant_id)
+    query = _EVENTS.where(TenantEvent.tenant_id == scope.tenant_id)
     if wanted.type is not None:
         query = query.where(TenantEvent.type == wanted.type.value)
     if wanted.subject_id is not None:
@@ -38,10 +42,10 @@ async def list_events(
 
 async def list_notices(
     session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
-) -> Sequence[TenantEvent]:
+) -> Sequence[Row[Any]]:
     """Return the tenant's notices, those recorded before the one that `after` names."""
     kinds = [kind.value for kind in NOTICES]
-    query = select(TenantEvent).where(TenantEvent.tenant_id == scope.tenant_id, TenantEvent.type.in_(kinds))
+    query = _EVENTS.where(TenantEvent.tenant_id == scope.tenant_id, TenantEvent.type.in_(kinds))
     return await _page(session, scope, query, after, limit)
 
 
@@ -55,9 +59,10 @@ async def load_event(session: AsyncSession, scope: TenantScope, event_id: uuid.U
 
 
 async def _page(
-    session: AsyncSession, scope: TenantScope, query: Select[TenantEvent], after: uuid.UUID | None, limit: int
-) -> Sequence[TenantEvent]:
+    session: AsyncSession, scope: TenantScope, query: Select[Any], after: uuid.UUID | None, limit: int
+) -> Sequence[Row[Any]]:
     if after is not None:
         before = select(TenantEvent.position).where(TenantEvent.tenant_id == scope.tenant_id, TenantEvent.id == after)
         query = query.where(TenantEvent.position < before.scalar_subquery())
-    return (await session.scalars(query.order_by(TenantEvent.position.desc()).limit(limit))).all()
+    rows: Sequence[Row[Any]] = (await session.execute(query.order_by(TenantEvent.position.desc()).limit(limit))).all()
+    return rows

@@ -9,9 +9,9 @@ import datetime as dt
 import uuid
 from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import DateTime, ForeignKey, text
+from sqlalchemy import DateTime, ForeignKey, inspect, text
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, mapped_column
 
 
 class Base(DeclarativeBase):
@@ -27,3 +27,8 @@ class Base(DeclarativeBase):
 RowId = Annotated[uuid.UUID, mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))]
 TenantId = Annotated[uuid.UUID, mapped_column(ForeignKey("tenants.id"))]
 CreatedAt = Annotated[dt.datetime, mapped_column(server_default=text("now()"))]
+
+
+def columns_of(model: type[Base]) -> list[InstrumentedAttribute[Any]]:
+    """Return what is loaded with a model, to select for lists: rows of it cost a third of what instances cost."""
+    return [getattr(model, column.key) for column in inspect(model).column_attrs if not column.deferred]
