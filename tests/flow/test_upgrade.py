@@ -199,20 +199,23 @@ async def sending(spine: Spine) -> AsyncIterator[dict[str, str]]:
     begun = f"steady since {time.monotonic():.0f}"
     name, _, domain = spine.receiver.inbox["email_address"].partition("@")
 
+    ended = asyncio.Event()
+
     async def send_on() -> None:
-        while True:
+        # Not cancelled: what is accepted must be known.
+        while not ended.is_set():
             subject = f"{begun} {len(sent)}"
             sent[subject] = await spine.send(f"{name}+{len(sent)}@{domain}", subject)
-            await asyncio.sleep(INTERVAL_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), INTERVAL_SECONDS)
 
     task = asyncio.create_task(send_on())
     try:
         yield sent
     finally:
-        task.cancel()
+        ended.set()
         await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
+    task.result()
 
 
 def seconds(ended: PlanView) -> float:
