@@ -355,7 +355,8 @@ async def test_bad_packages_go_back_by_themselves_and_good_ones_stay_through_a_c
             good["opendkim"] = [offer(spine, party, "opendkim", "+3")]
             good["postfix"] = [offer(spine, party, "postfix", "+3", postinst=CUTS_OFF)]
         ended = await ended_plan(database, await begin_packages(spine, database, good), 300)
-        assert (ended.plan.state, {each.state for each in ended.servers}) == ("done", {"installed"}), ended.plan.reason
+        reasons = [ended.plan.reason, *(each.reason for each in ended.servers)]
+        assert (ended.plan.state, {each.state for each in ended.servers}) == ("done", {"installed"}), reasons
         for party in (spine.sender, spine.receiver):
             spine.inside(party, "test", "-e", "/run/was-cut-off")
             for name, (version,) in good.items():
