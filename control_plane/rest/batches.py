@@ -5,14 +5,12 @@ that a wrong one does not turn the others away.
 """
 
 import asyncio
-import json
 import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
 
 from control_plane.errors import InvalidInput
 from control_plane.messages.batch import BatchAnswer, accept_batch
@@ -23,6 +21,7 @@ from control_plane.rest.access import HotAccess, hot_transaction
 from control_plane.rest.new_message import NewMessage, RequestKey
 from control_plane.rest.problems import ProblemPart, pointer
 from control_plane.rest.resource_route import ResourceRoute
+from control_plane.rest.strict_json import loads
 from control_plane.tenancy.permissions import Permission
 
 #: Messages in one batch: one commit, and a transaction that is open for some hundredths of a second.
@@ -112,20 +111,12 @@ async def send_batch(
 
 def _parse(body: bytes) -> list[SendRequest | ItemProblem]:
     try:
-        batch = _Batch.model_validate(_json(body))
+        batch = _Batch.model_validate(loads(body))
     except ValidationError as error:
         raise RequestValidationError([{**part, "loc": ("body", *part["loc"])} for part in error.errors()]) from None
-    except (ValueError, RecursionError):
-        raise InvalidInput("The body is not JSON.", "") from None
+    except ValueError as error:
+        raise InvalidInput(f"The body is not JSON: {error}", "") from None
     return [_item(place, message) for place, message in enumerate(batch.messages)]
-
-
-def _json(body: bytes) -> object:
-    """Parse as `json.loads` does, at a quarter of its time for what has no half of a surrogate pair in it."""
-    try:
-        return from_json(body)
-    except ValueError:
-        return json.loads(body)
 
 
 def _item(place: int, message: object) -> SendRequest | ItemProblem:

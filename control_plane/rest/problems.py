@@ -118,12 +118,12 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     found = error.errors()
     if any(part["loc"][0] == "path" for part in found):
         return problem_answer(request.scope, NotFound("There is no such thing."))
-    parts = [ProblemPart(pointer=pointer(part["loc"]), detail=_words(part)) for part in found]
+    parts = [ProblemPart(pointer=pointer(part["loc"]), detail=words_of(part)) for part in found]
     return problem_answer(request.scope, InvalidInput("The request is not valid; errors says where."), parts)
 
 
-def _words(part: Mapping[str, Any]) -> str:
-    """Return what is wrong; of what is no JSON the framework says in another place why."""
+def words_of(part: Mapping[str, Any]) -> str:
+    """Return what pydantic says is wrong; of what is no JSON the framework says in another place why."""
     return f"{part['msg']}: {part['ctx']['error']}" if part["type"] == "json_invalid" else str(part["msg"])
 
 

@@ -1,4 +1,4 @@
-"""A route that takes strict JSON, and is nothing more: those of the operators' door."""
+"""A route that takes strict JSON, and is nothing more: those of the operators' door, and of log-in."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

@@ -11,10 +11,11 @@ from control_plane.people import sign_up
 from control_plane.rest.access import person
 from control_plane.rest.auth.bodies import Body, Token, count_attempt, people_of
 from control_plane.rest.parts import parts_of
+from control_plane.rest.strict_route import StrictRoute
 from control_plane.tenancy.members import leave
 from control_plane.tenancy.scope import TenantScope
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=StrictRoute)
 
 _Person = Annotated[Claims, person()]
 

@@ -23,8 +23,9 @@ from control_plane.rest.auth.bodies import (
     origin_of,
     people_of,
 )
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=StrictRoute)
 
 _Person = Annotated[Claims, person()]
 

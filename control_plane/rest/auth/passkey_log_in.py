@@ -17,8 +17,9 @@ from control_plane.rest.auth.bodies import (
     people_of,
 )
 from control_plane.rest.auth.passkey_bodies import AnsweredCredential, PasskeyOptions
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(prefix="/auth/login", tags=["auth"])
+router = APIRouter(prefix="/auth/login", tags=["auth"], route_class=StrictRoute)
 
 
 class AnsweredBody(Body):

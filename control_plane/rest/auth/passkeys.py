@@ -13,8 +13,9 @@ from control_plane.rest.access import person
 from control_plane.rest.auth.bodies import Body, Name, count_attempt, origin_of, people_of
 from control_plane.rest.auth.passkey_bodies import NewCredential, PasskeyOptions
 from control_plane.rest.auth.second_factor import PasswordBody, verified_email
+from control_plane.rest.versioned_route import VersionedRoute
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=VersionedRoute)
 
 _Person = Annotated[Claims, person()]
 

@@ -28,8 +28,9 @@ from control_plane.rest.auth.bodies import (
     origin_of,
     people_of,
 )
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(prefix="/auth/password", tags=["auth"])
+router = APIRouter(prefix="/auth/password", tags=["auth"], route_class=StrictRoute)
 
 _Person = Annotated[Claims, person()]
 _log = logging.getLogger(__name__)

@@ -13,8 +13,9 @@ from control_plane.people.security_events import Happened, note
 from control_plane.people.who import load_person
 from control_plane.rest.access import person
 from control_plane.rest.auth.bodies import Body, PresentedPassword, count_attempt, origin_of, people_of
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(prefix="/auth/totp", tags=["auth"])
+router = APIRouter(prefix="/auth/totp", tags=["auth"], route_class=StrictRoute)
 
 _Person = Annotated[Claims, person()]
 _ISSUER = "PenguinMails"

@@ -13,8 +13,9 @@ from control_plane.people.security_events import Happened, list_newest
 from control_plane.rest.access import person
 from control_plane.rest.auth.bodies import people_of
 from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, listing_of, page_of
+from control_plane.rest.versioned_route import VersionedRoute
 
-router = APIRouter(prefix="/auth/events", tags=["auth"])
+router = APIRouter(prefix="/auth/events", tags=["auth"], route_class=VersionedRoute)
 
 _Person = Annotated[Claims, person()]
 

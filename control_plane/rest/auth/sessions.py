@@ -13,8 +13,9 @@ from control_plane.people import second_factor, sessions
 from control_plane.people.who import load_person, tenants_of
 from control_plane.rest.access import person
 from control_plane.rest.auth.bodies import origin_of, people_of
+from control_plane.rest.versioned_route import VersionedRoute
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=VersionedRoute)
 
 _Person = Annotated[Claims, person()]
 

@@ -19,8 +19,9 @@ from control_plane.rest.auth.bodies import (
     count_attempt,
     people_of,
 )
+from control_plane.rest.strict_route import StrictRoute
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=StrictRoute)
 
 
 class SignUpBody(Body):

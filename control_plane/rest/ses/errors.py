@@ -24,7 +24,7 @@ from control_plane.errors import (
     Unauthenticated,
     Unavailable,
 )
-from control_plane.rest.problems import handlers_of
+from control_plane.rest.problems import handlers_of, words_of
 from control_plane.rest.request_id import request_id_of
 from control_plane.ses.signature import SignatureRefused
 from control_plane.tenancy.plans import limit_reached
@@ -99,7 +99,7 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     # SES's own answers name one thing that is wrong.
     first = error.errors()[0]
     where = "/".join(map(str, first["loc"][1:]))
-    return ses_answer(request.scope, InvalidInput(f"/{where}: {first['msg']}"))
+    return ses_answer(request.scope, InvalidInput(f"/{where}: {words_of(first)}"))
 
 
 async def _http_exception(_: Request, error: HTTPException) -> Response:

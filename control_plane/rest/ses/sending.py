@@ -24,9 +24,10 @@ from control_plane.rest.ses.bodies import (
 )
 from control_plane.rest.ses.errors import RESPONSES, MailFromDomainNotVerified, MessageRejected
 from control_plane.rest.ses.orders import sends_of_email, sends_of_entry
+from control_plane.rest.strict_route import StrictRoute
 from control_plane.tenancy.permissions import Permission
 
-router = APIRouter(responses=RESPONSES)
+router = APIRouter(responses=RESPONSES, route_class=StrictRoute)
 
 _Sending = Annotated[SignedAccess, signed_transaction(Permission.SEND_MESSAGES)]
 _Result = uuid.UUID | ItemProblem
