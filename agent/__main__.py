@@ -173,7 +173,11 @@ async def _report(reporter: Reporter, first_tried: asyncio.Event) -> None:
 
 
 async def _relay_health(journal: Journal, relay: Relay) -> RelayHealth:
-    health = RelayHealth(redis_connected=relay.redis_connected)
+    health = RelayHealth(
+        redis_connected=relay.redis_connected,
+        handed_over=relay.hand_overs.taken,
+        refused=relay.hand_overs.refused,
+    )
     try:
         counts = await journal.counts()
     except JournalUnavailable as error:

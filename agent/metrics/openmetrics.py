@@ -73,6 +73,8 @@ def _relay(report: HealthReport) -> Iterator[str]:
     yield _family(
         "spooled_events", "gauge", "Events the control plane has not confirmed.", [([], relay.spooled_events)]
     )
+    handed = [([("outcome", "taken")], relay.handed_over), ([("outcome", "refused")], relay.refused)]
+    yield _family("hand_overs", "counter", "What came of handing sends over to Postfix.", handed)
     yield _family("journal_usable", "gauge", "Whether sends are taken.", [([], float(not relay.journal_fault))])
     yield _family("queue_reachable", "gauge", "Whether Redis answers.", [([], float(relay.redis_connected))])
     malformed = [

@@ -28,6 +28,8 @@ class Send:
     boot_deadline_ms: int | None = None
     #: How often Postfix has said no for now.
     refusals: int = 0
+    #: From when on that counts as refused (hand_overs.py); None before the first, and without end once it counted.
+    counts_from: float | None = None
 
     def is_overdue(self, now: "Moment") -> bool:
         """Whether its lease has run out by either clock."""

@@ -7,7 +7,8 @@ After a crash the journal says what was in hand. What had not begun to go to Pos
 first (`settle`).
 
 SECURITY: reads and writes nothing but the journal, Redis as this server's user, and Postfix's door on loopback.
-DIAGNOSTICS: the health report's in_hand, in_postfix, malformed_envelopes and redis_connected.
+DIAGNOSTICS: the health report's in_hand, in_postfix, handed_over, refused, malformed_envelopes and
+redis_connected.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from functools import partial
 from agent.journal import Journal, NowMs, SendState, wall_ms
 from agent.relay.connections import clients_of
 from agent.relay.hand import Hand, Moment, Send
+from agent.relay.hand_overs import HandOvers
 from agent.relay.keyring import KeyRing
 from agent.relay.patience import persist
 from agent.relay.sessions import LEASE_EXPIRED, Submitter
@@ -61,6 +63,8 @@ class Relay:
         self._journal = journal
         self._port = injection_port
         self._now_ms = now_ms
+        #: What came of handing sends over to Postfix.
+        self.hand_overs = HandOvers()
         self._hand = Hand()
         self._keys = KeyRing(applied)
         self._taker = Taker(journal, self._hand, queue_access, request_queue_access, now_ms)
@@ -83,6 +87,7 @@ class Relay:
                 self._keys,
                 self._settler,
                 tasks,
+                hand_overs=self.hand_overs,
                 host=INJECTION_HOST,
                 port=self._port,
                 now_ms=self._now_ms,

@@ -5,6 +5,7 @@ send is made ready while Postfix answers, so that a session under load never wai
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +14,7 @@ from agent.relay.accepted import AcceptedSends
 from agent.relay.delays import delay_after
 from agent.relay.envelopes import refuse, terminated
 from agent.relay.hand import Hand, Moment, Send
+from agent.relay.hand_overs import HandOvers
 from agent.relay.keyring import KeyRing
 from agent.relay.outcome import Outcome, Stage, Verdict, judge, refusal
 from agent.relay.patience import persist
@@ -28,6 +30,8 @@ _IDLE_LAST = 240.0
 _LONGEST_REFUSAL = 60.0
 #: After these the session is good for the next send.
 _SESSION_GOES_ON = frozenset({Verdict.RELAYED, Verdict.SEND_LATER, Verdict.BOUNCED, Verdict.FAILED})
+#: These say nothing about the send, and that something is wrong with Postfix.
+_POSTFIX_FAILED = frozenset({Verdict.SESSION_LATER, Verdict.SETTLE})
 
 LEASE_EXPIRED = Refusal(SendState.LEASE_EXPIRED, "The lease ran out before it could be submitted.")
 
@@ -52,6 +56,7 @@ class Submitter:
         settler: Settler,
         tasks: asyncio.TaskGroup,
         *,
+        hand_overs: HandOvers,
         host: str,
         port: int,
         now_ms: NowMs,
@@ -60,6 +65,7 @@ class Submitter:
         self._hand = hand
         self._keys = keys
         self._settler = settler
+        self._hand_overs = hand_overs
         self._accepted = AcceptedSends(journal, hand)
         self._tasks = tasks
         tasks.create_task(self._accepted.run())
@@ -78,6 +84,7 @@ class Submitter:
             if session is None:
                 self._hand.offer(send, first=True)
                 self._failures += 1
+                self._hand_overs.fail(time.monotonic())
             else:
                 await self._serve(session, send)
             if self._failures:
@@ -130,7 +137,7 @@ class Submitter:
         """Sign a send and mark it as being submitted; None when it has ended, or must not go."""
         envelope = send.envelope
         if unfit := refuse(envelope):
-            await self._end(send, unfit)
+            await self._refuse(send, unfit)
             return None
         key = (await self._keys.current()).key_for(envelope.signing_domain)
         if self._overdue(send):
@@ -138,7 +145,7 @@ class Submitter:
             return None
         if key is None:
             fault = f"This server has no active signing key for {envelope.signing_domain}."
-            await self._end(send, Refusal(SendState.FAILED, fault))
+            await self._refuse(send, Refusal(SendState.FAILED, fault))
             return None
         message = terminated(envelope.message)
         data = message_data(key.sign(message, self._now_ms() // 1000) + message)
@@ -176,6 +183,9 @@ class Submitter:
     def _note(self, session: SmtpSession, outcome: Outcome) -> None:
         if outcome.verdict is Verdict.RELAYED:
             self._failures = 0
+            self._hand_overs.took()
+        if outcome.verdict in _POSTFIX_FAILED:
+            self._hand_overs.fail(time.monotonic())
         if outcome.verdict not in _SESSION_GOES_ON:
             session.close()
         if session.lost:
@@ -190,13 +200,14 @@ class Submitter:
     async def _conclude_other(self, send: Send, outcome: Outcome, local_port: int) -> None:
         match outcome.verdict:
             case Verdict.BOUNCED | Verdict.FAILED:
-                await self._end(send, refusal(outcome, send.envelope.recipient))
+                await self._refuse(send, refusal(outcome, send.envelope.recipient))
             case Verdict.TOO_LATE:
                 await self._end(send, LEASE_EXPIRED)
             case Verdict.SESSION_LATER:
                 await self._take_back(send, 0.0)
             case Verdict.SEND_LATER:
                 send.refusals += 1
+                self._hand_overs.put_off(send, time.monotonic())
                 await self._take_back(send, min(_LONGEST_REFUSAL, 2.0**send.refusals))
             case _:
                 await self._settler.settle([send], {local_port})
@@ -207,6 +218,10 @@ class Submitter:
             self._hand.offer(send, first=True)
         else:
             self._hand.release(send)
+
+    async def _refuse(self, send: Send, why: Refusal) -> None:
+        self._hand_overs.refuse()
+        await self._end(send, why)
 
     async def _end(self, send: Send, why: Refusal) -> None:
         await persist(partial(self._journal.end, send.envelope.send_id, why))

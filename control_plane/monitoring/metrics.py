@@ -15,6 +15,8 @@ from protos.agent.v1.telemetry_pb2 import Disk, HealthReport, Host
 
 DESTINATIONS = ("google", "microsoft", "yahoo", "apple", "other")
 OUTCOMES = ("delivered", "deferred", "bounced")
+#: What came of handing sends over to a server's own Postfix.
+HAND_OVERS = ("handed_over", "hand_over_refused")
 _DAY_MS = 86_400_000
 
 
@@ -76,6 +78,7 @@ METRICS = (
     *_gauges("in_postfix"),
     *_counters("network_received_bytes", "network_sent_bytes", "unit_restarts"),
     *_counters(*(f"{outcome}.{destination}" for destination in DESTINATIONS for outcome in OUTCOMES)),
+    *_counters(*HAND_OVERS),
 )
 _METRIC_NAMES = [metric.name for metric in METRICS]
 POSITION = {metric.name: place for place, metric in enumerate(METRICS)}
@@ -186,8 +189,9 @@ def _mail(report: HealthReport) -> Iterator[tuple[str, float]]:
     if ends := [served.not_after_ms for served in report.certificates if not served.error]:
         yield "certificate_days", (min(ends) - report.at_ms) / _DAY_MS
     if report.HasField("relay"):
-        for name in ("spooled_events", "in_hand", "in_postfix"):
+        for name in ("spooled_events", "in_hand", "in_postfix", "handed_over"):
             yield name, float(getattr(report.relay, name))
+        yield "hand_over_refused", float(report.relay.refused)
 
 
 def _disks(disks: Sequence[Disk]) -> Iterator[tuple[str, float]]:

@@ -14,7 +14,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from control_plane.upgrades.delivery_gate import NONE, Outcomes, together, worse
+from control_plane.upgrades.delivery_gate import (
+    NO_HAND_OVERS,
+    NONE,
+    HandOvers,
+    Outcomes,
+    handed_over_together,
+    refuses,
+    together,
+    worse,
+)
 from control_plane.upgrades.process_gate import UNKNOWN, Process, ailing
 from control_plane.upgrades.states import PlanState, ServerState
 
@@ -64,6 +73,8 @@ class ServerFacts:
     newly_failing: tuple[str, ...] = ()
     past: Outcomes = NONE
     lately: Outcomes = NONE
+    past_hand_overs: HandOvers = NO_HAND_OVERS
+    hand_overs: HandOvers = NO_HAND_OVERS
     past_process: Process = UNKNOWN
     process: Process = UNKNOWN
 
@@ -185,10 +196,15 @@ def _gate(plan: Plan, members: Sequence[ServerFacts], now: dt.datetime) -> str:
         if len(ills) > (0 if ring == 0 else int(len(inside) * _MAY_FAIL)):
             return f"{len(ills)} of {len(inside)} servers of ring {ring} failed; one: {ills[0]}"
         installed = [each for each in inside if each.state is ServerState.INSTALLED]
-        past, lately = together(each.past for each in installed), together(each.lately for each in installed)
-        if sentence := worse(past, lately, plan.minimum_sends):
+        if sentence := _deliver_worse(installed, plan.minimum_sends):
             return f"ring {ring} delivers worse: {sentence}"
     return ""
+
+
+def _deliver_worse(servers: Sequence[ServerFacts], minimum: int) -> str:
+    past, lately = together(each.past for each in servers), together(each.lately for each in servers)
+    before = handed_over_together(each.past_hand_overs for each in servers)
+    return worse(past, lately, minimum) or refuses(before, handed_over_together(each.hand_overs for each in servers))
 
 
 def _ill(plan: Plan, server: ServerFacts, now: dt.datetime) -> str:

@@ -1,4 +1,4 @@
-"""Whether servers deliver worse than they did: pure, from counted attempts."""
+"""Whether servers deliver worse than they did: pure, from counted attempts, and from what their own Postfix refused."""
 
 import math
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ _SIGMAS = 3.0
 _FEWEST = 20
 #: Where there is no past to compare with: the share that is too much.
 _TOO_MUCH = {"deferred": 0.5, "bounced": 0.2}
+_TOO_MUCH_REFUSED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,28 @@ class Outcomes:
 NONE = Outcomes()
 
 
+@dataclass(frozen=True, slots=True)
+class HandOvers:
+    """Sends that agents handed over to their own Postfix, and those that were refused there or before."""
+
+    taken: float = 0
+    refused: float = 0
+
+    @property
+    def all(self) -> float:
+        """Both."""
+        return self.taken + self.refused
+
+    @property
+    def share(self) -> float:
+        """The share that was refused; 0 without any."""
+        return self.refused / self.all if self.all else 0.0
+
+
+#: Nothing was handed over.
+NO_HAND_OVERS = HandOvers()
+
+
 def together(outcomes: Iterable[Outcomes]) -> Outcomes:
     """Return the sum."""
     listed = list(outcomes)
@@ -45,6 +68,12 @@ def together(outcomes: Iterable[Outcomes]) -> Outcomes:
         sum(each.deferred for each in listed),
         sum(each.bounced for each in listed),
     )
+
+
+def handed_over_together(hand_overs: Iterable[HandOvers]) -> HandOvers:
+    """Return the sum."""
+    listed = list(hand_overs)
+    return HandOvers(sum(each.taken for each in listed), sum(each.refused for each in listed))
 
 
 def worse(past: Outcomes, lately: Outcomes, minimum: int) -> str:
@@ -64,6 +93,22 @@ def worse(past: Outcomes, lately: Outcomes, minimum: int) -> str:
                 f" {past.attempts:.0f} before; {limit:.1%} would be allowed"
             )
     return ""
+
+
+def refuses(past: HandOvers, lately: HandOvers) -> str:
+    """Return one sentence if more is refused on the way into Postfix than before, else an empty one.
+
+    How many attempts a plan asks for does not matter: what the server does itself is the same for each send.
+    """
+    if lately.all < _FEWEST:
+        return ""
+    limit = _limit(past.share, lately.all) if past.all >= _FEWEST else _TOO_MUCH_REFUSED
+    if lately.share <= limit:
+        return ""
+    return (
+        f"{lately.share:.1%} of {lately.all:.0f} sends were refused before Postfix had them, and {past.share:.1%} of"
+        f" {past.all:.0f} before; {limit:.1%} would be allowed"
+    )
 
 
 def _limit(before: float, attempts: float) -> float:

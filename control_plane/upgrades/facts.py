@@ -9,20 +9,23 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.fleet.servers import is_reachable
-from control_plane.monitoring.metrics import DESTINATIONS, OUTCOMES, POSITION
+from control_plane.monitoring.metrics import DESTINATIONS, HAND_OVERS, OUTCOMES, POSITION
 from control_plane.upgrades.decide import ServerFacts
-from control_plane.upgrades.delivery_gate import Outcomes
+from control_plane.upgrades.delivery_gate import HandOvers, Outcomes
 from control_plane.upgrades.payloads import Payload
 from control_plane.upgrades.process_gate import Process
 from control_plane.upgrades.states import ServerState
 
 
-def _total(outcome: str) -> str:
-    """Return SQL for what was counted of an outcome at all destinations; PostgreSQL counts positions from 1."""
-    return " + ".join(f"coalesce(measured[{POSITION[f'{outcome}.{where}'] + 1}], 0)" for where in DESTINATIONS)
+def _total(*metrics: str) -> str:
+    """Return SQL for what was counted of some metrics together; PostgreSQL counts positions from 1."""
+    return " + ".join(f"coalesce(measured[{POSITION[metric] + 1}], 0)" for metric in metrics)
 
 
-_TOTALS = {outcome: _total(outcome) for outcome in OUTCOMES}
+_TOTALS = {
+    **{outcome: _total(*(f"{outcome}.{where}" for where in DESTINATIONS)) for outcome in OUTCOMES},
+    **{name: _total(name) for name in HAND_OVERS},
+}
 #: Among the names of checks: that its last configuration was refused or rolled back. Another release renders otherwise.
 CONFIGURATION = "configuration"
 _REFUSED = "v.mail_server_status IN ('refused', 'rolled_back')"
@@ -55,9 +58,9 @@ def _reported(since: str, condition: str) -> str:
 
 
 def _counted(*counts: str) -> str:
-    """Return SQL for that of several counts which saw the most attempts."""
+    """Return SQL for that of several counts which saw the most."""
     every = " UNION ALL ".join(f"({count})" for count in counts)
-    return f"SELECT * FROM ({every}) AS counts ORDER BY delivered + deferred + bounced DESC LIMIT 1"  # noqa: S608
+    return f"SELECT * FROM ({every}) AS counts ORDER BY {' + '.join(_TOTALS)} DESC LIMIT 1"  # noqa: S608
 
 
 _IS_INSTALLED = "s.state = 'installed'"
@@ -67,14 +70,15 @@ _LATELY = _counted(
 )
 _SERVERS = text(
     "SELECT s.vps_id, s.ring, s.state, s.since, s.told_at, s.past_delivered, s.past_deferred, s.past_bounced,"  # noqa: S608 - names of ours
-    " s.past_rss_bytes, s.past_restarts, s.asked_version, v.trial_configuration, v.applied_version, v.settled_version,"
+    " s.past_handed_over, s.past_hand_over_refused, s.past_rss_bytes, s.past_restarts, s.asked_version,"
+    " v.trial_configuration, v.applied_version, v.settled_version,"
     " v.mail_server_status, v.applied_detail, v.agent_version, v.link_session, v.last_seen_at,"
     f" r.report::text AS report, {_RSS} AS rss_bytes, {_RESTARTS} AS restarts,"
     " ARRAY(SELECT kind FROM health_checks h WHERE h.vps_id = s.vps_id AND h.state = 'fail'"
     f"  AND h.kind <> ALL(s.failing_before) AND {_IS_INSTALLED} AND h.changed_at > s.since ORDER BY kind)"
     f" || CASE WHEN s.state IN ('asked', 'installed') AND {_REFUSED} AND '{CONFIGURATION}' <> ALL(s.failing_before)"
     f"  THEN ARRAY['{CONFIGURATION}'] END AS newly_failing,"
-    " lately.delivered, lately.deferred, lately.bounced"
+    " lately.delivered, lately.deferred, lately.bounced, lately.handed_over, lately.hand_over_refused"
     " FROM upgrade_servers s JOIN vps_servers v ON v.id = s.vps_id AND v.status = 'ready'"
     " LEFT JOIN vps_reports r ON r.vps_id = s.vps_id"
     f" LEFT JOIN LATERAL ({_LATELY}) lately ON true"
@@ -85,7 +89,8 @@ _LAST_HOUR = _reported("CAST(:now AS timestamptz) - interval '1 hour'", "true")
 # Once, when it is told first.
 _REMEMBER = text(
     "UPDATE upgrade_servers u SET past_delivered = p.delivered, past_deferred = p.deferred,"  # noqa: S608 - as above
-    " past_bounced = p.bounced, past_rss_bytes = p.rss_bytes, past_restarts = p.restarts,"
+    " past_bounced = p.bounced, past_handed_over = p.handed_over, past_hand_over_refused = p.hand_over_refused,"
+    " past_rss_bytes = p.rss_bytes, past_restarts = p.restarts,"
     " failing_before = ARRAY(SELECT kind FROM health_checks h"
     "  WHERE h.vps_id = u.vps_id AND h.state = 'fail' ORDER BY kind)"
     f"  || (SELECT ARRAY['{CONFIGURATION}'] FROM vps_servers v WHERE v.id = u.vps_id AND {_REFUSED})"
@@ -127,6 +132,8 @@ def _facts(row: Row[Any], payload: Payload, now: dt.datetime) -> ServerFacts:
         newly_failing=tuple(row.newly_failing),
         past=Outcomes(row.past_delivered, row.past_deferred, row.past_bounced),
         lately=Outcomes(row.delivered, row.deferred, row.bounced),
+        past_hand_overs=HandOvers(row.past_handed_over, row.past_hand_over_refused),
+        hand_overs=HandOvers(row.handed_over, row.hand_over_refused),
         past_process=Process(row.past_rss_bytes, row.past_restarts),
         process=Process(row.rss_bytes, row.restarts),
     )

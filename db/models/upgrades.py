@@ -101,6 +101,8 @@ class UpgradeServer(Base):
     past_delivered: Mapped[float] = mapped_column(Double, server_default=text("0"))
     past_deferred: Mapped[float] = mapped_column(Double, server_default=text("0"))
     past_bounced: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    past_handed_over: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    past_hand_over_refused: Mapped[float] = mapped_column(Double, server_default=text("0"))
     past_rss_bytes: Mapped[float] = mapped_column(Double, server_default=text("0"))
     past_restarts: Mapped[float] = mapped_column(Double, server_default=text("0"))
     failing_before: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))

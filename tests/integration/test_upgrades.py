@@ -28,7 +28,7 @@ from control_plane.upgrades.plans import Pace, PlanView, Wish, list_plans, rings
 from control_plane.upgrades.releases import add_release, list_releases, store_release
 from db.session import Database
 from protos.agent.v1.commands_pb2 import Command
-from protos.agent.v1.telemetry_pb2 import AgentUpgrade, Destination, HealthReport, Unit
+from protos.agent.v1.telemetry_pb2 import AgentUpgrade, Destination, HealthReport, Relay, Unit
 from tests.fakes.hub import FakeAuthority
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_server
@@ -306,6 +306,33 @@ async def test_servers_without_roll_ups_are_judged_by_what_they_report(
     await tell(system_database, canary, release, "installed", at + 30 * SECOND, more=counted(now, 200, 550))
     await tick(system_database, at + 31 * SECOND)
     worse = "ring 0 delivers worse: 25.0% of 200 attempts were deferred, and 1.0% of 1000 before"
+    assert worse in ((await shown(system_database, plan_id)).plan.reason or "")
+
+
+async def test_a_release_whose_sends_are_refused_by_our_own_postfix_is_taken_back(
+    system_database: Database, release: str, servers: list[uuid.UUID]
+) -> None:
+    canary = servers[0]
+
+    def handed_over(taken: int, refused: int, since: dt.datetime = NOW) -> HealthReport:
+        since_ms = int(since.timestamp() * 1000)
+        return HealthReport(counting_since_ms=since_ms, relay=Relay(handed_over=taken, refused=refused))
+
+    now = NOW + dt.timedelta(minutes=20)
+    for at, said in ((NOW + SECOND, handed_over(0, 0)), (now - SECOND, handed_over(990, 10))):
+        await tell(system_database, canary, OLD, None, at, more=said)
+    plan_id = await begin(system_database, release, canary, Pace(1000, dt.timedelta(hours=1)))
+    await tick(system_database, now)
+    at = await install(system_database, canary, release, now)
+
+    for seconds, taken, refused in ((1, 0, 0), (15, 60, 0), (30, 60, 1)):
+        said = handed_over(taken, refused, at)
+        await tell(system_database, canary, release, "installed", at + seconds * SECOND, more=said)
+        await tick(system_database, at + (seconds + 1) * SECOND)
+    assert (await shown(system_database, plan_id)).plan.state == "running"
+    await tell(system_database, canary, release, "installed", at + 45 * SECOND, more=handed_over(60, 20, at))
+    await tick(system_database, at + 46 * SECOND)
+    worse = "ring 0 delivers worse: 25.0% of 80 sends were refused before Postfix had them, and 1.0% of 1000 before"
     assert worse in ((await shown(system_database, plan_id)).plan.reason or "")
 
 

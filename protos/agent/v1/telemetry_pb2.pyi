@@ -42,6 +42,7 @@ class HealthReport(_message.Message):
     MAIL_BACKUP_FIELD_NUMBER: _builtins.int
     PACKAGE_CHANGE_FIELD_NUMBER: _builtins.int
     AGENT_RSS_BYTES_FIELD_NUMBER: _builtins.int
+    PACKAGE_UPDATES_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
@@ -95,6 +96,10 @@ class HealthReport(_message.Message):
     def package_change(self) -> Global___AgentUpgrade:
         """How the last change of the mail packages' versions stands; unset where there was none. A release is a change's name."""
 
+    @_builtins.property
+    def package_updates(self) -> Global___PackageUpdates:
+        """What the server's package sources offer; unset until that was looked at."""
+
     def __init__(
         self,
         *,
@@ -117,10 +122,11 @@ class HealthReport(_message.Message):
         mail_backup: Global___MailBackupStatus | None = ...,
         package_change: Global___AgentUpgrade | None = ...,
         agent_rss_bytes: _builtins.int = ...,
+        package_updates: Global___PackageUpdates | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_rss_bytes", b"agent_rss_bytes", "agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_rss_bytes", b"agent_rss_bytes", "agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,6 +392,8 @@ class Relay(_message.Message):
     MALFORMED_LOG_LINES_FIELD_NUMBER: _builtins.int
     REDIS_CONNECTED_FIELD_NUMBER: _builtins.int
     JOURNAL_FAULT_FIELD_NUMBER: _builtins.int
+    HANDED_OVER_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     in_hand: _builtins.int
     """Sends taken and not yet handed to Postfix."""
     in_postfix: _builtins.int
@@ -400,6 +408,11 @@ class Relay(_message.Message):
     """False while Redis cannot be reached."""
     journal_fault: _builtins.str
     """Why nothing more is taken, such as a full disk; empty when all is well."""
+    handed_over: _builtins.int
+    """Sends that Postfix took, and that were refused before it had them, for good or for longer than a restart takes; since
+    counting_since_ms.
+    """
+    refused: _builtins.int
     def __init__(
         self,
         *,
@@ -410,10 +423,12 @@ class Relay(_message.Message):
         malformed_log_lines: _builtins.int = ...,
         redis_connected: _builtins.bool = ...,
         journal_fault: _builtins.str = ...,
+        handed_over: _builtins.int = ...,
+        refused: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_hand", b"in_hand", "in_postfix", b"in_postfix", "journal_fault", b"journal_fault", "malformed_envelopes", b"malformed_envelopes", "malformed_log_lines", b"malformed_log_lines", "redis_connected", b"redis_connected", "spooled_events", b"spooled_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["handed_over", b"handed_over", "in_hand", b"in_hand", "in_postfix", b"in_postfix", "journal_fault", b"journal_fault", "malformed_envelopes", b"malformed_envelopes", "malformed_log_lines", b"malformed_log_lines", "redis_connected", b"redis_connected", "refused", b"refused", "spooled_events", b"spooled_events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -603,3 +618,75 @@ class MailRestore(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MailRestore: _TypeAlias = MailRestore  # noqa: Y015
+
+@_typing.final
+class PackageUpdates(_message.Message):
+    """Updates of installed packages that the server's sources offer, held ones too, as of the last time these were fetched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOKED_MS_FIELD_NUMBER: _builtins.int
+    FETCHED_MS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    SECURITY_FIELD_NUMBER: _builtins.int
+    MAIL_FIELD_NUMBER: _builtins.int
+    looked_ms: _builtins.int
+    """Milliseconds since the Unix epoch, by the server's clock: when it was looked at, and when the sources were fetched; 0
+    for never.
+    """
+    fetched_ms: _builtins.int
+    waiting: _builtins.int
+    security: _builtins.int
+    """Of those, what comes from the distribution's security archive."""
+    @_builtins.property
+    def mail(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferedPackage]:
+        """Of those, the mail server's, which plans bring to servers."""
+
+    def __init__(
+        self,
+        *,
+        looked_ms: _builtins.int = ...,
+        fetched_ms: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        security: _builtins.int = ...,
+        mail: _abc.Iterable[Global___OfferedPackage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fetched_ms", b"fetched_ms", "looked_ms", b"looked_ms", "mail", b"mail", "security", b"security", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PackageUpdates: _TypeAlias = PackageUpdates  # noqa: Y015
+
+@_typing.final
+class OfferedPackage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    INSTALLED_FIELD_NUMBER: _builtins.int
+    OFFERED_FIELD_NUMBER: _builtins.int
+    SECURITY_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    installed: _builtins.str
+    offered: _builtins.str
+    security: _builtins.bool
+    held: _builtins.bool
+    """Nothing but a plan changes it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        installed: _builtins.str = ...,
+        offered: _builtins.str = ...,
+        security: _builtins.bool = ...,
+        held: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "installed", b"installed", "name", b"name", "offered", b"offered", "security", b"security"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferedPackage: _TypeAlias = OfferedPackage  # noqa: Y015

@@ -155,12 +155,36 @@ async def test_a_temporary_refusal_is_tried_again_and_holds_nothing_up(server: S
     slow, fine = make_envelope(1), make_envelope(2)
     refusals = iter(["451 4.3.0 Error: queue file write error"])
     postfix.answer = lambda verb, argument: next(refusals, None) if (verb, argument) == (".", slow.recipient) else None
-    async with server.life():
+    async with server.life() as life:
         await server.enqueue(slow, fine)
         await server.until_told(Kind.KIND_DELIVERED, fine)
         assert server.kinds(slow) == []
         await server.until_told(Kind.KIND_DELIVERED, slow)
+        # That it was refused for a moment is no news.
+        assert (life.relay.hand_overs.taken, life.relay.hand_overs.refused) == (2, 0)
     assert server.submissions() == {message_id(slow): 1, message_id(fine): 1}
+
+
+@pytest.mark.parametrize("failing", [Cut.CONNECT, Cut.MAIL, "451 4.3.0 Error: queue file write error"])
+async def test_a_postfix_that_takes_nothing_for_long_counts_as_one_that_refuses(
+    server: Server, postfix: FakePostfix, monkeypatch: pytest.MonkeyPatch, failing: Cut | str
+) -> None:
+    monkeypatch.setattr("agent.relay.hand_overs.PATIENCE", 0.2)
+    monkeypatch.setattr("agent.relay.sessions._LONGEST_REFUSAL", 0.15)
+    envelope = make_envelope()
+    async with server.life() as life:
+
+        def cut() -> Cut | None:
+            return failing if isinstance(failing, Cut) and not life.relay.hand_overs.refused else None
+
+        def answer(verb: str, argument: str) -> str | None:
+            wanted = isinstance(failing, str) and verb == "." and not life.relay.hand_overs.refused
+            return str(failing) if wanted else None
+
+        postfix.cut, postfix.answer = cut, answer
+        await server.enqueue(envelope)
+        await server.until_told(Kind.KIND_DELIVERED, envelope)
+        assert (life.relay.hand_overs.taken, life.relay.hand_overs.refused) == (1, 1)
 
 
 async def test_a_refused_recipient_bounces_and_a_refused_message_fails(server: Server, postfix: FakePostfix) -> None:
@@ -170,11 +194,12 @@ async def test_a_refused_recipient_bounces_and_a_refused_message_fails(server: S
         (".", too_large.recipient): "552 5.3.4 Error: message file too big",
     }
     postfix.answer = lambda verb, argument: answers.get((verb, argument))
-    async with server.life():
+    async with server.life() as life:
         await server.enqueue(nobody, too_large, fine)
         await server.until_told(Kind.KIND_DELIVERED, fine)
         await server.until_told(Kind.KIND_BOUNCED, nobody)
         await server.until_told(Kind.KIND_FAILED, too_large)
+        assert (life.relay.hand_overs.taken, life.relay.hand_overs.refused) == (1, 2)
     bounced = next(event for event in server.told if event.send_id == nobody.send_id)
     assert (bounced.reply.enhanced_status, bounced.reply.recipient) == ("5.1.1", nobody.recipient)
     assert bounced.reply.text == "550 5.1.1 <x>: Recipient address rejected: User unknown"

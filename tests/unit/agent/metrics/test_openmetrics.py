@@ -27,6 +27,8 @@ _RELAYS = st.builds(
     in_hand=_COUNTS,
     spooled_events=_COUNTS,
     malformed_envelopes=_BYTES,
+    handed_over=_BYTES,
+    refused=_BYTES,
     redis_connected=st.booleans(),
     journal_fault=_WORDS,
 )
@@ -68,6 +70,9 @@ def test_every_report_is_openmetrics_and_says_what_the_report_says(report: Healt
         disk.mount: float(disk.total_bytes) for disk in report.disks
     }
     assert ("penguin_agent_spooled_events" in families) == report.HasField("relay")
+    if report.HasField("relay"):
+        handed = families["penguin_agent_hand_overs"].samples
+        assert [sample.value for sample in handed] == [float(report.relay.handed_over), float(report.relay.refused)]
     counted = families["penguin_agent_delivery_attempts"].samples
     assert len(counted) == 3 * len(report.destinations)
 

@@ -19,12 +19,12 @@ from control_plane.monitoring.metrics import (
 )
 from control_plane.monitoring.probe import may_be_looked_at
 from control_plane.monitoring.rings import Ring
-from protos.agent.v1.telemetry_pb2 import Destination, HealthReport, Host
+from protos.agent.v1.telemetry_pb2 import Destination, HealthReport, Host, Relay
 
 
 def test_positions_of_kept_rows_stay() -> None:
     assert (POSITION["load_1m"], POSITION["in_postfix"], POSITION["delivered.google"]) == (0, 16, 20)
-    assert len(METRICS) == 35
+    assert (POSITION["bounced.other"], POSITION["handed_over"], POSITION["hand_over_refused"]) == (34, 35, 36)
 
 
 def test_what_a_report_does_not_say_has_no_value() -> None:
@@ -36,6 +36,11 @@ def test_what_no_server_can_mean_has_no_value() -> None:
     named = derive(measure(report, -1500))
     assert "load_1m" not in named
     assert (named["memory_used_ratio"], named["clock_offset_seconds"]) == (0.75, -1.5)
+
+
+def test_what_postfix_refused_of_an_agent_is_counted() -> None:
+    named = derive(measure(HealthReport(relay=Relay(handed_over=40, refused=2))))
+    assert (named["handed_over"], named["hand_over_refused"]) == (40, 2)
 
 
 def test_a_destination_that_nobody_knows_is_passed_over() -> None:

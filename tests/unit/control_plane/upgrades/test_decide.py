@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.upgrades.decide import Decision, Plan, ServerFacts, Told, Word, decide
-from control_plane.upgrades.delivery_gate import Outcomes
+from control_plane.upgrades.delivery_gate import HandOvers, Outcomes
 from control_plane.upgrades.process_gate import Process
 from control_plane.upgrades.states import PlanState, ServerState
 
@@ -92,6 +92,10 @@ def test_what_it_said_of_an_earlier_attempt_is_no_news() -> None:
         ({"running": OLD}, "failed"),
         ({"past": Outcomes(950, 50, 0), "lately": Outcomes(500, 500, 0)}, "50.0% of 1000 attempts were deferred"),
         ({"past": Outcomes(990, 0, 10), "lately": Outcomes(900, 0, 100)}, "were bounced"),
+        (
+            {"past_hand_overs": HandOvers(1000), "hand_overs": HandOvers(0, 30)},
+            "ring 0 delivers worse: 100.0% of 30 sends were refused before Postfix had them",
+        ),
     ],
 )
 def test_gates(changes: dict[str, Any], words: str) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.upgrades.delivery_gate import NONE, Outcomes, worse
+from control_plane.upgrades.delivery_gate import NO_HAND_OVERS, NONE, HandOvers, Outcomes, refuses, worse
 
 PAST = Outcomes(delivered=9_000, deferred=900, bounced=100)
 counts = st.integers(0, 100_000).map(float)
@@ -33,6 +33,27 @@ def test_a_plan_that_asks_for_no_attempts_is_not_ended_by_the_first_one() -> Non
     assert worse(PAST, Outcomes(0, 19, 0), 0) == ""
     assert worse(PAST, Outcomes(0, 20, 0), 0)
     assert worse(Outcomes(19, 0, 0), Outcomes(12, 8, 0), 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("past", "lately", "words"),
+    [
+        (HandOvers(990, 10), HandOvers(990, 10), ""),
+        (HandOvers(990, 10), HandOvers(0, 20), "100.0% of 20 sends were refused before Postfix had them, and 1.0%"),
+        (HandOvers(1000, 0), HandOvers(180, 20), "10.0% of 200 sends"),
+        (HandOvers(1000, 0), HandOvers(198, 2), ""),
+        # As bad as ever is not worse.
+        (HandOvers(50, 50), HandOvers(50, 50), ""),
+        # Too few to tell, now or before: an agent that did not count has no past.
+        (HandOvers(1000, 0), HandOvers(0, 19), ""),
+        (NO_HAND_OVERS, HandOvers(80, 20), ""),
+        (NO_HAND_OVERS, HandOvers(70, 30), "30.0% of 100 sends"),
+    ],
+)
+def test_refused_more_on_the_way_into_postfix(past: HandOvers, lately: HandOvers, words: str) -> None:
+    sentence = refuses(past, lately)
+    assert bool(sentence) == bool(words)
+    assert words in sentence
 
 
 @given(outcomes)
