@@ -81,7 +81,10 @@ class Claim:
 
 
 async def claim_due(database: Database, most: int) -> tuple[Sequence[Claim], bool]:
-    """Claim up to `most` deliveries; return them, and whether there may be more."""
+    """Claim deliveries for the `most` places that are free; return them, and whether more may be claimed at once.
+
+    Some places are left to tenants that have none yet (claim.sql).
+    """
     values = {"at_once": AT_ONCE, "most": most, "claim_life": CLAIM_LIFE}
     async with database.system() as session:
         rows = (await (await session.connection()).exec_driver_sql(_CLAIM, values)).all()

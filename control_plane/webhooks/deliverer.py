@@ -1,14 +1,14 @@
 """The deliverer: claims what is due, posts it, records what came of it. Part of the worker; any number may run.
 
-No database session is held while an endpoint is asked. Each endpoint gets so many attempts at a time, so one that hangs
-holds up nobody else.
+No database session is held while an endpoint is asked. Each endpoint gets so many attempts at a time, and each tenant
+no more than it leaves to others (claim.sql): endpoints that hang hold up nobody else.
 """
 
 import asyncio
 import json
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Never
 
@@ -52,7 +52,7 @@ class Deliverer:
                 if len(in_hand) >= CONCURRENCY:
                     await asyncio.wait(in_hand, return_when=asyncio.FIRST_COMPLETED)
                 elif not looked_at:
-                    await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+                    await _until_next_look(in_hand)
 
     async def deliver_due(self) -> int:
         """Try what is due now until nothing is; return how many attempts that took."""
@@ -109,6 +109,14 @@ class Deliverer:
         async with self.database.system() as session:
             keys = await keys_for(session, self.sealer, sealed)
         return [keys.open(each, place).decode() for each in sealed]
+
+
+async def _until_next_look(in_hand: Collection[asyncio.Task[None]]) -> None:
+    """Wait a while, or until an attempt is over: its endpoint may have more that only waited for a place."""
+    if in_hand:
+        await asyncio.wait(in_hand, timeout=_SECONDS_BETWEEN_LOOKS, return_when=asyncio.FIRST_COMPLETED)
+    else:
+        await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def body_of(claim: Claim) -> str:
