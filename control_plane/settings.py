@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     port25_listen: str | None = None
     #: Lists of addresses to ask in place of those shipped (preflight/blocklists.json); asked about private ones, too.
     blocklists_file: Path | None = None
+    #: Rules of alerts and of self-healing in place of those shipped (monitoring/alert_rules.json, healing/rules.json).
+    alert_rules_file: Path | None = None
+    healing_rules_file: Path | None = None
     #: Addresses that are tried in place of one that is refused.
     address_attempts: int = Field(default=3, ge=0, le=10)
     #: Envelopes that may wait in one server's streams; the rest stays in PostgreSQL.

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput, NotFound
-from control_plane.monitoring.alert_rules import read_rules
 from db.models import AlertSilence
 
 LONGEST = dt.timedelta(days=30)
@@ -26,12 +25,19 @@ class Silenced:
 
 
 async def silence(
-    session: AsyncSession, what: Silenced, until: dt.datetime, *, reason: str, by: str, now: dt.datetime
+    session: AsyncSession,
+    what: Silenced,
+    until: dt.datetime,
+    *,
+    rules: Collection[str],
+    reason: str,
+    by: str,
+    now: dt.datetime,
 ) -> AlertSilence:
-    """Tell nobody of it until then. Raises `InvalidInput` and `NotFound`."""
+    """Tell nobody of it until then; `rules` are those that there are. Raises `InvalidInput` and `NotFound`."""
     if what == Silenced():
         raise InvalidInput("name a tenant, a server or a rule: nobody silences everything", "")
-    if what.rule is not None and what.rule not in {rule.name for rule in read_rules()}:
+    if what.rule is not None and what.rule not in rules:
         raise InvalidInput("there is no such rule", "/rule")
     if not now < until <= now + LONGEST:
         raise InvalidInput(f"a silence ends within {LONGEST.days} days", "/until")

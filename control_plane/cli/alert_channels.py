@@ -16,6 +16,7 @@ from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.clock import utc_now
 from control_plane.operators import alerting
+from control_plane.operators.rule_files import RuleFiles
 from control_plane.processes.places import state_dir
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
@@ -131,9 +132,9 @@ async def _remove(instance: str, name: str) -> None:
 
 
 async def _silence(instance: str, what: Silenced, life: dt.timedelta, reason: str) -> AlertSilence:
-    now = utc_now()
+    now, rules = utc_now(), RuleFiles.of(Settings(state_dir=state_dir(instance)))
     async with system_session(instance) as session:
-        return await alerting.silence(session, this_user(), what, now + life, reason=reason, now=now)
+        return await alerting.silence(session, this_user(), rules, what, now + life, reason=reason, now=now)
 
 
 async def _silences(instance: str) -> list[AlertSilence]:

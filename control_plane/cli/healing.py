@@ -12,6 +12,9 @@ from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.healing.rules import read_rules
 from control_plane.operators import healing
+from control_plane.operators.rule_files import RuleFiles
+from control_plane.processes.places import state_dir
+from control_plane.settings import Settings
 
 healing_commands = typer.Typer(no_args_is_help=True, help="What the fleet may do about itself, by which rules.")
 
@@ -24,7 +27,8 @@ Server = Annotated[uuid.UUID | None, typer.Option(help="On one server; on all of
 @healing_commands.command("list")
 def show(*, as_json: Json = False, instance: Instance = "main") -> None:
     """List the rules, and what is forbidden."""
-    rules = [{"rule": rule.name, "act": rule.act.value, "an_hour": rule.budget} for rule in read_rules()]
+    known = read_rules(_rules(instance).healing)
+    rules = [{"rule": rule.name, "act": rule.act.value, "an_hour": rule.budget} for rule in known]
     rows = asyncio.run(_load(instance))
     if as_json:
         print_json({"rules": rules, "forbidden": rows})
@@ -47,7 +51,7 @@ def forbid(
 
     async def act() -> None:
         async with system_session(instance) as session:
-            await healing.forbid(session, this_user(), rule, server, reason)
+            await healing.forbid(session, this_user(), _rules(instance), rule, server, reason)
 
     asyncio.run(act())
     say(f"{rule or 'every rule'} does nothing on {server or 'any server'} from now on")
@@ -63,6 +67,10 @@ def allow(rule: Rule = None, *, server: Server = None, instance: Instance = "mai
 
     asyncio.run(act())
     say(f"{rule or 'every rule'} is allowed on {server or 'all servers'} again")
+
+
+def _rules(instance: str) -> RuleFiles:
+    return RuleFiles.of(Settings(state_dir=state_dir(instance)))
 
 
 async def _load(instance: str) -> list[dict[str, Any]]:

@@ -59,8 +59,12 @@ class Rule:
     budget: int
 
 
-def read_rules(path: Path = SHIPPED) -> Sequence[Rule]:
-    """Return the rules of a file, which come first first. Raises `OSError` and `ValueError` for one that is no good."""
+def read_rules(file: Path | None = None) -> Sequence[Rule]:
+    """Return the rules of a file, or those shipped; which come first, first.
+
+    Raises `OSError` and `ValueError` for a file that is no good.
+    """
+    path = file or SHIPPED
     try:
         rules = [_rule(each) for each in json.loads(path.read_text(encoding="utf-8"))]
     except (KeyError, TypeError, InvalidInput) as error:

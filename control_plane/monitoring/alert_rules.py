@@ -28,8 +28,9 @@ class Rule:
     hides: frozenset[str]
 
 
-def read_rules(path: Path = SHIPPED) -> Sequence[Rule]:
-    """Return the rules of a file. Raises `OSError` and `ValueError` for one that is no good."""
+def read_rules(file: Path | None = None) -> Sequence[Rule]:
+    """Return the rules of a file, or those shipped. Raises `OSError` and `ValueError` for one that is no good."""
+    path = file or SHIPPED
     try:
         rules = [_rule(each) for each in json.loads(path.read_text(encoding="utf-8"))]
     except (KeyError, TypeError) as error:

@@ -11,6 +11,7 @@ from control_plane.alerts.channels.channels import NewChannel
 from control_plane.alerts.silences import Silenced
 from control_plane.monitoring import alerts
 from control_plane.operators.acts import Act, Actor, record
+from control_plane.operators.rule_files import RuleFiles
 from control_plane.sealing import Sealer
 from db.models import Alert, AlertChannel, AlertSilence
 
@@ -23,10 +24,18 @@ async def acknowledge(session: AsyncSession, actor: Actor, alert_id: uuid.UUID, 
 
 
 async def silence(
-    session: AsyncSession, actor: Actor, what: Silenced, until: dt.datetime, *, reason: str, now: dt.datetime
+    session: AsyncSession,
+    actor: Actor,
+    rules: RuleFiles,
+    what: Silenced,
+    until: dt.datetime,
+    *,
+    reason: str,
+    now: dt.datetime,
 ) -> AlertSilence:
     """Have nobody told for a while. Raises `InvalidInput` and `NotFound`."""
-    row = await silences.silence(session, what, until, reason=reason, by=actor.name, now=now)
+    names = rules.names_of_alerts()
+    row = await silences.silence(session, what, until, rules=names, reason=reason, by=actor.name, now=now)
     subject = {"silence_id": row.id, "tenant_id": what.tenant_id, "vps_id": what.vps_id, "rule": what.rule}
     await record(session, actor, Act.SILENCE, {**subject, "until": until.isoformat()}, reason)
     return row

@@ -8,17 +8,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput, NotFound
-from control_plane.healing.rules import read_rules
 from control_plane.operators.acts import Act, Actor, record
+from control_plane.operators.rule_files import RuleFiles
 from db.models import HealingForbidden, VpsServer
 
 
-async def forbid(session: AsyncSession, actor: Actor, rule: str | None, vps_id: uuid.UUID | None, reason: str) -> None:
+async def forbid(  # noqa: PLR0917 - who forbids what, where and why
+    session: AsyncSession, actor: Actor, rules: RuleFiles, rule: str | None, vps_id: uuid.UUID | None, reason: str
+) -> None:
     """Forbid a rule, or all, on a server, or on all, from now on; what stands by it is taken back at the next look.
 
     Raises `InvalidInput` for a rule and `NotFound` for a server that there is not.
     """
-    if rule is not None and rule not in {each.name for each in read_rules()}:
+    if rule is not None and rule not in rules.names_of_healing():
         raise InvalidInput("There is no such rule.", "/rule")
     if vps_id is not None and await session.scalar(select(VpsServer.id).where(VpsServer.id == vps_id)) is None:
         raise NotFound("There is no such server.")

@@ -12,7 +12,7 @@ from control_plane.fleet.commands import settle_commands
 from control_plane.inboxes.dkim_rotation import domains_due, request_rotation
 from control_plane.inboxes.kept_domains import forget_deleted_domains
 from control_plane.messages.forget_keys import forget_old_keys
-from control_plane.monitoring.alert_rules import Rule, read_rules
+from control_plane.monitoring.alert_rules import Rule
 from control_plane.monitoring.alerts import advance_alerts
 from control_plane.monitoring.health_check import check_health
 from control_plane.people.signing_keys import rotate_when_due
@@ -54,9 +54,9 @@ class _Job:
     do: Deed
 
 
-def add_periodic_jobs(app: App, environment: Environment) -> None:
-    """Add what DNS, DKIM keys, health, providers and the upkeep need; raises what `read_rules` does."""
-    for job in (*_JOBS, _Job(_EVERY_FIVE_MINUTES, "monitoring.health", MONITORING_QUEUE, _by_rules(read_rules()))):
+def add_periodic_jobs(app: App, environment: Environment, rules: Sequence[Rule]) -> None:
+    """Add what DNS, DKIM keys, health with its alerts, providers and the upkeep need."""
+    for job in (*_JOBS, _Job(_EVERY_FIVE_MINUTES, "monitoring.health", MONITORING_QUEUE, _by_rules(rules))):
         _add(app, environment, job)
 
 

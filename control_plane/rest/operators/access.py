@@ -18,6 +18,7 @@ from control_plane.clock import Clock
 from control_plane.errors import Unauthenticated, Unavailable
 from control_plane.operators.acts import Actor, Door
 from control_plane.operators.keys import PresentedOperatorKey, parse_operator_key, verify_operator_key
+from control_plane.operators.rule_files import RuleFiles
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.dependencies import calls_of
 from control_plane.rest.request_id import request_id_of
@@ -40,6 +41,7 @@ class OperatorParts:
     clock: Clock
     clock_tolerance_seconds: int
     sealing_key_file: Path
+    rules: RuleFiles
     metrics_targets: Sequence[str] = ()
 
 

@@ -167,8 +167,10 @@ async def show_silences(request: Request, access: _Reading) -> SilenceList:
 async def silence(body: NewSilence, request: Request, response: Response, access: _Managing) -> SilenceView:
     """Have nobody told of something for a while; alerts are kept all the same, and told when it is over."""
     what = Silenced(body.tenant_id, body.vps_id, body.rule)
-    now = operator_parts(request).clock()
-    row = await alerting.silence(access.session, access.actor, what, body.until, reason=body.reason, now=now)
+    parts = operator_parts(request)
+    row = await alerting.silence(
+        access.session, access.actor, parts.rules, what, body.until, reason=body.reason, now=parts.clock()
+    )
     response.headers["Location"] = f"/operator/v1/alerts/silences/{row.id}"
     return SilenceView.model_validate(row)
 

@@ -12,6 +12,7 @@ import os
 from fastapi import FastAPI
 
 from control_plane.clock import utc_now
+from control_plane.operators.rule_files import RuleFiles
 from control_plane.rest.cursors import Cursors
 from control_plane.rest.door import make_door
 from control_plane.rest.operators import (
@@ -49,6 +50,7 @@ def make_operators_app(settings: Settings) -> FastAPI:
         clock=utc_now,
         clock_tolerance_seconds=settings.clock_tolerance_seconds,
         sealing_key_file=settings.sealing_key_file,
+        rules=RuleFiles.of(settings),
         metrics_targets=settings.metrics_targets,
     )
     resources = [

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 import httpx
 import pytest
@@ -162,11 +163,9 @@ async def test_what_is_silenced_is_told_when_the_silence_is_over(
     async with receiving() as receiver:
         await hand.channel("pager", receiver.port)
         async with hand.database.system() as session:
-            what = Silenced(vps_id=vps_id, rule="unreachable")
-            made = await silence(session, what, NOW + 10 * MINUTE, reason="maintenance", by="me", now=NOW)
-            await silence(
-                session, Silenced(vps_id=other, rule="disk"), NOW + 99 * MINUTE, reason="known", by="me", now=NOW
-            )
+            silenced = partial(silence, session, rules={"unreachable", "disk"}, reason="known", by="me", now=NOW)
+            made = await silenced(Silenced(vps_id=vps_id, rule="unreachable"), NOW + 10 * MINUTE)
+            await silenced(Silenced(vps_id=other, rule="disk"), NOW + 99 * MINUTE)
         await hand.alert(vps_id)
         await hand.alert(other)
         await hand.alert(other, "disk")
@@ -184,7 +183,7 @@ async def test_a_silence_names_something_that_there_is(hand: Hand) -> None:
     for what in (Silenced(), Silenced(rule="mood")):
         async with hand.database.system() as session:
             with pytest.raises(InvalidInput):
-                await silence(session, what, NOW + MINUTE, reason="why", by="me", now=NOW)
+                await silence(session, what, NOW + MINUTE, rules={"disk"}, reason="why", by="me", now=NOW)
 
 
 async def test_many_dead_servers_of_one_region_are_one_outage(

@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from control_plane.errors import InvalidInput, NotFound
 from control_plane.operators import healing
+from control_plane.operators.rule_files import RuleFiles
 from db.session import Database
 from protos.agent.v1.commands_pb2 import Command
 from tests.integration.mail_rows import SomeInbox
@@ -109,15 +110,15 @@ async def test_what_was_done_about_a_server_is_shown_and_what_is_forbidden_recor
                 " FROM vps_servers"
             )
         )
-        await healing.forbid(session, TESTER, "listed", inbox.vps_id, "mine")
-        await healing.forbid(session, TESTER, "listed", inbox.vps_id, "mine")
+        for _ in range(2):
+            await healing.forbid(session, TESTER, RuleFiles(), "listed", inbox.vps_id, "mine")
         assert [each.rule for each in await healing.forbidden(session)] == ["listed"]
         await healing.allow(session, TESTER, "listed", inbox.vps_id)
         assert await healing.forbidden(session) == []
         with pytest.raises(NotFound):
             await healing.allow(session, TESTER, "listed", inbox.vps_id)
         with pytest.raises(InvalidInput):
-            await healing.forbid(session, TESTER, "no_such", None, "mine")
+            await healing.forbid(session, TESTER, RuleFiles(), "no_such", None, "mine")
     [act] = (await operator.get(f"vps/{inbox.vps_id}/healing")).json()["items"]
     assert (act["act"], act["reason"], act["state"]) == ("slow_sending", "On a list.", "standing")
     acts = [each["act"] for each in (await operator.get("acts")).json()["items"]]
