@@ -4,6 +4,7 @@ Composing runs in a thread: a thousand messages take some tens of milliseconds, 
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from control_plane.messages.insert import Entry, NewSend, insert_sends
 from control_plane.messages.problem import ItemProblem, problem_of
 from control_plane.messages.send_request import Idempotency, SendRequest
 from control_plane.messages.sender import Sender, find_sender
+from control_plane.telemetry.traces import ACCEPTED, tracer_for
 from control_plane.tenancy.scope import TenantScope
 
 
@@ -42,6 +44,7 @@ async def accept_batch(
     changes nothing, and does not use up its key. Sends due at the same moment leave in the order of their items.
     Raises `NotFound`, `Conflict` and `IdempotencyKeyReused` for the batch as a whole.
     """
+    came_ns = time.time_ns()
     sender = await find_sender(connection, scope, inbox_id, idempotency)
     if sender.repeats(idempotency):
         return _repeated(sender)
@@ -52,7 +55,14 @@ async def accept_batch(
     ):
         present = await find_sender(connection, scope, inbox_id, idempotency)
         return _repeated(present) if present.repeats(idempotency) else present.refuse_changed()
+    _tell(judged, came_ns)
     return BatchAnswer(tuple(item.id if isinstance(item, NewSend) else item for item in judged), sender.domain)
+
+
+def _tell(judged: Sequence[NewSend | ItemProblem], came_ns: int) -> None:
+    for item in judged:
+        if isinstance(item, NewSend) and (tracer := tracer_for(item.id)):
+            tracer.tell(item.id, ACCEPTED, came_ns)
 
 
 def _repeated(sender: Sender) -> BatchAnswer:

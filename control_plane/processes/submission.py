@@ -10,6 +10,7 @@ committed, and what was not is sent again by its client and known by its Message
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -26,7 +27,10 @@ from control_plane.settings import Settings
 from control_plane.submission.door import SubmissionDoor, protocol
 from control_plane.submission.log_in import LogIns
 from control_plane.submission.submissions import Submissions
+from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.traces import tracing
 from db.session import Database
+from log_lines.lines import start_logging
 
 #: Connections to PostgreSQL of one process: as many messages are accepted at once.
 _POOL_SIZE = 10
@@ -52,16 +56,17 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
     sharing = asyncio.create_task(limiter.run())
-    servers: list[asyncio.Server] = []
     try:
         await database.refuse_unsafe_role()
-        for listener, from_start in zip(sockets, (False, True), strict=False):
-            servers.append(await _listen(door, settings.submission_hostname, tls, listener, from_start=from_start))
-        say_ready()
-        await stopping.wait()
+        async with contextlib.AsyncExitStack() as open_doors:
+            await open_doors.enter_async_context(metrics_door(settings.metrics_listen, {"door": database.engine}))
+            await open_doors.enter_async_context(tracing(settings.otlp_endpoint, settings.otlp_share, "submission"))
+            for listener, from_start in zip(sockets, (False, True), strict=False):
+                server = await _listen(door, settings.submission_hostname, tls, listener, from_start=from_start)
+                open_doors.callback(server.close)
+            say_ready()
+            await stopping.wait()
     finally:
-        for server in servers:
-            server.close()
         sharing.cancel()
         await limiter.close()
         await database.close()
@@ -76,12 +81,12 @@ async def _listen(
 
 def main() -> None:
     """Serve until told to end."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings.model_validate({})
+    start_logging(settings.log)
     # The library writes down who sends to whom.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
     os.umask(0o077)
-    sockets = inherited_sockets(os.environ["PENGUIN_SUBMISSION_FDS"])
-    asyncio.run(serve(Settings.model_validate({}), sockets))
+    asyncio.run(serve(settings, inherited_sockets(os.environ["PENGUIN_SUBMISSION_FDS"])))
 
 
 if __name__ == "__main__":

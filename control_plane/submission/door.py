@@ -31,6 +31,7 @@ from control_plane.submission.replies import (
     reply_to,
 )
 from control_plane.submission.submissions import Submissions
+from control_plane.telemetry.instruments import SUBMITTED
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +122,12 @@ class SubmissionDoor:
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
         """Accept the message; 250 is said after the commit."""
-        key, data, sender = session.auth_data, envelope.content, envelope.mail_from
+        reply = await self._accept(session.auth_data, envelope)
+        SUBMITTED.labels(f"{reply[0]}xx").inc()
+        return reply
+
+    async def _accept(self, key: object, envelope: Envelope) -> str:
+        data, sender = envelope.content, envelope.mail_from
         if not isinstance(key, PresentedKey) or not isinstance(data, bytes) or sender is None:
             return LOG_IN_FIRST
         try:

@@ -23,6 +23,9 @@ REQUEST_SECONDS = Histogram(
     unit="seconds",
     buckets=_ANSWERS,
 )
+SUBMITTED = Counter(
+    "penguin_submission_messages", "Messages that programs handed over by SMTP, by class of the reply.", ("status",)
+)
 CONNECTIONS_IN_USE = Gauge(
     "penguin_database_connections_in_use", "Connections to PostgreSQL that work on something.", ("role",)
 )

@@ -43,7 +43,8 @@ class Replica:
         path = self.folder / f"ready-{id(self)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ready:
             ready.bind(str(path))
-            told = {"NOTIFY_SOCKET": str(path), "PENGUIN_REST_FDS": ",".join(map(str, fds))}
+            doors = dict.fromkeys(("PENGUIN_REST_FDS", "PENGUIN_SUBMISSION_FDS"), ",".join(map(str, fds)))
+            told = {"NOTIFY_SOCKET": str(path), **doors}
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", f"control_plane.processes.{self.module}"),
                 cwd=CHECKOUT,

@@ -16,9 +16,10 @@ from tests.integration.database import SomeTenant, fresh_database, make_tenant
 from tests.integration.gateway import Replica, free_port
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server
 from tests.integration.operators.door import make_key
+from tests.integration.submission.certificate import make_certificate
 from tests.integration.telemetry.otlp_receiver import Receiver, otlp_receiver
 
-PROCESSES = ("api", "operators", "hub", "queuer", "worker", "downloads")
+PROCESSES = ("api", "operators", "submission", "hub", "queuer", "worker", "downloads")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Observed:
     metrics: dict[str, int]
     api: str
     operators: str
+    #: Where it takes mail by SMTP, on loopback.
+    submission: int
     operator_key: str
     tenant: SomeTenant
     database: Database
@@ -53,7 +56,8 @@ async def observed(
     folder = tmp_path_factory.mktemp("observed")
     (folder / "wheelhouse").mkdir()
     metrics = {process: free_port() for process in PROCESSES}
-    doors = {"api": free_port(), "operators": free_port()}
+    doors = {"api": free_port(), "operators": free_port(), "submission": free_port()}
+    certificate, private_key = make_certificate(folder)
     with fresh_database(cluster) as fresh:
         environment = {
             **environment_of(folder, fresh.url("penguin_system"), redis_server.url),
@@ -68,6 +72,11 @@ async def observed(
                 "PENGUIN_IDENTITY_DATABASE_URL": fresh.url("penguin_identity"),
             },
             "operators": {"PENGUIN_METRICS_TARGETS": targets(metrics)},
+            "submission": {
+                "PENGUIN_API_DATABASE_URL": fresh.url("penguin_api"),
+                "PENGUIN_SUBMISSION_CERTIFICATE_FILE": str(certificate),
+                "PENGUIN_SUBMISSION_KEY_FILE": str(private_key),
+            },
         }
         replicas = [
             Replica(
@@ -88,8 +97,8 @@ async def observed(
             inbox = await make_inbox(database, tenant, await make_server(database, tenant))
             await make_sends(database, inbox, 3)
             key = await make_key(database, "prometheus", [OperatorScope.READ_FLEET])
-            urls = {door: f"http://127.0.0.1:{port}" for door, port in doors.items()}
-            yield Observed(metrics, urls["api"], urls["operators"], key.key, tenant, database, inbox, receiver)
+            api, operators = (f"http://127.0.0.1:{doors[door]}" for door in ("api", "operators"))
+            yield Observed(metrics, api, operators, doors["submission"], key.key, tenant, database, inbox, receiver)
 
 
 def targets(metrics: dict[str, int]) -> str:

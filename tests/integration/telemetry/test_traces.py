@@ -1,7 +1,12 @@
 """One send's trace, from real processes to a real receiver."""
 
+import asyncio
+import smtplib
+import ssl
 import time
 import uuid
+from email import policy
+from email.message import EmailMessage
 from itertools import pairwise
 
 import httpx
@@ -13,6 +18,7 @@ from control_plane.telemetry.traces import tracer_for, tracing
 from db.ids import uuid7
 from protos.agent.v1.delivery_pb2 import DeliveryEvent, RemoteReply
 from tests.integration.telemetry.conftest import Observed
+from tests.openmetrics import families_of
 
 _LINE = ("accept", "lease", "publish", "delivered", "apply")
 
@@ -51,6 +57,47 @@ async def test_a_send_is_one_trace_across_processes_and_its_server(observed: Obs
     assert spans[3].end_time_unix_nano - spans[3].start_time_unix_nano == 500_000_000
     assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in spans)
     assert "anna" not in str(spans)
+
+
+async def test_sends_of_a_batch_begin_their_traces_too(observed: Observed) -> None:
+    key = {"Authorization": f"Bearer {observed.tenant.api_key}"}
+    message = {"to": "anna@example.net", "subject": "Hello", "text": "Hello Anna\n"}
+    async with httpx.AsyncClient(base_url=observed.api, headers=key, timeout=20) as client:
+        body = {"messages": [message, {**message, "to": "nobody"}, message]}
+        answer = await client.post(f"/api/v1/inboxes/{observed.inbox.id}/messages:batch", json=body)
+    accepted = [uuid.UUID(each["id"]) for each in answer.json()["results"] if "id" in each]
+    assert len(accepted) == 2
+    for send_id in accepted:
+        told = await observed.receiver.of_trace(send_id.bytes, {"accept", "publish"})
+        assert told["accept"][0] == "penguin-rest"
+        assert told["lease"][1].parent_span_id == told["accept"][1].span_id
+
+
+async def test_what_comes_by_smtp_begins_its_trace_and_is_counted(observed: Observed) -> None:
+    async with observed.database.system() as session:
+        sender = await session.scalar(
+            text("SELECT email_address FROM inboxes WHERE id = :id"), {"id": observed.inbox.id}
+        )
+    message = EmailMessage(policy=policy.SMTP)
+    message["From"], message["To"], message["Subject"] = str(sender), "anna@example.net", "Hello"
+    message.set_content("Hello Anna\n")
+
+    def send() -> str:
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        with smtplib.SMTP("127.0.0.1", observed.submission, timeout=20) as client:
+            client.starttls(context=trusting)
+            client.login(str(sender), observed.tenant.api_key)
+            client.mail(str(sender))
+            client.rcpt("anna@example.net")
+            return client.data(message.as_bytes())[1].decode()
+
+    send_id = uuid.UUID((await asyncio.to_thread(send)).split()[-1])
+    told = await observed.receiver.of_trace(send_id.bytes, {"accept", "publish"})
+    assert told["accept"][0] == "penguin-submission"
+    families = families_of((await observed.scrape("submission")).text)
+    counted = {each.labels["status"]: each.value for each in families["penguin_submission_messages"].samples}
+    assert counted == {"2xx": 1}
 
 
 async def test_which_sends_are_traced_follows_from_their_ids(observed: Observed) -> None:
