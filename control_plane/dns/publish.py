@@ -1,11 +1,12 @@
 """Publish what belongs to us in a zone: plan, look at the plan, apply it."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
+from control_plane.abandonable import abandonable
 from control_plane.dns.plan import Blend, Conflict, ZonePlan
 from control_plane.dns.records import DnsRecord
 from control_plane.dns.spf_cost import Ask, spf_fault
@@ -48,13 +49,13 @@ async def publish(
     """
 
     async def plan_of(fitting: Collection[DnsRecord]) -> ZonePlan:
-        return await asyncio.to_thread(publisher.plan, zone, fitting, written, blended)
+        return await abandonable(partial(publisher.plan, zone, fitting, written, blended))
 
     plan = await plan_what_fits(plan_of, wanted, ask)
     await before_apply(plan)
     if plan.changes:
         _log.info("publishing %s", plan)
-        await asyncio.to_thread(publisher.apply, plan)
+        await abandonable(partial(publisher.apply, plan))
     return plan
 
 

@@ -14,12 +14,15 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 ContextT = TypeVar("ContextT")
 ContextT_contra = TypeVar("ContextT_contra", contravariant=True)
+
+#: How long one attempt may take where the step does not know better: more than the time-outs of all that a step asks.
+CEILING = timedelta(minutes=15)
 
 #: What a step leaves for later steps and for people: anything JSON can hold.
 Result = Mapping[str, Any]
@@ -107,6 +110,20 @@ class Step(Protocol[ContextT_contra]):
 
     async def undo(self, context: ContextT_contra) -> Outcome:
         """Take back what `run` did or may have done, likewise; the steps after this one are undone already."""
+
+
+@runtime_checkable
+class KnowsItsCeiling(Protocol):
+    """A step of which one attempt may take longer than `CEILING`."""
+
+    @property
+    def ceiling(self) -> timedelta:
+        """How long one `run` or `undo` may take; then it is broken off, and tried again like one that failed."""
+
+
+def ceiling_of(step: Step[Any]) -> timedelta:
+    """Return how long one attempt at the step may take."""
+    return step.ceiling if isinstance(step, KnowsItsCeiling) else CEILING
 
 
 class NothingToUndo:

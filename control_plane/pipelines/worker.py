@@ -1,9 +1,13 @@
 """Work on a run: claim its steps one after the other, perform them, record what came of each.
 
 No database session is held while a step runs. A claim is renewed beside the step for as long as that takes; when it is
-lost, the step is cancelled. A step that waits is polled here for a while and then given back, so that a worker's place
-is free for other runs; the dispatcher brings it again. A run that cannot go on takes its steps back, from the last one
-on, or waits for a person, as its pipeline says; a step that cannot be undone always waits for a person.
+lost, the step is cancelled. So is one that does not end within its ceiling, which would keep its claim for ever: it has
+failed this once. What it may still have under way, in a thread that nobody can stop, is given the time of a claim
+before anybody looks again, as after the death of a worker.
+
+A step that waits is polled here for a while and then given back, so that a worker's place is free for other runs; the
+dispatcher brings it again. A run that cannot go on takes its steps back, from the last one on, or waits for a person,
+as its pipeline says; a step that cannot be undone always waits for a person.
 """
 
 import asyncio
@@ -11,7 +15,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -45,6 +49,7 @@ from control_plane.pipelines.step import (
     Run,
     Step,
     Wait,
+    ceiling_of,
 )
 from control_plane.telemetry.instruments import STEP_SECONDS, STEPS
 from db.session import Database
@@ -54,6 +59,10 @@ POLLED_SECONDS = 60.0
 _LONGEST_BACK_OFF = 60.0
 
 _log = logging.getLogger(__name__)
+
+
+class BrokenOff(Exception):
+    """An attempt at a step reached the step's ceiling and was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,21 +208,36 @@ async def _tell_going_on(
 async def _poll(step: Step[Any], context: object, claim: Claim) -> Outcome:
     """Run or undo the step until it is over, or has waited for `POLLED_SECONDS` or wants to wait for longer.
 
-    An error is a reason to try again later, until the step's patience is at an end.
+    An error is a reason to try again later, until the step's patience is at an end; so is an attempt without an end.
     """
     deadline = time.monotonic() + POLLED_SECONDS
     perform = step.undo if claim.undoing else step.run
     while True:
         try:
-            outcome = await perform(context)
+            outcome = await _within(ceiling_of(step), perform(context))
         except ClaimLost:
             raise
+        except BrokenOff as error:
+            _log.warning("step %s %s; it will be tried again", step.name, error)
+            return Wait(f"{step.name} {error}", max(_back_off(claim), CLAIM_LIFE.total_seconds()))
         except Exception as error:  # noqa: BLE001 - the one place where a step's error ends
             _log.exception("step %s failed and will be tried again", step.name)
             return Wait(f"{step.name} does not succeed: {type(error).__name__}", _back_off(claim))
         if not isinstance(outcome, Wait) or time.monotonic() + outcome.seconds > deadline:
             return outcome
         await asyncio.sleep(outcome.seconds)
+
+
+async def _within(ceiling: timedelta, attempt: Awaitable[Outcome]) -> Outcome:
+    """Await an attempt at a step; raise `BrokenOff` at its ceiling, and what the attempt raises."""
+    limit = asyncio.timeout(ceiling.total_seconds())
+    try:
+        async with limit:
+            return await attempt
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise BrokenOff(f"did not end within {ceiling.total_seconds() / 60:.0f} minutes and was broken off") from None
 
 
 def _back_off(claim: Claim) -> float:

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from pydantic import SecretStr
 
+from control_plane.abandonable import abandonable
 from control_plane.embedded.installation_record import (
     InstallationRecord,
     mark_of,
@@ -35,7 +36,6 @@ from control_plane.embedded.redis import RedisTls
 from control_plane.enrolment.authority import Authority
 from control_plane.enrolment.wheelhouse import build
 from control_plane.errors import Conflict, Forbidden, Unavailable
-from control_plane.processes.abandonable import abandonable
 from control_plane.processes.child import Child, ChildOrder
 from control_plane.processes.children import Listening, cloud_order, process_orders
 from control_plane.processes.database import brought_database, private_database

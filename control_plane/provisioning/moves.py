@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import text
 
@@ -22,6 +23,8 @@ _MOVES = text(
     "  ORDER BY finished_at DESC NULLS FIRST LIMIT 1)"
     " ORDER BY i.email_address"
 )
+#: For all inboxes of a domain, one after the other; each of them has `_PATIENCE_SECONDS`.
+LONGEST_FOR_EACH = timedelta(hours=12)
 #: Seconds. A deed is ended by its server after a minute; it may have to wait for a configuration to be applied.
 _PATIENCE_SECONDS = 120.0
 _PAUSE_SECONDS = 1.0

@@ -78,6 +78,17 @@ class Held(NothingToUndo):
         return Done({"by": "the held step"})
 
 
+@dataclass
+class Hanging(Held):
+    """One that never goes on if it is not let, and is known not to take long."""
+
+    ceiling: timedelta = timedelta(seconds=0.2)
+
+    async def undo(self, _context: object) -> Outcome:
+        await self.let_go.wait()
+        return Done()
+
+
 def worker_for(
     database: Database,
     *steps: Step[Run],
@@ -314,6 +325,51 @@ async def test_an_error_is_tried_again_later(system_database: Database, tenant: 
     await worker.work_on(run_id, KIND)
 
     assert await run_state(system_database, run_id) == ("done", None)
+
+
+async def test_a_step_that_does_not_end_is_broken_off_and_tried_again_once_a_claim_would_have_run_out(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    step = Hanging()
+    worker = worker_for(system_database, step)
+    run_id = await new_run(system_database, tenant)
+
+    await asyncio.wait_for(worker.work_on(run_id, KIND), 10)
+    await worker.work_on(run_id, KIND)
+
+    (waiting,) = await step_rows(system_database, run_id)
+    assert (waiting.state, waiting.attempts, waiting.fencing_token) == ("waiting", 1, None)
+    assert waiting.error == "held did not end within 0 minutes and was broken off"
+    assert waiting.claimed_until - datetime.now(UTC) > claims.CLAIM_LIFE - timedelta(seconds=5)
+    step.let_go.set()
+    await let_claims_run_out(system_database)
+    await worker.work_on(run_id, KIND)
+    assert await run_state(system_database, run_id) == ("done", None)
+
+
+async def test_a_step_that_never_ends_is_given_up_and_its_undo_is_broken_off_likewise(
+    system_database: Database, tenant: SomeTenant
+) -> None:
+    step = Hanging(patience=timedelta(0))
+    failures: list[str] = []
+    asked: list[str | None] = []
+    worker = worker_for(system_database, step, failures=failures, asked=asked, resolution=Resolution.UNDO)
+    run_id = await new_run(system_database, tenant)
+
+    await asyncio.wait_for(worker.work_on(run_id, KIND), 10)
+
+    reason = "held did not end within 0 minutes and was broken off; given up after 0 minutes"
+    assert (failures, asked) == ([reason], [reason])
+    assert (await run_state(system_database, run_id))[0] == "needs_person"
+
+
+async def test_a_time_out_within_a_step_is_the_steps_own(system_database: Database, tenant: SomeTenant) -> None:
+    step = Scripted("slow", [TimeoutError("a secret detail")])
+    run_id = await new_run(system_database, tenant)
+
+    await worker_for(system_database, step).work_on(run_id, KIND)
+
+    assert (await step_rows(system_database, run_id))[0].error == "slow does not succeed: TimeoutError"
 
 
 async def test_a_failure_ends_the_run_and_later_steps_do_not_run(system_database: Database, tenant: SomeTenant) -> None:

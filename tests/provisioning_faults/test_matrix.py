@@ -57,6 +57,20 @@ async def test_whatever_happens_there_is_one_server_for_each_request_and_nothing
     assert (report.counts["orphans"], report.counts["double_charges"]) == (0, 0)
 
 
+@pytest.mark.parametrize("cloud", CLOUDS)
+async def test_a_provider_or_dns_host_that_never_answers_is_left_and_not_asked_twice(
+    ground: Ground, cloud: str
+) -> None:
+    acts = {"create_server: create", "publish_dns: change the zone"}
+    every = await all_cases(ground, [cloud], [Scenario.PROVISION])
+    hung = [case for case in every if case.blow is Blow.HUNG and case.where in acts]
+
+    report = await walk(ground, hung, lambda _case, _verdict: None)
+
+    assert {case.where for case in hung} == acts
+    assert report.failures == []
+
+
 async def test_what_worker_processes_leave_when_they_are_killed_or_stopped_is_done_once_by_another(
     cluster: EmbeddedPostgres, ground: Ground
 ) -> None:

@@ -25,7 +25,7 @@ from control_plane.dns.plan import Blend, PlanRefused, PublisherUnavailable, Zon
 from control_plane.dns.publish import Publisher
 from control_plane.dns.records import DnsRecord
 from control_plane.fleet.commands import CommandState
-from control_plane.pipelines.step import Done, Outcome, Result, Step
+from control_plane.pipelines.step import Done, Outcome, Result, Step, ceiling_of
 from control_plane.providers.base import (
     JoinsServers,
     NeedsPerson,
@@ -60,6 +60,8 @@ class Blow(enum.StrEnum):
     PAUSED_AFTER = "paused after"
     #: The call is done and its answer does not arrive.
     LOST = "answer lost"
+    #: The call is done and never returns: the step is broken off at its ceiling.
+    HUNG = "hangs"
     BUSY = "busy"
     NEEDS_PERSON = "needs a person"
     REFUSED = "refused"
@@ -78,6 +80,8 @@ OF_FENCES = (Blow.PAUSED_BEFORE,)
 #: Of a command to the server, which is a row: what is paused before it stands before its hold, a touch of its own.
 OF_COMMANDS = tuple(blow for blow in Blow if blow not in {Blow.PAUSED_BEFORE, Blow.NEEDS_PERSON})
 _LOOKS = ("find", "plan the zone")
+#: Of each step where one hangs.
+_CEILING = timedelta(seconds=2)
 _PAUSES = (Blow.PAUSED_BEFORE, Blow.PAUSED_AFTER)
 
 
@@ -154,6 +158,9 @@ class Touches:
         refuse(blow, busy)
         result = deed()
         self._hit(blow, Blow.KILLED_AFTER, Blow.PAUSED_AFTER)
+        if blow is Blow.HUNG:
+            self._let_go.wait(60)
+            raise Killed("nobody waits for it any more")
         lose(blow, busy)
         return result
 
@@ -164,6 +171,8 @@ class Touches:
     async def after(self, blow: Blow | None) -> None:
         if blow in {Blow.KILLED_AFTER, Blow.PAUSED_AFTER}:
             await asyncio.to_thread(self._hit, blow, Blow.KILLED_AFTER, Blow.PAUSED_AFTER)
+        if blow is Blow.HUNG:
+            await asyncio.Event().wait()
 
     def _hit(self, blow: Blow | None, kill: Blow, pause: Blow) -> None:
         if blow is kill:
@@ -327,6 +336,10 @@ class TouchedStep:
     @property
     def patience(self) -> timedelta:
         return self.inner.patience
+
+    @property
+    def ceiling(self) -> timedelta:
+        return _CEILING if self.touches.blow is Blow.HUNG else ceiling_of(self.inner)
 
     async def run(self, context: StepContext) -> Outcome:
         return await self._perform(self.name, self.inner.run, context)

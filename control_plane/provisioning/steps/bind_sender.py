@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.dns.judge import Verdict
 from control_plane.dns.spf import is_spf
 from control_plane.dns.verify import verify_inbox
-from control_plane.pipelines.step import Cause, Done, Failed, NothingToUndo, Outcome, Result, Step, Wait
+from control_plane.pipelines.step import Cause, Done, Failed, NothingToUndo, Outcome, Result, Step, Wait, ceiling_of
 from control_plane.pools.senders import bind, load_sending
 from control_plane.provisioning.environment import StepContext
 from control_plane.provisioning.steps.apply_configuration import request_configuration
@@ -49,6 +49,11 @@ class OfInbox(NothingToUndo):
     def patience(self) -> timedelta:
         """The step's own."""
         return self.step.patience
+
+    @property
+    def ceiling(self) -> timedelta:
+        """The step's own."""
+        return ceiling_of(self.step)
 
     async def run(self, context: StepContext) -> Outcome:
         """Run it for the inbox."""

@@ -123,6 +123,8 @@ class FetchMail(NothingToUndo):
 
     name = "fetch_mail"
     patience = _DAY
+    #: The mail server stands still meanwhile.
+    ceiling = LONGEST_COPY
 
     async def run(self, context: StepContext) -> Outcome:
         """Fetch what is missing, and compare the whole."""

@@ -13,7 +13,7 @@ from control_plane.dns.judge import Verdict
 from control_plane.dns.verify import verify_inbox
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome, Result, Wait
 from control_plane.provisioning.environment import StepContext
-from control_plane.provisioning.moves import ask_for_each, ask_server, load_move
+from control_plane.provisioning.moves import LONGEST_FOR_EACH, ask_for_each, ask_server, load_move
 from control_plane.provisioning.steps.apply_configuration import request_configuration
 from control_plane.provisioning.steps.move_inbox import change_source
 from protos.agent.v1.commands_pb2 import Command, DeleteMailbox, FlushQueue
@@ -163,6 +163,7 @@ class DeleteSourceMail(NothingToUndo):
 
     name = "delete_source_mail"
     patience = timedelta(days=2)
+    ceiling = LONGEST_FOR_EACH
 
     async def run(self, context: StepContext) -> Outcome:
         """Ask the source, which refuses as long as it has a mailbox of that name."""

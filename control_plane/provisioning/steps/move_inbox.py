@@ -24,7 +24,7 @@ from control_plane.pipelines.runs import start_run
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome, Result, Wait
 from control_plane.pools.senders import bind, start_bindings
 from control_plane.provisioning.environment import StepContext
-from control_plane.provisioning.moves import Move, ask_for_each, load_move
+from control_plane.provisioning.moves import LONGEST_FOR_EACH, Move, ask_for_each, load_move
 from control_plane.provisioning.steps.apply_configuration import request_configuration
 from control_plane.provisioning.steps.bind_sender import spf_is_there
 from control_plane.provisioning.steps.generate_records import GenerateRecords
@@ -58,6 +58,7 @@ class ClearTarget:
 
     name = "clear_target"
     patience = timedelta(hours=1)
+    ceiling = LONGEST_FOR_EACH
 
     async def run(self, context: StepContext) -> Outcome:
         """Ask the target; it refuses while it has a mailbox of that name."""
@@ -119,6 +120,7 @@ class Mirror(NothingToUndo):
     """Make the target's copy of the mailbox the same as the source's; `ClearTarget` takes it away again."""
 
     patience = timedelta(days=2)
+    ceiling = LONGEST_FOR_EACH
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -149,6 +151,7 @@ class EndSessions(NothingToUndo):
 
     name = "end_sessions"
     patience = timedelta(minutes=5)
+    ceiling = LONGEST_FOR_EACH
 
     async def run(self, context: StepContext) -> Outcome:
         """Ask the source."""

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.enrolment.tokens import forget_join_tokens
-from control_plane.pipelines.step import AskPerson, Done, Failed, NothingToUndo, Outcome, Result, Step, Wait
+from control_plane.pipelines.step import AskPerson, Done, Failed, NothingToUndo, Outcome, Result, Step, Wait, ceiling_of
 from control_plane.providers.base import Capability, ProviderError, RebuildsServers
 from control_plane.provisioning.cloud_init import render_user_data
 from control_plane.provisioning.environment import StepContext
@@ -26,6 +26,8 @@ from protos.agent.v1.commands_pb2 import KeepMail, UnpackMail
 
 _REMEDY = "The server's mail is kept here. Put right what the reason names and resume the run."
 _UNPACK_LIFE = timedelta(minutes=10)
+#: What is sent is sent whole: one that is broken off begins anew.
+_LONGEST_SEND = timedelta(hours=2)
 _AGAIN_SECONDS = 5.0
 _LINKED = text(
     "SELECT link_session IS NOT NULL AS linked, agent_version,"
@@ -49,6 +51,11 @@ class Onward(NothingToUndo):
     def patience(self) -> timedelta:
         """The step's own."""
         return self.step.patience
+
+    @property
+    def ceiling(self) -> timedelta:
+        """The step's own."""
+        return ceiling_of(self.step)
 
     async def run(self, context: StepContext) -> Outcome:
         """Run the step."""
@@ -104,7 +111,8 @@ class SendMailBack(NothingToUndo):
     """Carry the archive to the new system."""
 
     name = "send_mail_back"
-    patience = timedelta(hours=2)
+    patience = _LONGEST_SEND
+    ceiling = _LONGEST_SEND
 
     async def run(self, context: StepContext) -> Outcome:
         """Send every block; to send one twice changes nothing."""
@@ -126,6 +134,7 @@ class PutMailBack(NothingToUndo):
 
     name = "unpack_mail"
     patience = timedelta(hours=1)
+    ceiling = _LONGEST_SEND + 3 * _UNPACK_LIFE
 
     async def run(self, context: StepContext) -> Outcome:
         """Unpack; the server compares each file with what was packed.

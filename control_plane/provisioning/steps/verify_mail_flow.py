@@ -1,10 +1,11 @@
 """Verify the whole server from outside, with real mail, before it is called ready."""
 
-import asyncio
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import text
 
+from control_plane.abandonable import abandonable
 from control_plane.data_keys.keys import open_sealed
 from control_plane.fleet.desired import PROBE_LOCAL_PART
 from control_plane.pipelines.step import Done, NothingToUndo, Outcome, Wait
@@ -27,7 +28,7 @@ class VerifyMailFlow(NothingToUndo):
         """Send, refuse, receive."""
         target = await _target(context)
         try:
-            await asyncio.to_thread(verify_mail_flow, target)
+            await abandonable(partial(verify_mail_flow, target))
         except MailFlowBroken as broken:
             return Wait(str(broken), 1.0)
         return Done({"mailbox": target.mailbox})
