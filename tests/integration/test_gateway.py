@@ -233,12 +233,18 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-async def test_tls_1_2_is_refused(platform: Platform) -> None:
-    context = platform.trusting()
+@pytest.mark.parametrize("door", ["TENANTS", "OPERATORS", "ENROLMENT", "LINKS"])
+async def test_tls_1_3_is_spoken_and_1_2_refused(platform: Platform, door: str) -> None:
+    context, port = platform.trusting(), platform.gateway.ports[door]
+    # Whence operators come, too.
+    from_here = ("127.0.0.8", 0)
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=from_here)
+    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    assert tls.version() == "TLSv1.3"
+    writer.close()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    for door in ("TENANTS", "OPERATORS"):
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            await asyncio.open_connection("127.0.0.1", platform.gateway.ports[door], ssl=context)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=from_here)
 
 
 async def test_operators_come_from_their_networks_alone(platform: Platform) -> None:
