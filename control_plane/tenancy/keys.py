@@ -13,6 +13,7 @@ from control_plane.identity.api_keys import KeyBounds, NewApiKey, insert_api_key
 from control_plane.identity.networks import is_within
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
+from control_plane.tenancy.standing import hold_standing
 from control_plane.tenancy.workspaces import chosen_workspaces
 from db.models import ApiKeyRow
 
@@ -31,13 +32,15 @@ class WantedKey:
 async def make_key(session: AsyncSession, scope: TenantScope, wanted: WantedKey, now: dt.datetime) -> NewApiKey:
     """Insert a key; raise `Forbidden` for permissions or bounds beyond the caller's, `InvalidInput` for a past expiry.
 
-    Bounds and workspaces that are not asked for are the caller's own; `NotFound` for another workspace.
+    Bounds and workspaces that are not asked for are the caller's own; `NotFound` for another workspace. And what
+    `hold_standing` raises, for a key ends with what lets the caller make it.
     """
     beyond = sorted(each.value for each in wanted.permissions - scope.permissions)
     if beyond:
         raise Forbidden(f"The caller does not have {', '.join(beyond)} and so cannot give it to a key.")
     if wanted.bounds.expires_at is not None and wanted.bounds.expires_at <= now:
         raise InvalidInput("The key would have expired already.", "/expires_at")
+    await hold_standing(session, scope)
     bounds = bounds_within(scope.bounds, wanted.bounds)
     workspaces = await chosen_workspaces(session, scope, wanted.workspaces)
     scopes = [each.value for each in wanted.permissions]
@@ -113,7 +116,8 @@ async def revoke_keys_of(
 ) -> None:
     """Put out of force what somebody made who is a member no longer, and what was made by means of that.
 
-    Of somebody who is left with something, what is for more than that.
+    Of somebody who is left with something, what is for more than that. Again until there is nothing: one that is waited
+    for here may have made another until then, and makes none from then on.
     """
     own = ApiKeyRow.tenant_id == scope.tenant_id
     revoked = (
@@ -127,7 +131,8 @@ async def revoke_keys_of(
             within &= ApiKeyRow.workspaces.contained_by(sorted(left.workspaces))
         # NULL is all permissions, or all workspaces.
         revoked = revoked.where(~func.coalesce(within, False))
-    await session.execute(revoked)
+    while (await session.scalars(revoked.returning(ApiKeyRow.id))).all():
+        pass
 
 
 def _made_by(scope: TenantScope, person_id: uuid.UUID) -> Select[tuple[uuid.UUID]]:

@@ -17,6 +17,7 @@ from control_plane.identity.secret_keys import base32, sha256_of
 from control_plane.tenancy.keys import Left, actors_of, revoke_keys_of
 from control_plane.tenancy.permissions import ROLES, ROLES_IN_WORKSPACES, Permission, Role, permissions_within
 from control_plane.tenancy.scope import TenantScope
+from control_plane.tenancy.standing import hold_standing
 from control_plane.tenancy.workspaces import chosen_workspaces
 from db.models import Invitation, Membership, Tenant
 
@@ -115,9 +116,11 @@ async def invite(
 ) -> NewInvitation:
     """Insert an invitation; an earlier one of the address is taken back.
 
-    Raises `Forbidden`, `InvalidInput`, `NotFound` for a workspace, and `Conflict` when too many are open.
+    Raises `Forbidden`, `InvalidInput`, `NotFound` for a workspace, and `Conflict` when too many are open; and what
+    `hold_standing` raises, for it ends with what lets the caller send it.
     """
     require_may_give(scope, place)
+    await hold_standing(session, scope)
     workspaces = await chosen_workspaces(session, scope, place.workspaces)
     own = (Invitation.tenant_id == scope.tenant_id, *_OPEN)
     await session.execute(update(Invitation).where(*own, Invitation.email == email).values(revoked_at=now))
