@@ -64,7 +64,11 @@ async def list_all(request: Request, access: _Reading, page: TenantsPage) -> Mem
 
 @router.patch("/{member_id}")
 async def change(member_id: uuid.UUID, body: RoleBody, request: Request, access: _Managing) -> MemberView:
-    """Give a member another role, or other workspaces, from their next request on."""
+    """Give a member another role, or other workspaces, from their next request on.
+
+    What they made by the old one and could not make by the new one ends with it: API keys are revoked and open
+    invitations taken back, also those that such keys made or sent.
+    """
     keep = "workspaces" not in body.model_fields_set
     place = Place(body.role, body.workspaces)
     member = await change_place(access.session, access.scope, member_id, place, keep_workspaces=keep)
@@ -73,7 +77,11 @@ async def change(member_id: uuid.UUID, body: RoleBody, request: Request, access:
 
 @router.delete("/{member_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def remove(member_id: uuid.UUID, access: _Managing) -> None:
-    """Have somebody be a member no longer, from their next request on. API keys that they made are revoked with it."""
+    """Have somebody be a member no longer, from their next request on.
+
+    API keys that they made are revoked and open invitations that they sent taken back, also those that such keys made
+    or sent. They stay logged in, without this tenant. All else that they made is the tenant's and stays.
+    """
     await end_membership(access.session, access.scope, member_id)
 
 

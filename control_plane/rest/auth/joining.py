@@ -50,7 +50,11 @@ async def accept(body: AcceptBody, request: Request, who: _Person) -> TenantJoin
 
 @router.post("/leave", status_code=status.HTTP_204_NO_CONTENT)
 async def leave_tenant(body: LeaveBody, request: Request, who: _Person) -> None:
-    """Be a member no longer, from the next request on; API keys that one made end, too. The last owner cannot leave."""
+    """Be a member no longer, from the next request on. The last owner cannot leave.
+
+    API keys that one made there are revoked and open invitations that one sent taken back, also those that such keys
+    made or sent. One stays logged in, without this tenant. All else that one made is the tenant's and stays.
+    """
     scope = TenantScope(body.tenant_id, frozenset(), f"person {who.person_id}")
     async with parts_of(request).database.tenant(scope.reach) as session:
         await leave(session, scope, who.person_id)
