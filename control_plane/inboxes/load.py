@@ -1,7 +1,9 @@
 """A tenant's domains, inboxes and the DNS records they depend on, as they are."""
 
+import enum
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -13,6 +15,25 @@ from control_plane.tenancy.scope import TenantScope
 from db.models import DnsRecordRow, Domain, Inbox
 
 _THERE = "SELECT FROM inboxes WHERE tenant_id = %(tenant_id)s AND id = %(id)s"
+
+
+class InboxStatus(enum.StrEnum):
+    """How far an inbox has come."""
+
+    PENDING_SETUP = "pending_setup"
+    PENDING_DNS = "pending_dns"
+    READY = "ready"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFilter:
+    """Which inboxes of a workspace; None is any. `email_address` is as `parse_mailbox_address` returns it."""
+
+    workspace_id: uuid.UUID
+    status: InboxStatus | None = None
+    email_address: str | None = None
 
 
 async def load_inbox(session: AsyncSession, scope: TenantScope, inbox_id: uuid.UUID, *, lock: bool = False) -> Inbox:
@@ -45,20 +66,26 @@ async def load_domain(session: AsyncSession, scope: TenantScope, domain_id: uuid
 
 
 async def list_domains(
-    session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
+    session: AsyncSession, scope: TenantScope, name: str | None, after: uuid.UUID | None, limit: int
 ) -> Sequence[Domain]:
-    """Return the tenant's domains in the order of their ids, from the one after `after`."""
+    """Return the tenant's domains, or the one of a name, in the order of their ids, from the one after `after`."""
     query = select(Domain).where(*_there(scope))
+    if name is not None:
+        query = query.where(Domain.name == name)
     if after is not None:
         query = query.where(Domain.id > after)
     return (await session.scalars(query.order_by(Domain.id).limit(limit))).all()
 
 
 async def list_inboxes(
-    session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID, after: uuid.UUID | None, limit: int
+    session: AsyncSession, scope: TenantScope, wanted: InboxFilter, after: uuid.UUID | None, limit: int
 ) -> Sequence[Inbox]:
     """Return a workspace's inboxes in the order of their ids, from the one after `after`."""
-    query = select(Inbox).where(Inbox.tenant_id == scope.tenant_id, Inbox.workspace_id == workspace_id)
+    query = select(Inbox).where(Inbox.tenant_id == scope.tenant_id, Inbox.workspace_id == wanted.workspace_id)
+    if wanted.status is not None:
+        query = query.where(Inbox.status == wanted.status.value)
+    if wanted.email_address is not None:
+        query = query.where(Inbox.email_address == wanted.email_address)
     if after is not None:
         query = query.where(Inbox.id > after)
     return (await session.scalars(query.order_by(Inbox.id).limit(limit))).all()

@@ -6,6 +6,7 @@ one by one, for each has its timeline.
 """
 
 import json
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,21 +44,34 @@ async def record_deed(request: Request, answer: Response) -> None:
     begun: Begun | None = request.scope.get(_STATE)
     if begun is None or answer.status_code >= 400:
         return
-    deed = Deed(
-        at=begun.clock(),
-        actor=begun.scope.actor,
-        act=f"{request.method} {request.scope['route'].path.removeprefix(_PREFIX)}",
-        subject=_subject(request, answer),
-        # Nobody is waited for here: a body that the route has not read is of no use to it.
-        fields=sorted(_object(await request.body())) if request.scope["route"].body_field else [],
-        address=request.client.host if request.client else None,
-        request_id=request_id_of(request.scope),
-    )
+    # Nobody is waited for here: a body that the route has not read is of no use to it.
+    fields = sorted(_object(await request.body())) if request.scope["route"].body_field else []
+    deed = _deed(request, begun.clock, begun.scope.actor, _subject(request, answer), fields)
     if begun.connection is not None:
         await append(begun.connection, begun.scope.tenant_id, deed)
     elif begun.database is not None:
         async with begun.database.tenant_connection(begun.scope.reach) as connection:
             await append(connection, begun.scope.tenant_id, deed)
+
+
+async def record_persons_deed(
+    request: Request, clock: Clock, connection: AsyncConnection[Any], tenant_id: uuid.UUID, person_id: uuid.UUID
+) -> None:
+    """Write down in a tenant what a person did there by a route that is above tenants: coming, or leaving."""
+    subject = {"person_id": str(person_id)}
+    await append(connection, tenant_id, _deed(request, clock, f"person {person_id}", subject, []))
+
+
+def _deed(request: Request, clock: Clock, actor: str, subject: dict[str, str], fields: list[str]) -> Deed:
+    return Deed(
+        at=clock(),
+        actor=actor,
+        act=f"{request.method} {request.scope['route'].path.removeprefix(_PREFIX)}",
+        subject=subject,
+        fields=fields,
+        address=request.client.host if request.client else None,
+        request_id=request_id_of(request.scope),
+    )
 
 
 def _subject(request: Request, answer: Response) -> dict[str, str]:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import select
 
@@ -126,9 +126,12 @@ class DomainList(BaseModel):
 
 
 @router.get("")
-async def list_of_tenant(access: _Reading, page: TenantsPage) -> DomainList:
+async def list_of_tenant(
+    access: _Reading, page: TenantsPage, name: Annotated[str | None, Query(max_length=MAX_DOMAIN)] = None
+) -> DomainList:
     """List the tenant's domains."""
-    domains = await list_domains(access.session, access.scope, page.after, page.limit)
+    named = None if name is None else parse_domain(name, "query/name")
+    domains = await list_domains(access.session, access.scope, named, page.after, page.limit)
     return DomainList(
         items=[DomainView.model_validate(domain) for domain in domains],
         next=page.next_after([domain.id for domain in domains]),

@@ -5,16 +5,16 @@ import decimal
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from control_plane.errors import InvalidInput, NotFound
-from control_plane.inboxes.addresses import EmailAddress, parse_mailbox_address
+from control_plane.inboxes.addresses import MAX_ADDRESS, EmailAddress, parse_mailbox_address
 from control_plane.inboxes.change import begin_removal, change_inbox
 from control_plane.inboxes.create import NewInbox, create_inbox
 from control_plane.inboxes.domains import refuse_platforms_own, server_of_domain
 from control_plane.inboxes.header_text import check_header_text
-from control_plane.inboxes.load import list_inboxes, load_inbox
+from control_plane.inboxes.load import InboxFilter, InboxStatus, list_inboxes, load_inbox
 from control_plane.inboxes.moves import request_move
 from control_plane.inboxes.placement import ServerWish, newest_server, require_server
 from control_plane.messages.cancel import cancel_waiting_sends
@@ -141,10 +141,18 @@ async def create(
 
 
 @router.get("/workspaces/{workspace_id}/inboxes")
-async def list_of_workspace(workspace_id: uuid.UUID, access: _Reading, page: TenantsPage) -> InboxList:
+async def list_of_workspace(
+    workspace_id: uuid.UUID,
+    access: _Reading,
+    page: TenantsPage,
+    status: InboxStatus | None = None,
+    email_address: Annotated[str | None, Query(max_length=MAX_ADDRESS)] = None,
+) -> InboxList:
     """List a workspace's inboxes."""
+    named = None if email_address is None else str(parse_mailbox_address(email_address, "query/email_address"))
     await require_workspace(access.session, access.scope, workspace_id)
-    inboxes = await list_inboxes(access.session, access.scope, workspace_id, page.after, page.limit)
+    wanted = InboxFilter(workspace_id, status, named)
+    inboxes = await list_inboxes(access.session, access.scope, wanted, page.after, page.limit)
     return InboxList(
         items=[InboxView.model_validate(inbox) for inbox in inboxes],
         next=page.next_after([inbox.id for inbox in inboxes]),

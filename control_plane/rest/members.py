@@ -14,7 +14,7 @@ from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.workspaces import Workspaces
-from control_plane.tenancy.members import Place, change_place, end_membership, list_members
+from control_plane.tenancy.members import Place, change_place, end_membership, list_members, load_member
 from control_plane.tenancy.permissions import Permission, Role
 from db.models import Membership, Person
 
@@ -60,6 +60,13 @@ async def list_all(request: Request, access: _Reading, page: TenantsPage) -> Mem
     return MemberList(
         items=[_view(member, known) for member in members], next=page.next_after([each.id for each in members])
     )
+
+
+@router.get("/{member_id}")
+async def show(member_id: uuid.UUID, request: Request, access: _Reading) -> MemberView:
+    """Show who somebody is here."""
+    member = await load_member(access.session, access.scope, member_id)
+    return _view(member, await _known(request, [member]))
 
 
 @router.patch("/{member_id}")

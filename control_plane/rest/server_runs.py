@@ -11,7 +11,7 @@ from control_plane.errors import Conflict, NotFound
 from control_plane.pipelines.runs import look_again
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.resource_route import ResourceRoute
-from control_plane.rest.runs import RunView, load_runs
+from control_plane.rest.runs import RunView, load_run, load_runs
 from control_plane.tenancy.permissions import Permission
 from db.models import PipelineRun, VpsServer
 
@@ -38,7 +38,7 @@ async def list_runs(vps_id: uuid.UUID, access: _Reading) -> RunList:
 
 
 @router.post("/vps/{vps_id}/runs/{run_id}/resume", status_code=status.HTTP_202_ACCEPTED)
-async def resume_run(vps_id: uuid.UUID, run_id: uuid.UUID, access: _Managing) -> None:
+async def resume_run(vps_id: uuid.UUID, run_id: uuid.UUID, access: _Managing) -> RunView:
     """Have a run that waits for a person looked at again now, for that person has done what it waits for."""
     query = select(PipelineRun.state).where(
         PipelineRun.tenant_id == access.scope.tenant_id, PipelineRun.id == run_id, PipelineRun.subject_id == vps_id
@@ -49,3 +49,4 @@ async def resume_run(vps_id: uuid.UUID, run_id: uuid.UUID, access: _Managing) ->
     if state != "needs_person":
         raise Conflict(f"The run is {state}; it does not wait for a person.")
     await look_again(access.session, access.scope.tenant_id, run_id)
+    return await load_run(access.session, access.scope, run_id)

@@ -66,6 +66,17 @@ async def list_members(
     return (await session.scalars(query.order_by(Membership.id).limit(limit))).all()
 
 
+async def load_member(session: AsyncSession, scope: TenantScope, member_id: uuid.UUID) -> Membership:
+    """Return who is a member now; raise `NotFound`."""
+    query = select(Membership).where(
+        Membership.tenant_id == scope.tenant_id, Membership.id == member_id, Membership.ended_at.is_(None)
+    )
+    found = await session.scalar(query)
+    if found is None:
+        raise NotFound("There is no such member.")
+    return found
+
+
 async def change_place(
     session: AsyncSession, scope: TenantScope, member_id: uuid.UUID, place: Place, *, keep_workspaces: bool
 ) -> Membership:

@@ -247,6 +247,26 @@ async def test_inboxes_are_listed_in_pages(
     assert rest["next"] is None
 
 
+async def test_inboxes_are_found_by_their_status_and_address(
+    rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant, path: str
+) -> None:
+    server = await make_server(system_database, tenant)
+    ready, other, failed = [
+        await make_inbox(system_database, tenant, server, status=status) for status in ("ready", "ready", "failed")
+    ]
+
+    async def found(**filters: str) -> set[str]:
+        return {inbox["id"] for inbox in (await rest_client.get(path, params=filters)).json()["items"]}
+
+    assert await found(status="ready") == {str(ready.id), str(other.id)}
+    assert await found(status="deleting") == set()
+    assert await found(email_address=failed.address.upper()) == {str(failed.id)}
+    assert await found(email_address=failed.address, status="ready") == set()
+    told = problem(await rest_client.get(path, params={"email_address": "nobody"}), 422, "invalid-input")
+    assert pointers(told) == ["query/email_address"]
+    problem(await rest_client.get(path, params={"status": "well"}), 422, "invalid-input")
+
+
 async def test_what_may_be_changed_is_changed_and_the_rest_stays(
     rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant
 ) -> None:

@@ -35,6 +35,16 @@ async def test_a_new_domain_has_a_key_and_says_what_to_publish(rest_client: http
     assert (await rest_client.get(f"domains/{made['id']}")).json() == made
 
 
+async def test_a_domain_is_found_by_its_name(rest_client: httpx.AsyncClient, other_client: httpx.AsyncClient) -> None:
+    made = await add(rest_client)
+    assert (await rest_client.post("domains", json={"name": "other.example"})).status_code == 201
+    found = (await rest_client.get("domains", params={"name": "SHOP.example"})).json()["items"]
+    assert [each["id"] for each in found] == [made["id"]]
+    assert (await other_client.get("domains", params={"name": "SHOP.example"})).json()["items"] == []
+    told = problem(await rest_client.get("domains", params={"name": "shop"}), 422, "invalid-input")
+    assert pointers(told) == ["query/name"]
+
+
 async def test_its_first_inbox_takes_it_over_with_its_key(
     rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant
 ) -> None:

@@ -167,7 +167,7 @@ async def test_openapi_is_served_and_names_the_documented_paths(rest_app: FastAP
         "/api/v1/auth/invitations/accept": ["post"],
         "/api/v1/auth/jwks.json": ["get"],
         "/api/v1/members": ["get"],
-        "/api/v1/members/{member_id}": ["delete", "patch"],
+        "/api/v1/members/{member_id}": ["delete", "get", "patch"],
         "/api/v1/invitations": ["get", "post"],
         "/api/v1/invitations/{invitation_id}": ["delete", "get"],
         "/api/v1/data-subjects:export": ["post"],

@@ -53,8 +53,9 @@ async def test_a_run_that_waits_for_a_person_is_looked_at_again_at_once(
 ) -> None:
     run_id = await make_run(system_database, tenant, vps_id, "needs_person")
 
-    assert (await rest_client.post(f"vps/{vps_id}/runs/{run_id}/resume")).status_code == 202
+    answer = await rest_client.post(f"vps/{vps_id}/runs/{run_id}/resume")
 
+    assert (answer.status_code, answer.json()["id"], answer.json()["state"]) == (202, str(run_id), "needs_person")
     (run,) = (await rest_client.get(f"vps/{vps_id}/runs")).json()["items"]
     assert run["steps"][0]["looked_at_again"] is None
 

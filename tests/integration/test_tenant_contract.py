@@ -57,7 +57,7 @@ EXPECTED = [
     promise("GET /workspaces/{workspace_id}", takes="fields", shows="id name created_at"),
     promise("PATCH /workspaces/{workspace_id}", takes="name If-Match", shows="id name created_at"),
     promise("DELETE /workspaces/{workspace_id}"),
-    promise("GET /workspaces/{workspace_id}/inboxes", takes="after limit", shows=_INBOX),
+    promise("GET /workspaces/{workspace_id}/inboxes", takes="status email_address after limit fields", shows=_INBOX),
     promise("POST /inboxes/{inbox_id}/password:rotate", takes="Idempotency-Key", shows="password"),
     promise("PUT /inboxes/{inbox_id}/password", takes="password"),
     promise("GET /inboxes/{inbox_id}/aliases", takes="after limit fields", shows="id inbox_id email_address"),
@@ -65,7 +65,7 @@ EXPECTED = [
     promise("DELETE /inboxes/{inbox_id}/aliases/{alias_id}"),
     promise("GET /inboxes/{inbox_id}/client-settings", shows="username imap smtp"),
     promise("GET /workspaces/{workspace_id}/vps", takes="after limit", shows=_SERVER),
-    promise("GET /domains", takes="after limit", shows="id name created_at"),
+    promise("GET /domains", takes="name after limit fields", shows="id name created_at"),
     promise("GET /domains/{domain_id}", shows="id name dkim_keys"),
     promise(
         "POST /inboxes/{inbox_id}/messages", takes="to subject text html headers priority send_at", shows="id state"
@@ -81,6 +81,8 @@ EXPECTED = [
     promise("GET /webhooks"),
     promise("GET /events", takes="after limit", shows="id type subject_id at data"),
     promise("GET /members", shows="id email role"),
+    promise("GET /members/{member_id}", takes="fields If-None-Match", shows="id email role"),
+    promise("PATCH /members/{member_id}", takes="role workspaces If-Match", shows="id email role"),
     promise("GET /invitations", shows="id email role"),
     promise("GET /api-keys", shows="id name prefix scopes"),
     promise("GET /usage", shows="plan limits"),

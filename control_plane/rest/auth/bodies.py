@@ -1,4 +1,4 @@
-"""What several routes of log-in take and answer, and the attempts that they count."""
+"""What several routes of log-in take and answer, the attempts that they count, and what they write down in tenants."""
 
 import uuid
 from typing import Annotated, Literal, Self
@@ -13,6 +13,7 @@ from control_plane.inboxes.addresses import MAX_ADDRESS, parse_address
 from control_plane.people.origins import Origin
 from control_plane.people.people import People
 from control_plane.people.sessions import OpenSession
+from control_plane.rest.audited_deeds import record_persons_deed
 from control_plane.rest.parts import parts_of
 from control_plane.rest.rates import LOGINS_OF_ACCOUNT, LOGINS_OF_ADDRESS
 
@@ -76,6 +77,13 @@ def origin_of(request: Request) -> Origin:
     """Return where a request comes from."""
     host = request.client.host if request.client else None
     return Origin(address_of(host), request.headers.get("user-agent", ""))
+
+
+async def record_joining(request: Request, tenant_id: uuid.UUID, person_id: uuid.UUID) -> None:
+    """Write down in a tenant that somebody came: right after, for the role that lets them in writes nothing there."""
+    parts = parts_of(request)
+    async with parts.database.tenant_connection(tenant_id) as connection:
+        await record_persons_deed(request, parts.clock, connection, tenant_id, person_id)
 
 
 async def count_attempt(request: Request, what: str, account: str) -> None:

@@ -9,11 +9,13 @@ from pydantic import BaseModel
 from control_plane.identity.access_tokens import Claims
 from control_plane.people import sign_up
 from control_plane.rest.access import person
-from control_plane.rest.auth.bodies import Body, Token, count_attempt, people_of
+from control_plane.rest.audited_deeds import record_persons_deed
+from control_plane.rest.auth.bodies import Body, Token, count_attempt, people_of, record_joining
 from control_plane.rest.parts import parts_of
 from control_plane.rest.strict_route import StrictRoute
 from control_plane.tenancy.members import leave
 from control_plane.tenancy.scope import TenantScope
+from db.session import driver_connection
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=StrictRoute)
 
@@ -45,6 +47,7 @@ async def accept(body: AcceptBody, request: Request, who: _Person) -> TenantJoin
     await count_attempt(request, "invitation", str(who.person_id))
     async with people.transaction() as session:
         tenant_id = await sign_up.accept(session, who.person_id, body.token, people.clock())
+    await record_joining(request, tenant_id, who.person_id)
     return TenantJoined(tenant_id=tenant_id)
 
 
@@ -56,5 +59,8 @@ async def leave_tenant(body: LeaveBody, request: Request, who: _Person) -> None:
     made or sent. One stays logged in, without this tenant. All else that one made is the tenant's and stays.
     """
     scope = TenantScope(body.tenant_id, frozenset(), f"person {who.person_id}")
-    async with parts_of(request).database.tenant(scope.reach) as session:
+    parts = parts_of(request)
+    async with parts.database.tenant(scope.reach) as session:
         await leave(session, scope, who.person_id)
+        connection = await driver_connection(session)
+        await record_persons_deed(request, parts.clock, connection, body.tenant_id, who.person_id)

@@ -18,6 +18,7 @@ from control_plane.rest.auth.bodies import (
     address_text,
     count_attempt,
     people_of,
+    record_joining,
 )
 from control_plane.rest.strict_route import StrictRoute
 
@@ -79,4 +80,5 @@ async def verify(body: VerifyBody, request: Request) -> JoinedView:
     people = people_of(request)
     async with people.transaction() as session:
         joined = await sign_up.verify(session, body.token, people.clock())
+    await record_joining(request, joined.tenant_id, joined.person_id)
     return JoinedView(person_id=joined.person_id, tenant_id=joined.tenant_id)

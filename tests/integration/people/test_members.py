@@ -29,6 +29,25 @@ async def test_somebody_joins_by_invitation_and_works_in_either_tenant(anna: Vis
     assert (await bob.get("api-keys")).status_code == 200
 
 
+async def test_who_comes_and_who_leaves_stands_in_the_tenants_record(
+    anna: Visitor, bob: Visitor, visitor: Visitor
+) -> None:
+    await joined(anna, bob, "member")
+    await make_person(visitor, "eve@example.net", invitation=await invited(anna, "eve@example.net", "member"))
+    assert (await bob.post("auth/leave", tenant_id=anna.tokens["tenant_id"])).status_code == 204
+    deeds = (await anna.get("audit")).json()["items"]
+    whose = {visit.email: f"person {(await visit.get('auth/me')).json()['id']}" for visit in (anna, bob, visitor)}
+    assert [(each["act"], each["actor"]) for each in reversed(deeds)] == [
+        ("POST /auth/verify-email", whose["anna@example.net"]),
+        ("POST /invitations", whose["anna@example.net"]),
+        ("POST /auth/invitations/accept", whose["bob@example.net"]),
+        ("POST /invitations", whose["anna@example.net"]),
+        ("POST /auth/verify-email", whose["eve@example.net"]),
+        ("POST /auth/leave", whose["bob@example.net"]),
+    ]
+    assert all((each["address"], bool(each["request_id"])) == ("127.0.0.1", True) for each in deeds)
+
+
 async def test_somebody_without_an_account_signs_up_by_an_invitation(anna: Visitor, visitor: Visitor) -> None:
     code = await invited(anna, "eve@example.net", "admin")
     problem(await visitor.sign_up("mallory@example.net", invitation=code), 403, "forbidden")
@@ -62,6 +81,7 @@ async def test_another_tenants_members_and_invitations_are_not_there(anna: Visit
     assert (await bob.get("invitations")).json()["items"] == []
     problem(await bob.get(f"invitations/{invitation}"), 404, "not-found")
     problem(await bob.client.delete(f"invitations/{invitation}"), 404, "not-found")
+    problem(await bob.get(f"members/{member}"), 404, "not-found")
     problem(await bob.client.delete(f"members/{member}"), 404, "not-found")
     problem(await bob.client.patch(f"members/{member}", json={"role": "member"}), 404, "not-found")
     for path in ("auth/switch", "auth/leave"):
@@ -81,6 +101,18 @@ async def test_who_is_removed_or_has_less_of_a_role_has_it_at_once(anna: Visitor
     problem(await bob.get("members"), 403, "forbidden")
     # The next token is for a tenant that they are still in.
     assert (await bob.refresh()).json()["tenant_id"] not in {None, anna.tokens["tenant_id"]}
+
+
+async def test_a_member_is_changed_only_as_whoever_changes_them_has_seen_them(anna: Visitor, bob: Visitor) -> None:
+    path = f"members/{await joined(anna, bob, 'admin')}"
+    seen = await anna.get(path)
+    assert (seen.json()["email"], seen.json()["role"]) == ("bob@example.net", "admin")
+    as_seen = {"If-Match": seen.headers["etag"]}
+    assert (await anna.client.patch(path, json={"role": "member"}, headers=as_seen)).status_code == 200
+    problem(await anna.client.patch(path, json={"role": "admin"}, headers=as_seen), 412, "precondition-failed")
+    problem(await anna.client.delete(path, headers=as_seen), 412, "precondition-failed")
+    assert (await anna.client.delete(path, headers={"If-Match": (await anna.get(path)).headers["etag"]})).is_success
+    problem(await anna.get(path), 404, "not-found")
 
 
 @pytest.mark.parametrize("leaves", [True, False], ids=["who leaves", "who is removed"])

@@ -68,6 +68,16 @@ async def test_sessions_are_listed_and_revoked_one_by_one(anna: Visitor, people_
     assert [each["current"] for each in (await anna.get("auth/sessions")).json()["items"]] == [True]
 
 
+async def test_of_ones_account_only_the_fields_that_are_asked_for_are_shown(anna: Visitor) -> None:
+    assert (await anna.get("auth/me?fields=email,name")).json() == {"email": "anna@example.net", "name": "Anna"}
+    for path in ("auth/sessions", "auth/events"):
+        [shown] = (await anna.get(f"{path}?fields=id,address")).json()["items"]
+        assert set(shown) == {"id", "address"}
+    assert (await anna.get("auth/passkeys?fields=name")).json() == {"items": []}
+    seen = (await anna.get("auth/me")).headers["etag"]
+    assert (await anna.client.get("auth/me", headers={"If-None-Match": seen})).status_code == 304
+
+
 async def test_nobody_revokes_anothers_session(anna: Visitor, bob: Visitor) -> None:
     problem(await bob.client.delete(f"auth/sessions/{anna.tokens['session_id']}"), 404, "not-found")
     assert (await anna.get("auth/me")).status_code == 200
