@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from control_plane.fleet.disks import NEARLY_FULL, used_share
 from control_plane.fleet.hearing import SILENT
 from control_plane.fleet.units import passing_units, stopped_units
+from control_plane.monitoring.agent_memory import leak
 from control_plane.monitoring.probe import Look
 from control_plane.monitoring.states import Check, Finding, State
 from protos.agent.v1.telemetry_pb2 import HealthReport
@@ -58,6 +59,8 @@ class Facts:
     mail_server_status: str = "running"
     #: Since when its mailboxes are to be backed up; None for not.
     backed_up_since: dt.datetime | None = None
+    #: Octets that its agent took in whole hours that follow each other, the mean of each, oldest first.
+    agent_memory: Sequence[float] = ()
     #: Of the last roll-up, by name.
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -258,10 +261,22 @@ def check_mail_backup(facts: Facts) -> Finding:
     return Finding(Check.MAIL_BACKUP, State.OK, sentence, age)
 
 
+def check_agent_memory(facts: Facts) -> Finding:
+    """Whether its agent's memory has an end: a leak shows long after the plan that brought the release."""
+    report = facts.said
+    if report is None or not report.agent_rss_bytes:
+        return Finding(Check.AGENT_MEMORY, State.UNKNOWN, "It does not tell what memory its agent takes.")
+    rss = float(report.agent_rss_bytes)
+    takes = f"Its agent takes {rss / (1 << 20):.0f} MiB"
+    if why := leak(rss, facts.agent_memory):
+        return Finding(Check.AGENT_MEMORY, State.WARN, f"{takes}, {why}.", rss)
+    return Finding(Check.AGENT_MEMORY, State.OK, f"{takes}.", rss)
+
+
 _CHECKS: Sequence[Callable[[Facts], Finding]] = (
     *(check_reachable, check_mail_server, check_ssl, check_disk, check_queue),
     *(check_port_25, check_ptr, check_blocklist, check_dns, check_dkim, check_clock, check_version),
-    *(check_identity, check_mail_backup),
+    *(check_identity, check_mail_backup, check_agent_memory),
 )
 _STATE_OF_VERDICT = {
     "passed": State.OK,

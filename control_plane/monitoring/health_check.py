@@ -19,10 +19,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.fleet.hearing import excused_before as excused_before_now
 from control_plane.fleet.reports import parse_report
 from control_plane.fleet.units import stopped_units
+from control_plane.monitoring.agent_memory import HOURS
 from control_plane.monitoring.checks import Facts, check_all
-from control_plane.monitoring.metrics import POSITION, derive, derive_destinations, measure, seconds_to_full
+from control_plane.monitoring.metrics import (
+    POSITION,
+    derive,
+    derive_destinations,
+    gauges_of,
+    measure,
+    seconds_to_full,
+)
 from control_plane.monitoring.probe import Look, believable, look_at
-from control_plane.monitoring.samples import STEP, drop_old, roll_up
+from control_plane.monitoring.rings import Ring
+from control_plane.monitoring.samples import HOUR, STEP, drop_old, floor, roll_up
 from control_plane.monitoring.states import Finding, worst
 from db.session import Database
 
@@ -40,7 +49,7 @@ _SERVERS = text(
     " e.measured AS long_before, e.at AS long_before_at,"
     " coalesce(d.records, 0) AS dns_records, coalesce(d.wrong, 0) AS dns_wrong,"
     " coalesce(d.dkim, 0) AS dkim_records, coalesce(d.dkim_wrong, 0) AS dkim_wrong, p.findings,"
-    " t.set_at AS backed_up_since"
+    " t.set_at AS backed_up_since, m.agent_memory"
     " FROM vps_servers v"
     " LEFT JOIN vps_reports r ON r.vps_id = v.id"
     " LEFT JOIN mail_backup_targets t ON t.tenant_id = v.tenant_id AND t.removed_at IS NULL"
@@ -50,6 +59,10 @@ _SERVERS = text(
     "  AND at >= CAST(:lately AS timestamptz) ORDER BY at LIMIT 1) b ON true"
     " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
     "  AND at >= CAST(:long_ago AS timestamptz) ORDER BY at LIMIT 1) e ON true"
+    " LEFT JOIN LATERAL (SELECT array_agg(measured[:memory] ORDER BY at) AS agent_memory FROM health_hours"
+    "  WHERE vps_id = v.id AND slot = ANY(CAST(:memory_slots AS smallint[]))"
+    "  AND at >= CAST(:memory_from AS timestamptz) AND at < CAST(:memory_to AS timestamptz)"
+    "  AND measured[:memory] IS NOT NULL) m ON true"
     " LEFT JOIN (SELECT i.vps_id, count(*) AS records,"
     "  count(*) FILTER (WHERE n.verification_status = 'mismatch') AS wrong,"
     "  count(*) FILTER (WHERE n.record_name LIKE '%._domainkey%') AS dkim,"
@@ -126,7 +139,15 @@ async def check_health(
 
 async def _load(session: AsyncSession, now: dt.datetime) -> Sequence[Row[Any]]:
     moments = {"recent": now - 3 * STEP, "lately": now - _LATELY, "long_ago": now - _LONG_AGO}
-    return (await session.execute(_SERVERS, moments)).all()
+    return (await session.execute(_SERVERS, moments | _memory(now))).all()
+
+
+def _memory(now: dt.datetime) -> dict[str, object]:
+    """Say where the hours lie that an agent's memory is told by: those that are over."""
+    end = floor(now, HOUR)
+    start = end - (HOURS + 1) * HOUR
+    place = POSITION["agent_memory_bytes"] + 1
+    return {"memory": place, "memory_slots": Ring.HOURS.slots(start, end), "memory_from": start, "memory_to": end}
 
 
 async def _look_at_all(rows: Sequence[Row[Any]], looking: Looking) -> dict[uuid.UUID, Mapping[int, Look]]:
@@ -152,8 +173,7 @@ class _Known:
 def _check(row: Row[Any], looks: Mapping[int, Look], known: _Known) -> Checked:
     report = parse_report(row.report) if row.report else None
     measured = row.measured or (measure(report, row.clock_offset_ms) if report else [])
-    # Counters of a single report count from the agent's start: no roll-up, no outcomes.
-    metrics = derive(row.measured or measured[: POSITION["network_received_bytes"]])
+    metrics = derive(row.measured or gauges_of(measured))
     if row.measured and (lasts := _disk_lasts(row)) is not None:
         metrics["disk_full_seconds"] = lasts
     facts = Facts(
@@ -176,6 +196,7 @@ def _check(row: Row[Any], looks: Mapping[int, Look], known: _Known) -> Checked:
         applied_version=row.applied_version,
         mail_server_status=row.mail_server_status,
         backed_up_since=row.backed_up_since,
+        agent_memory=row.agent_memory or (),
         metrics=metrics,
     )
     destinations = derive_destinations(row.measured or [])

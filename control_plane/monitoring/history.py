@@ -17,6 +17,7 @@ from control_plane.monitoring.metrics import (
     Kind,
     derive,
     derive_destinations,
+    gauges_of,
 )
 from control_plane.monitoring.samples import HOUR, STEP, floor
 
@@ -95,8 +96,7 @@ async def last_hour(
 ) -> list[tuple[dt.datetime, dict[str, float]]]:
     """Return the values of each report of the last hour; counters are left out, for they count from any beginning."""
     rows = await session.execute(_ROWS["health_reports"], {"vps": vps_id, "from": now - HOUR, "to": now})
-    gauges = sum(metric.kind is Kind.GAUGE for metric in METRICS)
-    return [(row.at, _named(row.measured[:gauges])) for row in rows]
+    return [(row.at, _named(gauges_of(row.measured))) for row in rows]
 
 
 async def changes_before(session: AsyncSession, vps_id: uuid.UUID, at: dt.datetime) -> list[Change]:

@@ -79,6 +79,7 @@ METRICS = (
     *_counters("network_received_bytes", "network_sent_bytes", "unit_restarts"),
     *_counters(*(f"{outcome}.{destination}" for destination in DESTINATIONS for outcome in OUTCOMES)),
     *_counters(*HAND_OVERS),
+    *_gauges("agent_memory_bytes", "updates_waiting", "security_updates_waiting"),
 )
 _METRIC_NAMES = [metric.name for metric in METRICS]
 POSITION = {metric.name: place for place, metric in enumerate(METRICS)}
@@ -101,6 +102,12 @@ def measure(report: HealthReport, clock_offset_ms: int | None = None) -> list[fl
         told["clock_offset_seconds"] = clock_offset_ms / 1000
     # Not a number, or without end, is nothing that a server can mean.
     return [value if value is not None and math.isfinite(value) else None for value in map(told.get, _METRIC_NAMES)]
+
+
+def gauges_of(measured: Sequence[float | None]) -> list[float | None]:
+    """Return a single report's values without its counters, which count from any beginning."""
+    pairs = zip(METRICS, measured, strict=False)
+    return [value if metric.kind is Kind.GAUGE else None for metric, value in pairs]
 
 
 def derive(measured: Sequence[float | None]) -> dict[str, float]:
@@ -162,6 +169,11 @@ def _values(report: HealthReport) -> Iterator[tuple[str, float]]:
         yield from _host(report.host)
     yield from _disks(report.disks)
     yield from _mail(report)
+    if report.agent_rss_bytes:
+        yield "agent_memory_bytes", float(report.agent_rss_bytes)
+    if report.HasField("package_updates"):
+        yield "updates_waiting", float(report.package_updates.waiting)
+        yield "security_updates_waiting", float(report.package_updates.security)
     if report.HasField("network"):
         yield "network_received_bytes", float(report.network.received_bytes)
         yield "network_sent_bytes", float(report.network.sent_bytes)

@@ -39,6 +39,7 @@ class Check(enum.StrEnum):
     VERSION = "version"
     IDENTITY = "identity"
     MAIL_BACKUP = "mail_backup"
+    AGENT_MEMORY = "agent_memory"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ shows only later.
 
 from dataclasses import dataclass
 
+from control_plane.monitoring.agent_memory import MOST
+
 _MIB = 1 << 20
 #: By which its memory may be more than it was. A healthy agent has less than 60 MiB.
 _MAY_GROW = 24 * _MIB
-#: Where nobody knows what it was.
-_MOST = 128 * _MIB
 #: Ends that systemd started it again after.
 _MOST_RESTARTS = 2
 
@@ -32,7 +32,7 @@ def ailing(past: Process, lately: Process) -> str:
     restarts = lately.restarts - past.restarts if lately.restarts >= past.restarts else lately.restarts
     if restarts > _MOST_RESTARTS:
         return f"its agent ended {restarts:.0f} times"
-    allowed = min(past.rss_bytes + _MAY_GROW, _MOST) if past.rss_bytes else _MOST
+    allowed = min(past.rss_bytes + _MAY_GROW, MOST) if past.rss_bytes else MOST
     if lately.rss_bytes > allowed:
         before = f", and {past.rss_bytes / _MIB:.0f} before" if past.rss_bytes else ""
         return f"its agent takes {lately.rss_bytes / _MIB:.0f} MiB{before}; {allowed / _MIB:.0f} would be allowed"

@@ -249,6 +249,23 @@ async def test_a_disk_that_fills_is_told_of_before_it_is_full(
     assert (disk.state, disk.sentence) == (state, sentence)
 
 
+async def test_an_agent_that_grows_for_hours_is_told_of(system_database: Database, vps_id: uuid.UUID) -> None:
+    for hour in range(8):
+        at = START + (60 * hour + 30) * MINUTE
+        told = report(at)
+        told.agent_rss_bytes = (40 + 2 * hour) << 20
+        await tell(system_database, vps_id, told, at)
+        await rolled(system_database, at + 6 * MINUTE)
+        # The hour that is not over does not count yet.
+        await check_health(system_database, at, 10, look_well)
+        assert (await states(system_database))["agent_memory"][0] == ("ok" if hour < 7 else "warn")
+    async with system_database.system() as session:
+        sentence = await session.scalar(text("SELECT sentence FROM health_checks WHERE kind = 'agent_memory'"))
+        metrics = await session.scalar(text("SELECT metrics FROM server_health"))
+    assert sentence == "Its agent takes 54 MiB, and grew by 12 in 6 hours without a stop."
+    assert metrics["agent_memory_bytes"] == 54 << 20
+
+
 async def test_a_server_that_is_not_monitored_is_not_looked_at_and_nothing_is_kept_of_it(
     system_database: Database, vps_id: uuid.UUID
 ) -> None:

@@ -32,6 +32,7 @@ def told(**changes: Any) -> HealthReport:  # noqa: ANN401 - any field of a repor
         "at_ms": int(NOW.timestamp() * 1000),
         "disks": [Disk(mount="/", total_bytes=100, free_bytes=50, inodes_total=100, inodes_free=90)],
         "postfix_queue": PostfixQueue(active=2, oldest_seconds=30),
+        "agent_rss_bytes": 50 << 20,
         "units": [Unit(name="postfix@-.service", active_state="active", sub_state="running")],
     }
     return HealthReport(**{**fields, **changes})
@@ -135,6 +136,19 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
             State.OK,
             "3 mailboxes were backed up 24 hours ago",
         ),
+        (
+            {"report": told(agent_rss_bytes=130 << 20)},
+            Check.AGENT_MEMORY,
+            State.WARN,
+            "130 MiB, which is more than 128",
+        ),
+        (
+            {"agent_memory": [place << 20 for place in range(40, 54, 2)]},
+            Check.AGENT_MEMORY,
+            State.WARN,
+            "Its agent takes 50 MiB, and grew by 12 in 6 hours without a stop.",
+        ),
+        ({"report": told(agent_rss_bytes=0)}, Check.AGENT_MEMORY, State.UNKNOWN, "does not tell"),
         ({"backed_up_since": NOW - 9 * DAY, "report": None}, Check.MAIL_BACKUP, State.UNKNOWN, "does not tell"),
         ({"mail_server_status": "rolled_back"}, Check.MAIL_SERVER, State.WARN, "rolled_back"),
         ({"looks": {25: Look(not_after=NOW - DAY)}}, Check.SSL, State.FAIL, "expired"),
@@ -235,7 +249,7 @@ def test_few_attempts_prove_nothing() -> None:
 def test_what_a_silent_server_said_last_proves_nothing() -> None:
     silent = replace(WELL, last_seen_at=NOW - DAY, looks={})
     unknown = {finding.check for finding in check_all(silent) if finding.state is State.UNKNOWN}
-    assert unknown == {Check.MAIL_SERVER, Check.SSL, Check.DISK, Check.QUEUE}
+    assert unknown == {Check.MAIL_SERVER, Check.SSL, Check.DISK, Check.QUEUE, Check.AGENT_MEMORY}
 
 
 def test_the_worst_is_the_gravest() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control_plane.monitoring.expressions import Comparison, parse
 from control_plane.monitoring.metrics import (
     METRICS,
     POSITION,
@@ -14,12 +15,13 @@ from control_plane.monitoring.metrics import (
     derive,
     derive_destinations,
     disk_lasts,
+    gauges_of,
     measure,
     seconds_to_full,
 )
 from control_plane.monitoring.probe import may_be_looked_at
 from control_plane.monitoring.rings import Ring
-from protos.agent.v1.telemetry_pb2 import Destination, HealthReport, Host, Relay
+from protos.agent.v1.telemetry_pb2 import Destination, HealthReport, Host, PackageUpdates, Relay
 
 
 def test_positions_of_kept_rows_stay() -> None:
@@ -41,6 +43,18 @@ def test_what_no_server_can_mean_has_no_value() -> None:
 def test_what_postfix_refused_of_an_agent_is_counted() -> None:
     named = derive(measure(HealthReport(relay=Relay(handed_over=40, refused=2))))
     assert (named["handed_over"], named["hand_over_refused"]) == (40, 2)
+
+
+def test_updates_that_wait_can_be_asked_for_once_a_server_tells() -> None:
+    told = derive(measure(HealthReport(package_updates=PackageUpdates(waiting=3))))
+    assert (told["updates_waiting"], told["security_updates_waiting"]) == (3, 0)
+    assert parse("security_updates_waiting > 0") == Comparison("security_updates_waiting", ">", 0.0)
+
+
+def test_what_counts_from_any_beginning_is_no_value_of_a_single_report() -> None:
+    report = HealthReport(agent_rss_bytes=7, relay=Relay(handed_over=40, in_hand=3))
+    named = derive(gauges_of(measure(report)))
+    assert (named["agent_memory_bytes"], named["in_hand"], "handed_over" in named) == (7, 3, False)
 
 
 def test_a_destination_that_nobody_knows_is_passed_over() -> None:
