@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Result, Row, text
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.dns.publishers.chosen import show_choice
 from control_plane.errors import NotFound
 from control_plane.inboxes.dkim_rotation import request_rotation
+from control_plane.operators.acts import Act, record
 from control_plane.provisioning.repairs import request_repair
 from control_plane.tenancy.scope import TenantScope
 
@@ -134,7 +136,9 @@ async def _show(instance: str, name: str) -> _Standing:
 async def _rotate(instance: str, name: str) -> uuid.UUID:
     async with system_session(instance) as session:
         domain = _found((await session.execute(_FIND, {"name": name})).one_or_none(), name)
-        return await request_rotation(session, domain.tenant_id, domain.id)
+        run_id = await request_rotation(session, domain.tenant_id, domain.id)
+        await record(session, this_user(), Act.ROTATE_DKIM, _subject(domain, run_id))
+        return run_id
 
 
 async def _repair(instance: str, name: str) -> uuid.UUID:
@@ -143,7 +147,13 @@ async def _repair(instance: str, name: str) -> uuid.UUID:
         inbox: uuid.UUID | None = await session.scalar(_INBOX, {"domain": domain.id})
         if inbox is None:
             raise NotFound(f"{name} has no inbox, and so no records.")
-        return await request_repair(session, TenantScope(domain.tenant_id, frozenset()), inbox)
+        run_id = await request_repair(session, TenantScope(domain.tenant_id, frozenset()), inbox)
+        await record(session, this_user(), Act.REPAIR_DOMAIN, _subject(domain, run_id))
+        return run_id
+
+
+def _subject(domain: Row[Any], run_id: uuid.UUID) -> dict[str, object]:
+    return {"tenant_id": domain.tenant_id, "domain_id": domain.id, "run_id": run_id}
 
 
 def _found(row: Row[Any] | None, name: str) -> Row[Any]:

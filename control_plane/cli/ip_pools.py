@@ -11,8 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say
+from control_plane.operators.acts import Act, record
 from control_plane.pools.addresses import request_address, retire_address
 from control_plane.pools.overview import PoolAddress, address_overview, tenant_of_server
 
@@ -61,12 +63,19 @@ async def _load(instance: str) -> Sequence[PoolAddress]:
 
 async def _add(instance: str, server: uuid.UUID) -> uuid.UUID:
     async with system_session(instance) as session:
-        return await request_address(session, await tenant_of_server(session, server), server)
+        tenant_id = await tenant_of_server(session, server)
+        address_id = await request_address(session, tenant_id, server)
+        subject = {"tenant_id": tenant_id, "vps_id": server, "address_id": address_id}
+        await record(session, this_user(), Act.ADD_ADDRESS, subject)
+        return address_id
 
 
 async def _retire(instance: str, server: uuid.UUID, address: uuid.UUID) -> None:
     async with system_session(instance) as session:
-        await retire_address(session, await tenant_of_server(session, server), server, address)
+        tenant_id = await tenant_of_server(session, server)
+        await retire_address(session, tenant_id, server, address)
+        subject = {"tenant_id": tenant_id, "vps_id": server, "address_id": address}
+        await record(session, this_user(), Act.RETIRE_ADDRESS, subject)
 
 
 def _print_table(addresses: Sequence[PoolAddress]) -> None:

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.clock import utc_now
 from control_plane.data_keys.rotation import Progress, master_headers_in_use, progress_of, request_rotation
+from control_plane.operators.acts import Act, record
 from control_plane.people.signing_keys import LEAD, rotate
 from control_plane.processes.places import state_dir
 from control_plane.sealing import Sealer, add_master_key, keep_master_keys
@@ -55,10 +57,7 @@ def rotate_keys(
 @signing_commands.command("retire")
 def retire_keys(key_file: KeyFile = None, as_json: Json = False, instance: Instance = "main") -> None:
     """Destroy the master keys that nothing in the database needs any more. Old backups need them."""
-    sealer, file = _sealer(instance, key_file), _file(instance, key_file)
-    used = asyncio.run(_used(instance))
-    gone = [header.hex() for header in sealer.headers[:-1] if header not in used]
-    keep_master_keys(file, [header for header in sealer.headers if header in used])
+    gone = asyncio.run(_retire(instance, key_file))
     if as_json:
         print_json({"retired": gone})
     else:
@@ -78,7 +77,9 @@ def rotate_signing(as_json: Json = False, instance: Instance = "main") -> None:
 
 async def _rotate(instance: str) -> uuid.UUID:
     async with system_session(instance) as session:
-        return (await rotate(session, _sealer(instance, None), utc_now())).id
+        made = (await rotate(session, _sealer(instance, None), utc_now())).id
+        await record(session, this_user(), Act.ROTATE_SIGNING_KEY, {"signing_key": made})
+        return made
 
 
 async def _ask(instance: str, key_file: Path | None) -> None:
@@ -86,7 +87,19 @@ async def _ask(instance: str, key_file: Path | None) -> None:
     async with system_session(instance) as session:
         add_master_key(_file(instance, key_file))
         sealer.read_again()
-        await request_rotation(session, sealer)
+        rotation_id = await request_rotation(session, sealer)
+        await record(session, this_user(), Act.ROTATE_KEYS, {"rotation_id": rotation_id})
+
+
+async def _retire(instance: str, key_file: Path | None) -> list[str]:
+    sealer = _sealer(instance, key_file)
+    async with system_session(instance) as session:
+        used = await master_headers_in_use(session)
+        gone = [header.hex() for header in sealer.headers[:-1] if header not in used]
+        if gone:
+            await record(session, this_user(), Act.RETIRE_KEYS, {"keys": gone})
+        keep_master_keys(_file(instance, key_file), [header for header in sealer.headers if header in used])
+    return gone
 
 
 async def _progress(instance: str) -> Progress:

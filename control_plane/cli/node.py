@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.errors import InvalidInput, Unavailable
+from control_plane.operators.acts import Act, record
 from control_plane.processes.places import HOME, state_dir
 from control_plane.provisioning.join_program import render_join_command
 from control_plane.provisioning.joining import Release, read_release
@@ -64,6 +66,8 @@ async def _invite(instance: str, wish: OwnServer, life: timedelta) -> dict[str, 
         release = await _release(settings)
         sealer = Sealer.of_file(settings.sealing_key_file)
         made = await invite(session, settings, sealer, release, wish, token_life=life)
+        subject = {"tenant_id": made.tenant_id, "vps_id": made.vps_id}
+        await record(session, this_user(), Act.INVITE_SERVER, subject)
     return {
         "vps_id": str(made.vps_id),
         "hostname": made.join.hostname,

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 from sqlalchemy import func, select
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json
 from control_plane.cli.tables import print_table
 from control_plane.errors import NotFound, Unavailable
+from control_plane.operators.acts import Act, record
 from control_plane.preflight.results import PreflightReport, load_report
 from control_plane.provisioning.preflight_requests import request_preflight
 from db.models import VpsServer
@@ -39,7 +41,9 @@ async def _look(instance: str, vps_id: uuid.UUID) -> PreflightReport:
         tenant_id = await session.scalar(select(VpsServer.tenant_id).where(VpsServer.id == vps_id))
         if tenant_id is None:
             raise NotFound("There is no such server.")
-        await request_preflight(session, tenant_id=tenant_id, vps_id=vps_id)
+        run_id = await request_preflight(session, tenant_id=tenant_id, vps_id=vps_id)
+        subject = {"tenant_id": tenant_id, "vps_id": vps_id, "run_id": run_id}
+        await record(session, this_user(), Act.PREFLIGHT, subject)
         asked_at = (await session.execute(select(func.now()))).scalar_one()
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli.actor import this_user
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json, say
 from control_plane.cli.tables import print_table
 from control_plane.errors import NotFound
+from control_plane.operators.acts import Act, record
 from control_plane.processes.places import HOME, Places, state_dir
 from control_plane.providers.base import Price, Provider
 from control_plane.providers.hostwinds.orders import forget_order
@@ -59,14 +61,17 @@ def forget(
     instance: Instance = "main",
 ) -> None:
     """Say that an order without an answer was never placed: you looked, and there is no such server or invoice."""
-    if not asyncio.run(_forget(instance, server)):
+    if not asyncio.run(_forget(instance, name, server)):
         raise NotFound(f"there is no unresolved order for {server} at {name}")
     say(f"the order for {server} is forgotten; its run orders it anew")
 
 
-async def _forget(instance: str, server: str) -> bool:
+async def _forget(instance: str, provider: Charging, server: str) -> bool:
     async with system_session(instance) as session:
-        return await forget_order(session, server)
+        was_there = await forget_order(session, server)
+        if was_there:
+            await record(session, this_user(), Act.FORGET_ORDER, {"provider": provider, "name": server})
+        return was_there
 
 
 async def _prices(name: str, instance: str) -> list[Price]:

@@ -72,6 +72,16 @@ class Act(enum.StrEnum):
     CREATE_API_KEY = "api-key.create"
     REVOKE_API_KEY = "api-key.revoke"
     SET_PLAN = "plan.set"
+    INVITE_SERVER = "vps.invite"
+    PREFLIGHT = "vps.preflight"
+    ADD_ADDRESS = "address.add"
+    RETIRE_ADDRESS = "address.retire"
+    ROTATE_DKIM = "domain.rotate-dkim"
+    REPAIR_DOMAIN = "domain.repair"
+    FORGET_ORDER = "order.forget"
+    ROTATE_KEYS = "keys.rotate"
+    RETIRE_KEYS = "keys.retire"
+    ROTATE_SIGNING_KEY = "keys.rotate-signing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class OwnServer:
 class Invitation:
     """The server's row, and what it joins with."""
 
+    tenant_id: uuid.UUID
     vps_id: uuid.UUID
     join: JoinData
 
@@ -77,7 +78,7 @@ async def invite(
         hostname=str(name),
         token_life=token_life,
     )
-    return Invitation(vps_id, join)
+    return Invitation(tenant_id, vps_id, join)
 
 
 def checked_hostname(name: str, platform_domain: str) -> str:

@@ -1,12 +1,22 @@
 """What commands get in place of their installation's database: the test's."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import ModuleType
+from typing import Any
 
+import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from typer.testing import CliRunner
 
+from control_plane.cli.main import app
+from db.models import OperatorAct
 from db.session import Database
 from tests.integration.database import FreshDatabase
+
+Penguin = Callable[..., Any]
 
 
 def system_session_on(database: FreshDatabase) -> Callable[[str], AbstractAsyncContextManager[AsyncSession]]:
@@ -22,3 +32,20 @@ def system_session_on(database: FreshDatabase) -> Callable[[str], AbstractAsyncC
             await opened.close()
 
     return session
+
+
+def penguin_on(database: FreshDatabase, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> Penguin:
+    """Return what runs `penguin ...`, commands of these modules, on the test's database, and tells what it did."""
+    for module in modules:
+        monkeypatch.setattr(module, "system_session", system_session_on(database))
+
+    async def run(*words: object) -> Any:  # noqa: ANN401 - typer's result has no public type
+        return await asyncio.to_thread(CliRunner().invoke, app, [*map(str, words)])
+
+    return run
+
+
+async def acts_of_operators(database: Database) -> Sequence[OperatorAct]:
+    """Return the record of acts, oldest first."""
+    async with database.system() as session:
+        return (await session.scalars(select(OperatorAct).order_by(OperatorAct.id))).all()

@@ -1,43 +1,21 @@
 """`penguin tenant`, `workspace`, `api-key` and `plan`: what they change is on the operators' record."""
 
-import asyncio
 import json
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
-from sqlalchemy import select
-from typer.testing import CliRunner
 
 from control_plane.cli import plans, tenants
 from control_plane.cli.actor import this_user
-from control_plane.cli.main import app
 from control_plane.errors import NotFound
-from db.models import OperatorAct
 from db.session import Database
-from tests.integration.command_session import system_session_on
+from tests.integration.command_session import Penguin, acts_of_operators, penguin_on
 from tests.integration.database import FreshDatabase, SomeTenant
-
-Penguin = Callable[..., Any]
 
 
 @pytest.fixture
 def penguin(monkeypatch: pytest.MonkeyPatch, database: FreshDatabase) -> Penguin:
-    """Runs `penguin ...` on the test's database and returns what it did."""
-
-    for module in (tenants, plans):
-        monkeypatch.setattr(module, "system_session", system_session_on(database))
-
-    async def run(*words: object) -> Any:  # noqa: ANN401 - typer's result has no public type
-        return await asyncio.to_thread(CliRunner().invoke, app, [*map(str, words)])
-
-    return run
-
-
-async def acts(database: Database) -> Sequence[OperatorAct]:
-    async with database.system() as session:
-        return (await session.scalars(select(OperatorAct).order_by(OperatorAct.id))).all()
+    return penguin_on(database, monkeypatch, tenants, plans)
 
 
 async def test_a_tenant_a_workspace_and_a_plan_that_an_operator_gives_are_recorded(
@@ -46,7 +24,7 @@ async def test_a_tenant_a_workspace_and_a_plan_that_an_operator_gives_are_record
     tenant = (await penguin("tenant", "create", "Anna Smith")).stdout.strip()
     workspace = (await penguin("workspace", "create", tenant, "Anna's")).stdout.strip()
     await penguin("plan", "set", tenant, "starter", "--limit", "inboxes=70", "--limit", "domains=none")
-    recorded = await acts(system_database)
+    recorded = await acts_of_operators(system_database)
     assert {(act.door, act.actor) for act in recorded} == {("cli", this_user().name)}
     assert [(act.act, act.subject) for act in recorded] == [
         ("tenant.create", {"tenant_id": tenant}),
@@ -61,7 +39,7 @@ async def test_a_key_into_a_tenants_data_is_recorded_with_what_it_opens_and_with
     options = ("--scope", "api-keys:read", "--network", "192.0.2.0/24", "--workspace", tenant.workspace_id)
     made = json.loads((await penguin("api-key", "create", tenant.id, "auditor", *options, "--json")).stdout)
     await penguin("api-key", "create", tenant.id, "all")
-    bounded, whole = await acts(system_database)
+    bounded, whole = await acts_of_operators(system_database)
     assert bounded.act == whole.act == "api-key.create"
     key_id = bounded.subject["key_id"]
     assert bounded.subject == {
@@ -74,7 +52,7 @@ async def test_a_key_into_a_tenants_data_is_recorded_with_what_it_opens_and_with
     assert made["api_key"].split("_")[-1] not in str(bounded.subject)
     assert whole.subject["scopes"] == ["everything"]
     await penguin("api-key", "revoke", tenant.id, key_id)
-    ended = (await acts(system_database))[-1]
+    ended = (await acts_of_operators(system_database))[-1]
     assert (ended.act, ended.subject) == ("api-key.revoke", {"tenant_id": str(tenant.id), "key_id": key_id})
 
 
@@ -87,4 +65,4 @@ async def test_what_was_refused_is_not_recorded(
         ("plan", "set", uuid.uuid4(), "starter"),
     ):
         assert isinstance((await penguin(*words)).exception, NotFound)
-    assert await acts(system_database) == []
+    assert await acts_of_operators(system_database) == []
