@@ -4,18 +4,19 @@ Every five minutes what is not verified is looked at again; what is, once a day,
 """
 
 import datetime as dt
-import uuid
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from control_plane.dns.generate import generate_records
 from control_plane.dns.verify import verify_inbox
+from control_plane.pipelines.rounds import go_round
 from db.session import Database
 
 # Inboxes whose records do not name their server's address: it changed, or they were never generated. That of version 6
 # is among them for as long as the server sends from it.
 _DOMAINS_OUT_OF_DATE = text(
-    "SELECT DISTINCT i.tenant_id, i.domain_id FROM inboxes i JOIN vps_servers v ON v.id = i.vps_id"
+    "SELECT DISTINCT i.tenant_id, i.domain_id AS id FROM inboxes i JOIN vps_servers v ON v.id = i.vps_id"
     " WHERE i.status <> 'deleting' AND v.ip_address IS NOT NULL AND (NOT EXISTS (SELECT FROM dns_records r"
     "  WHERE r.inbox_id = i.id AND r.record_type = 'A' AND r.record_value = host(v.ip_address))"
     " OR (v.ipv6_sending_since IS NOT NULL) <> EXISTS (SELECT FROM dns_records r"
@@ -28,21 +29,29 @@ _INBOXES_DUE = text(
 )
 #: Less than a day, so that a job that starts a moment earlier than yesterday's does not wait for tomorrow's.
 _DAILY = dt.timedelta(hours=23, minutes=55)
+#: Inboxes that are verified side by side, and seconds for one: name servers that are away cost some for each record.
+_AT_ONCE, _SECONDS = 8, 60.0
 
 
 async def generate_missing(database: Database) -> None:
     """Bring the rows of every domain up to date whose servers' addresses are not in them."""
     async with database.system() as session:
         domains = (await session.execute(_DOMAINS_OUT_OF_DATE)).all()
-    for tenant_id, domain_id in domains:
+
+    async def generate(row: Row[Any]) -> None:
         async with database.system() as session:
-            await generate_records(session, tenant_id, domain_id)
+            await generate_records(session, row.tenant_id, row.id)
+
+    # One by one: nobody else is waited for.
+    await go_round("the records of domain", domains, generate, at_once=1, seconds=_SECONDS)
 
 
 async def verify_due(database: Database, nameservers: tuple[str, ...], now: dt.datetime) -> None:
     """Verify the records of each inbox that has any to verify at this moment."""
     async with database.system() as session:
-        due = await session.execute(_INBOXES_DUE, {"now": now, "daily": _DAILY})
-        inboxes: list[tuple[uuid.UUID, uuid.UUID]] = [tuple(row) for row in due]
-    for inbox_id, tenant_id in inboxes:
-        await verify_inbox(database, inbox_id, tenant_id, nameservers)
+        inboxes = (await session.execute(_INBOXES_DUE, {"now": now, "daily": _DAILY})).all()
+
+    async def verify(row: Row[Any]) -> None:
+        await verify_inbox(database, row.id, row.tenant_id, nameservers)
+
+    await go_round("the records of inbox", inboxes, verify, at_once=_AT_ONCE, seconds=_SECONDS)

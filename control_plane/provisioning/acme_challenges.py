@@ -18,6 +18,7 @@ import asyncio
 import datetime as dt
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from control_plane.dns.publishers.choice import publisher_for
 from control_plane.dns.publishers.chosen import load_choice
 from control_plane.fleet.commands import CommandOrder, request_command
 from control_plane.fleet.policies import shown_by
+from control_plane.pipelines.rounds import go_round
 from control_plane.provisioning.challenge_notes import Challenge, Note, Place, asked_for, dumped, loaded, sort_out
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.refusals import WORLD_ERRORS
@@ -43,6 +45,10 @@ TOLD_AGAIN = dt.timedelta(seconds=20)
 #: For the server to take the command.
 _COMMAND_LIFE = dt.timedelta(seconds=20)
 _ERRORS = (*WORLD_ERRORS, SealBroken)
+#: Servers that are looked after side by side, and seconds for one: DNS hosts have their own time-outs, and some calls.
+_AT_ONCE, _SECONDS = 8, 60.0
+#: One zone is published by one at a time, in a round as everywhere.
+_Zones = defaultdict[str, asyncio.Lock]
 
 # What a server said last counts while it holds its link; after that a note is there until its time is over.
 _STANDING = text(
@@ -72,24 +78,28 @@ async def look_after_challenges(environment: Environment) -> None:
     """Withdraw what is over, publish what is asked for, and tell servers what is there."""
     async with environment.database.system() as session:
         rows = (await session.execute(_STANDING, {"again": TOLD_AGAIN})).all()
-    for row in rows:
+    zones: _Zones = defaultdict(asyncio.Lock)
+
+    async def look(row: Row[Any]) -> None:
         try:
-            await _look(environment, row)
+            await _look(environment, zones, row)
         except _ERRORS as error:
             _log.warning("the records for the certificate of %s: %s", row.hostname, error)
 
+    await go_round("the records for the certificate of server", rows, look, at_once=_AT_ONCE, seconds=_SECONDS)
 
-async def _look(environment: Environment, row: Row[Any]) -> None:
+
+async def _look(environment: Environment, zones: _Zones, row: Row[Any]) -> None:
     now, notes = environment.clock(), loaded(row.notes)
     wanted = await _wanted(environment, row)
     over, standing, new = sort_out(notes, wanted if row.linked else None, now, lives=row.lives)
-    left = await _withdraw(environment, over, now)
+    left = await _withdraw(environment, zones, over, now)
     standing += [Note(challenge, now + SHOWN_FOR) for challenge in new]
     after = [*standing, *left]
     if after != notes and not await _note(environment, row, after, more=bool(new)):
         return
     if row.linked and standing and (new or row.untold):
-        await _show(environment, row, [note.challenge for note in standing], after)
+        await _show(environment, zones, row, [note.challenge for note in standing], after)
 
 
 async def _wanted(environment: Environment, row: Row[Any]) -> tuple[Challenge, ...]:
@@ -115,11 +125,12 @@ async def _note(environment: Environment, row: Row[Any], after: Sequence[Note], 
 
 
 async def _show(
-    environment: Environment, row: Row[Any], challenges: Sequence[Challenge], notes: Sequence[Note]
+    environment: Environment, zones: _Zones, row: Row[Any], challenges: Sequence[Challenge], notes: Sequence[Note]
 ) -> None:
     for zone, domain_id, there in _by_zone(challenges):
         records = [challenge.record for challenge in there]
-        await publish(await _publisher(environment, domain_id), zone, records, records, _remembered)
+        async with zones[zone]:
+            await publish(await _publisher(environment, domain_id), zone, records, records, _remembered)
     nameservers = environment.settings.nameservers
     if any(await asyncio.gather(*(servers_without(challenge.record, nameservers) for challenge in challenges))):
         return
@@ -130,7 +141,7 @@ async def _show(
             await request_command(session, order)
 
 
-async def _withdraw(environment: Environment, notes: Sequence[Note], now: dt.datetime) -> list[Note]:
+async def _withdraw(environment: Environment, zones: _Zones, notes: Sequence[Note], now: dt.datetime) -> list[Note]:
     """Take the records out of their zones, and return those that are to be tried again.
 
     At a host that a domain has chosen nothing is tried for longer than a record is there: it may have been left.
@@ -139,7 +150,8 @@ async def _withdraw(environment: Environment, notes: Sequence[Note], now: dt.dat
     for zone, domain_id, there in _by_zone([note.challenge for note in notes]):
         try:
             records = [challenge.record for challenge in there]
-            await publish(await _publisher(environment, domain_id), zone, [], records, _remembered)
+            async with zones[zone]:
+                await publish(await _publisher(environment, domain_id), zone, [], records, _remembered)
         except _ERRORS as error:
             _log.warning("records for an authority stay in %s: %s", zone, error)
             left += [n for n in notes if n.challenge in there and (domain_id is None or now < n.until)]

@@ -18,6 +18,7 @@ from typing import Any, cast
 from sqlalchemy import Row, text
 
 from control_plane.fleet.commands import CommandOrder, request_command
+from control_plane.pipelines.rounds import go_round
 from control_plane.providers.base import Capability, OpensAcmePort, Provider, ProviderError
 from control_plane.provisioning.servers import name_at_provider
 from db.session import Database
@@ -31,6 +32,8 @@ BEGIN_WITHIN = timedelta(minutes=4)
 _COMMAND_LIFE = timedelta(seconds=60)
 #: Seconds for a call to the provider.
 _CALL_SECONDS = 60.0
+#: Servers whose ports are opened or shut side by side.
+_AT_ONCE = 4
 
 # Only what holds its link now can use an opening.
 _STANDING = text(
@@ -67,8 +70,11 @@ async def look_after_ports(
         return
     async with database.system() as session:
         rows = (await session.execute(_STANDING, {"providers": list(opening), "vps": vps_id})).all()
-    for row in rows:
+
+    async def look(row: Row[Any]) -> None:
         await _look(database, opening[row.provider], row)
+
+    await go_round("port 80 of server", rows, look, at_once=_AT_ONCE, seconds=2 * _CALL_SECONDS)
 
 
 async def _look(database: Database, provider: Provider, row: Row[Any]) -> None:

@@ -1,7 +1,7 @@
 """Records for a certificate authority: published for a server's own names alone, told of once seen, and withdrawn."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,8 +10,12 @@ from google.protobuf.json_format import MessageToJson
 from sqlalchemy import text
 
 from control_plane.dns import everywhere
+from control_plane.dns.plan import Blend, ZonePlan
+from control_plane.dns.publish import Publisher
 from control_plane.dns.publishers.chosen import Choice, Kind, choose
+from control_plane.dns.publishers.manual import ManualPublisher
 from control_plane.dns.publishers.powerdns import PowerDnsPublisher
+from control_plane.dns.records import DnsRecord
 from control_plane.dns.resolve import values_of
 from control_plane.fleet.policies import Shown, shown_by
 from control_plane.provisioning.acme_challenges import SHOWN_FOR, TOLD_AGAIN, look_after_challenges
@@ -216,6 +220,45 @@ async def test_a_host_that_is_away_is_asked_again(world: World, monkeypatch: pyt
     object.__setattr__(world.environment, "publisher", there)
     await world.look()
     assert await world.told() == [[VALUE]]
+
+
+class _Broken(ManualPublisher):
+    """Fails as nobody thought of, for one zone."""
+
+    def __init__(self, there: Publisher) -> None:
+        self._there = there
+
+    def plan(
+        self,
+        zone: str,
+        wanted: Collection[DnsRecord],
+        written: Collection[DnsRecord],
+        blended: Collection[Blend] = (),
+    ) -> ZonePlan:
+        if zone != ZONE:
+            raise RuntimeError("something nobody thought of")
+        return self._there.plan(zone, wanted, written, blended)
+
+    def apply(self, plan: ZonePlan) -> None:
+        self._there.apply(plan)
+
+
+async def test_what_nobody_thought_of_ends_one_servers_turn_and_not_the_round(world: World) -> None:
+    others = [World(world.environment, world.powerdns, world.tenant, vps) for vps in await _two_more(world)]
+    for number, other in enumerate(others):
+        host = f"mx-{number}.broken.example"
+        await other.set("hostname = :host, link_session = gen_random_uuid()", host=host)
+        await other.ask((f"_acme-challenge.{host}", NEXT))
+    object.__setattr__(world.environment, "publisher", _Broken(world.environment.publisher))
+    await world.ask((NAME, VALUE))
+
+    await world.look()
+
+    assert await world.told() == [[VALUE]]
+
+
+async def _two_more(world: World) -> list[uuid.UUID]:
+    return [await make_server(world.environment.database, world.tenant) for _ in range(2)]
 
 
 @pytest.fixture
