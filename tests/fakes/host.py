@@ -25,6 +25,8 @@ class FakeHost:
     def __init__(self) -> None:
         self.files: dict[str, StoredFile] = {}
         self.groups: dict[str, set[str]] = {"postfix": {"postfix"}, "root": {"root"}}
+        #: Of groups that were made.
+        self.group_ids: dict[str, str] = {}
         self.active: set[Service] = set()
         self.enabled: set[Service] = set()
         #: Installed, beside what runs anyway.
@@ -37,7 +39,7 @@ class FakeHost:
         self.complaints: dict[str, str] = {}
         #: Services that do not come up.
         self.broken: set[Service] = set()
-        #: The process dies when this path is written.
+        #: The process dies when this path is written, or before this program is run.
         self.power_cut_at: str | None = None
 
     def now(self) -> dt.datetime:
@@ -45,6 +47,8 @@ class FakeHost:
 
     def run(self, argv: Sequence[str]) -> CommandOutput:
         program = argv[0]
+        if program == self.power_cut_at:
+            raise PowerCut
         if program in self.complaints:
             return CommandOutput(1, "", self.complaints[program])
         if program == "postmap":
@@ -52,14 +56,27 @@ class FakeHost:
             self.files[argv[1].removeprefix("hash:") + ".db"] = StoredFile(
                 b"table of " + source.content, source.owner, source.group, source.mode
             )
-        elif program == "useradd":
-            self.groups[argv[-1]] = {argv[-1]}
-        elif program == "usermod":
-            self.groups[argv[-1]].update(argv[-2].split(","))
+        elif program in {"groupadd", "useradd", "usermod"}:
+            return self._change_accounts(argv)
         elif program == "systemctl":
             self.commands.append(" ".join(argv[1:]))
         elif "--version" in argv or "mail_version" in argv:
             return CommandOutput(0, _VERSIONS[program], "")
+        return _OK
+
+    def _change_accounts(self, argv: Sequence[str]) -> CommandOutput:
+        name = argv[-1]
+        match argv[0]:
+            case "groupadd" if name in self.group_ids:
+                return CommandOutput(9, "", f"groupadd: group '{name}' already exists")
+            case "groupadd":
+                self.group_ids[name] = argv[-2]
+            case "useradd" if argv[argv.index("--gid") + 1] not in self.group_ids.values():
+                return CommandOutput(6, "", "useradd: there is no such group")
+            case "useradd":
+                self.groups[name] = {name}
+            case "usermod":
+                self.groups[name].update(argv[-2].split(","))
         return _OK
 
     def read(self, path: str) -> StoredFile | None:
