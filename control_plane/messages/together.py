@@ -9,6 +9,9 @@ A lane is one API key, or one session of a person. Its transactions are therefor
 security they run, opened by one caller, who is verified in each of them: a key that was revoked is refused at once, and
 one that is not true shares nothing with one that is.
 
+So many may wait and no more, of all tenants together. A tenant may have as many waiting as places are left: alone it
+gets half of them, and however many tenants send all they can, as many places are left for the next as each of them has.
+
 A request fails by itself. What one does to the whole transaction, because the database refuses its row, makes each of
 them go alone. When the database is away all of a transaction fail, and nobody can say then whether it was committed.
 A client that leaves before its request's turn takes it along; after that its send is accepted like the others.
@@ -16,7 +19,10 @@ A client that leaves before its request's turn takes it along; after that its se
 
 import asyncio
 import time
-from collections import deque
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -38,7 +44,7 @@ MAX_TOGETHER = 100
 #: Transactions of one lane at once: while one waits for its commit, the next composes.
 LANE_TRANSACTIONS = 2
 
-#: Requests that wait for their turn, in all lanes; at the speed of one process, a second's.
+#: Requests that wait for their turn, of all tenants; at the speed of one process, a second's.
 MAX_WAITING = 2000
 
 #: What is about all requests of a transaction and not about one: the key, or the database.
@@ -75,6 +81,29 @@ class _Lane:
         return group
 
 
+class _Places:
+    """Who waits, by tenants."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[uuid.UUID] = Counter()
+        self._all = 0
+
+    @contextmanager
+    def one_for(self, tenant_id: uuid.UUID) -> Iterator[None]:
+        """Take a place and give it back; raise `Unavailable` for a tenant that has as many as are left, or more."""
+        if self._taken[tenant_id] >= MAX_WAITING - self._all:
+            raise Unavailable("Too many requests are waiting; nothing was changed.", retry_after=1)
+        self._taken[tenant_id] += 1
+        self._all += 1
+        try:
+            yield
+        finally:
+            self._all -= 1
+            self._taken[tenant_id] -= 1
+            if not self._taken[tenant_id]:
+                del self._taken[tenant_id]
+
+
 class AcceptsTogether:
     """One for a process; `database` is that of the API role."""
 
@@ -83,26 +112,21 @@ class AcceptsTogether:
         self._clock = clock
         self._lanes: dict[PresentedCaller, _Lane] = {}
         self._running: set[asyncio.Task[list[_Outcome]]] = set()
-        self._waiting = 0
+        self._places = _Places()
 
     async def accept(self, presented: PresentedCaller, wanted: WantedSend) -> AcceptedSend:
         """Return the send once it is committed, or the one that its idempotency key stands for.
 
         Raises what `accept_sends` tells of it, `Unauthenticated` and `Forbidden` for the key, and `Unavailable` when
-        too many wait.
+        too many of the tenant's wait.
         """
-        if self._waiting >= MAX_WAITING:
-            raise Unavailable("Too many requests are waiting; nothing was changed.", retry_after=1)
-        waiting = _Waiting(wanted, asyncio.get_running_loop().create_future())
-        lane = self._lanes.setdefault(presented, _Lane(presented))
-        lane.waiting.append(waiting)
-        self._start(lane)
-        self._waiting += 1
-        came_ns = time.time_ns()
-        try:
+        with self._places.one_for(presented.tenant_id):
+            waiting = _Waiting(wanted, asyncio.get_running_loop().create_future())
+            lane = self._lanes.setdefault(presented, _Lane(presented))
+            lane.waiting.append(waiting)
+            self._start(lane)
+            came_ns = time.time_ns()
             accepted = await waiting.answer
-        finally:
-            self._waiting -= 1
         if tracer := tracer_for(accepted.id):
             tracer.tell(accepted.id, ACCEPTED, came_ns)
         return accepted

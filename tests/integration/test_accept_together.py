@@ -253,7 +253,7 @@ async def test_a_revoked_key_sends_nothing_from_then_on(
 async def test_who_finds_too_many_waiting_is_sent_away(
     accepting: AcceptsTogether, key: PresentedKey, inbox: SomeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(together, "MAX_WAITING", 3)
+    monkeypatch.setattr(together, "MAX_WAITING", 6)
     answers = await all_of(accepting, key, [wanted(inbox.id)] * 5)
     assert [type(answer) for answer in answers] == [AcceptedSend] * 3 + [Unavailable] * 2
     assert isinstance(await accepting.accept(key, wanted(inbox.id)), AcceptedSend)
