@@ -1,10 +1,12 @@
 """Backups of mailboxes: by real restic on a server's side, asked for and watched on ours."""
 
 import datetime as dt
+import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import text
@@ -28,9 +30,11 @@ from control_plane.fleet.mail_backups import (
 )
 from control_plane.sealing import Sealer
 from db.session import Database
+from tests.fakes.s3 import S3Place, s3_place
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_server
 from tests.integration.restic_rest import RestPlace, rest_place
+from tests.integration.submission.certificate import make_certificate
 
 SERVER = "0190aaaa-0000-7000-8000-000000000001"
 TARGET = WantedTarget("s3:https://s3.example/bucket", {"AWS_SECRET_ACCESS_KEY": "fish"}, "herring-and-sardine")
@@ -94,11 +98,15 @@ def test_a_server_of_restics_protocol_takes_backups_by_https_and_gives_them_back
     rest: RestPlace, order: Order, places: Places
 ) -> None:
     far = replace(order, repository=rest.repository(), credentials=rest.trust)
+    back_up_and_bring_back(far, places)
+    assert (rest.folder / "backups" / SERVER / "config").is_file()
+    assert not [path for path in rest.folder.rglob("*") if path.is_file() and b"for anna" in path.read_bytes()]
+
+
+def back_up_and_bring_back(far: Order, places: Places) -> None:
     restic = Restic(far, places.cache)
     first = back_up(restic, far, places, Status())
     assert (first.mailboxes, first.good) == (2, first.ended), first.detail
-    assert (rest.folder / "backups" / SERVER / "config").is_file()
-    assert not [path for path in rest.folder.rglob("*") if path.is_file() and b"for anna" in path.read_bytes()]
     (was,) = restic.snapshots("anna@acme.example")
     (places.home("anna@acme.example") / "Maildir" / "cur" / "2.a:2,S").write_text("more for anna")
     later = back_up(restic, far, places, first)
@@ -123,6 +131,36 @@ def test_where_nobody_lets_the_server_in_it_says_so_and_tells_no_password(
     unknown = replace(order, repository=rest.repository())
     assert "certificate" in back_up(Restic(unknown, places.cache), unknown, places, Status()).detail
     assert not any(rest.folder.iterdir())
+
+
+@pytest.fixture
+def s3(tmp_path: Path) -> Iterator[S3Place]:
+    with s3_place(*make_certificate(tmp_path), "whiting-of-the-bucket") as place:
+        yield place
+
+
+def test_a_bucket_takes_backups_by_the_s3_protocol_and_gives_them_back(
+    s3: S3Place, order: Order, places: Places
+) -> None:
+    far = replace(order, repository=s3.repository, credentials=s3.credentials(s3.secret))
+    with patch.object(subprocess, "run", wraps=subprocess.run) as ran:
+        back_up_and_bring_back(far, places)
+    assert f"mail/{SERVER}/config" in s3.objects
+    assert not [key for key, content in s3.objects.items() if b"for anna" in content]
+    words = [word for call in ran.call_args_list for word in call.args[0]]
+    assert "backup" in words
+    assert not [word for word in (*words, *s3.seen) if s3.secret in word or order.password in word]
+
+
+def test_a_bucket_that_knows_another_key_takes_nothing_and_it_is_told_without_the_key(
+    s3: S3Place, order: Order, places: Places
+) -> None:
+    stranger = replace(order, repository=s3.repository, credentials=s3.credentials("gudgeon-of-a-stranger"))
+    refused = back_up(Restic(stranger, places.cache), stranger, places, Status())
+    assert refused.good == 0.0
+    assert "SignatureDoesNotMatch" in refused.detail
+    assert not any(secret in refused.detail for secret in ("gudgeon", order.password))
+    assert s3.objects == {}
 
 
 async def test_a_tenants_servers_are_told_where_to_and_others_are_not(
