@@ -16,6 +16,7 @@ from control_plane.enrolment.authority import ServerCertificate
 
 CHECKOUT = Path(__file__).parents[2]
 HAPROXY = CHECKOUT / "deploy" / "haproxy"
+BACKENDS = ("tenants", "operators", "enrolment", "links", "downloads")
 DOORS = ("TENANTS", "OPERATORS", "ENROLMENT", "LINKS", "DOWNLOADS")
 
 

@@ -17,11 +17,13 @@ import pytest_asyncio
 from control_plane.embedded.postgres import EmbeddedPostgres
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.enrolment.authority import Authority
+from control_plane.errors import Unavailable
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant, fresh_database, make_tenant
 from tests.integration.gateway import (
+    BACKENDS,
     DOORS,
     HAPROXY,
     Gateway,
@@ -31,6 +33,7 @@ from tests.integration.gateway import (
     running_gateway,
 )
 from tests.integration.mail_rows import make_server
+from tests.integration.rest import problem
 from tests.integration.running_hub import TRUST_DOMAIN, AgentLink, Credentials, RunningHub
 
 #: Its processes are started once.
@@ -272,6 +275,21 @@ async def test_one_address_holds_so_many_connections_and_no_more(platform: Platf
 async def _closed(reader: asyncio.StreamReader) -> None:
     with contextlib.suppress(ConnectionError):
         assert await reader.read() == b""
+
+
+async def test_where_no_replica_is_the_gateway_tells_of_the_problem_as_one_would(
+    platform: Platform, tmp_path: Path
+) -> None:
+    ports = {door: free_port() for door in DOORS}
+    nobody = {backend: [f"127.0.0.1:{free_port()}"] for backend in BACKENDS}
+    shown = platform.hub.authority.issue_server([], ["127.0.0.1"])
+    async with (
+        running_gateway(ports, shown, nobody, tmp_path) as gateway,
+        httpx.AsyncClient(verify=platform.trusting()) as client,
+    ):
+        answer = await client.get(f"https://{gateway.address('TENANTS')}/api/v1/tenant")
+    told = problem(answer, 503, Unavailable.slug)
+    assert (told["title"], int(answer.headers["retry-after"]) > 0) == (Unavailable("").title, True)
 
 
 # ---------------------------------------------------------------- agents
