@@ -161,6 +161,9 @@ class Settings(BaseSettings):
     #: Rules of alerts and of self-healing in place of those shipped (monitoring/alert_rules.json, healing/rules.json).
     alert_rules_file: Path | None = None
     healing_rules_file: Path | None = None
+    #: Seconds after which a server in use is looked at again: port 25, reverse DNS, blocklists (which have rules of how
+    #: often they may be asked). What is not well is looked at after a quarter of an hour.
+    look_again_seconds: int = Field(default=6 * 3600, ge=900)
     #: Addresses that are tried in place of one that is refused.
     address_attempts: int = Field(default=3, ge=0, le=10)
     #: Envelopes that may wait in one server's streams; the rest stays in PostgreSQL.

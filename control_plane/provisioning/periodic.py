@@ -23,6 +23,7 @@ from control_plane.provisioning.acme_challenges import look_after_challenges
 from control_plane.provisioning.acme_ports import look_after_ports
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.ipv6_looks import look_at_ipv6
+from control_plane.provisioning.later_looks import look_again
 from control_plane.provisioning.policy_looks import look_at_policies
 from control_plane.provisioning.strays import look_after_strays
 from db.session import Database
@@ -36,6 +37,7 @@ CHALLENGES_QUEUE = "challenges"
 #: Likewise for slow servers.
 MONITORING_QUEUE = "monitoring"
 POLICIES_QUEUE = "policies"
+LOOKS_QUEUE = "looks"
 
 #: As cron(8) has them, seconds last where there are six.
 _EVERY_FIVE_SECONDS, _EVERY_QUARTER_OF_A_MINUTE = "* * * * * */5", "* * * * * */15"
@@ -126,6 +128,7 @@ _JOBS = (
     _Job(_EVERY_FIVE_MINUTES, "dns.generate", DNS_QUEUE, _on_the_database(generate_missing)),
     _Job(_EVERY_FIVE_MINUTES, "dns.verify", DNS_QUEUE, _verify),
     _Job(_EVERY_FIVE_MINUTES, "dns.look_at_policies", POLICIES_QUEUE, _look_at_policies),
+    _Job(_EVERY_FIVE_MINUTES, "vps.look_again", LOOKS_QUEUE, look_again),
     # Every hour, and not all at once.
     _Job("17 * * * *", "dkim.rotate", DNS_QUEUE, _rotate_dkim),
     _Job("23 * * * *", "dns.look_at_ipv6", DNS_QUEUE, look_at_ipv6),

@@ -24,6 +24,7 @@ from control_plane.providers.base import Capability, ProviderBusy, ProviderError
 from control_plane.provisioning.environment import Environment, StepContext
 from control_plane.provisioning.hosts import host_of_server
 from control_plane.provisioning.ipv6_looks import look_at_ipv6
+from control_plane.provisioning.later_looks import look_again
 from control_plane.provisioning.requests import probe_password_place
 from control_plane.provisioning.steps.preflight import InspectServer, Preflight
 from control_plane.provisioning.steps.publish_host_dns import PublishHostDns, WithdrawHostDns
@@ -199,6 +200,10 @@ async def hub(database: FreshDatabase, redis_server: EmbeddedRedis, tmp_path: Pa
         yield running
 
 
+def _inspector(names: FakeNameServer, probes: tuple[str, ...] = ()) -> Inspector:
+    return Inspector(Resolvers(["127.0.0.1"], names.port), (LIST,), probes, 10, asks_about_all=True)
+
+
 @asynccontextmanager
 async def staged(
     hub: RunningHub, tenant: SomeTenant, kind: type[OneAddressProvider], probes: tuple[str, ...] = ()
@@ -210,8 +215,7 @@ async def staged(
         provider, zone = kind(names), PublishedZone(names)
         settings = Settings.model_validate({"state_dir": "/nowhere", "address_attempts": 2})
         environment = Environment(hub.database, {"local": provider}, zone, settings, Sealer(bytes(32)))
-        inspector = Inspector(Resolvers(["127.0.0.1"], names.port), (LIST,), probes, 10, asks_about_all=True)
-        object.__setattr__(environment, "inspector", inspector)
+        object.__setattr__(environment, "inspector", _inspector(names, probes))
         vps_id = await make_server(hub.database, tenant, status="provisioning")
         made = await provider.create(ServerOrder(f"pm-{vps_id.hex[:12]}", "", "", "", "", ()))
         stage = Stage(hub, tenant, names, provider, zone, environment, vps_id)
@@ -494,6 +498,63 @@ async def test_every_hour_a_name_that_came_or_went_is_noticed(six: Stage) -> Non
     six.names.point(SIX)
     await look_at_ipv6(six.environment)
     assert await six.preflights() == 2
+
+
+async def _blocklist(stage: Stage) -> str | None:
+    return {check.kind: check.verdict for check in (await stage.report()).checks}.get("blocklist")
+
+
+async def _pass_since_the_last_look(stage: Stage, interval: str) -> None:
+    """Answers of lists have run out meanwhile."""
+    object.__setattr__(stage.environment, "inspector", _inspector(stage.names))
+    await stage.execute(
+        "UPDATE preflight_results SET checked_at = checked_at - CAST(:interval AS interval)", interval=interval
+    )
+
+
+_IS_USED = (
+    "UPDATE vps_servers SET status = 'ready', monitoring_enabled = true, link_session = gen_random_uuid(),"
+    " last_seen_at = now() WHERE id = :id"
+)
+
+
+async def test_a_server_in_use_is_looked_at_again_and_sooner_when_it_is_not_well(simple: Stage) -> None:
+    await simple.execute(_IS_USED)
+    await look_again(simple.environment)
+    assert await _blocklist(simple) == "passed"
+    simple.list_addresses(await simple.address())
+    await _pass_since_the_last_look(simple, "5 hours 59 minutes")
+    await look_again(simple.environment)
+    assert await _blocklist(simple) == "passed"
+    await _pass_since_the_last_look(simple, "1 minute")
+    await look_again(simple.environment)
+    assert await _blocklist(simple) == "failed"
+    simple.names.list_address(ZONE, await simple.address())
+    await _pass_since_the_last_look(simple, "15 minutes")
+    await look_again(simple.environment)
+    assert await _blocklist(simple) == "passed"
+
+
+async def test_what_is_silent_or_not_monitored_is_not_looked_at(simple: Stage) -> None:
+    for unfit in (
+        "last_seen_at = now() - interval '1 minute'",
+        "monitoring_enabled = false",
+        "status = 'deleting'",
+    ):
+        await simple.execute(_IS_USED)
+        await simple.execute(f"UPDATE vps_servers SET {unfit} WHERE id = :id")  # noqa: S608 - words of this test
+        await look_again(simple.environment)
+        assert await _blocklist(simple) is None, unfit
+
+
+async def test_a_look_at_a_server_in_use_by_the_clock_stops_mail_over_ipv6_too(six: Stage) -> None:
+    await six.execute(_IS_USED)
+    await look_again(six.environment)
+    assert await six.sends_over_ipv6()
+    six.names.point(SIX, "elsewhere.example")
+    await _pass_since_the_last_look(six, "6 hours")
+    await look_again(six.environment)
+    assert not await six.sends_over_ipv6()
 
 
 async def test_a_provider_that_refuses_the_ipv6_name_keeps_no_server(six: Stage) -> None:
