@@ -8,20 +8,20 @@ _MOST_NAMES = 20
 
 def title_of(kind: str, body: Mapping[str, Any]) -> str:
     """Return one line."""
+    state = "over" if "resolved_at" in body else body.get("severity")
     match kind:
-        case "opened":
-            return f"[{body['severity']}] {body['hostname']}: {body['rule']}"
+        case "opened" | "resolved":
+            return f"[{state}] {body['hostname']}: {body['rule']}"
         case "escalated":
             return f"[{body['severity']}, nobody looks] {body['hostname']}: {body['rule']}"
-        case "resolved":
-            return f"[over] {body['hostname']}: {body['rule']}"
         case "outage":
             return f"[{body['severity']}] outage at {body['provider']} {body['region']}: {body['servers']} servers"
         case "outage_over":
             return f"[over] outage at {body['provider']} {body['region']}"
+        case "platform":
+            return f"[{state}] the platform: {body['rule']}"
         case _:
-            platform = f"[{body['severity']}] the platform: {body['rule']}" if kind == "platform" else ""
-            return platform or "PenguinMails: a test of this channel"
+            return "PenguinMails: a test of this channel"
 
 
 def text_of(kind: str, body: Mapping[str, Any]) -> str:

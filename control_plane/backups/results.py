@@ -57,6 +57,16 @@ _TELL = text(
 )
 
 
+# Who was told of it is told of its end.
+_TELL_END = text(
+    "INSERT INTO alert_notices (channel_id, fingerprint, kind, due_at, body)"
+    " SELECT DISTINCT ON (n.channel_id) n.channel_id, 'backup-over:' || split_part(n.fingerprint, ':', 2), n.kind,"
+    "  :now, n.body || jsonb_build_object('resolved_at', CAST(:now AS timestamptz))"
+    " FROM alert_notices n WHERE n.kind = 'platform' AND n.fingerprint LIKE 'backup:%'"
+    " ORDER BY n.channel_id, n.fingerprint DESC ON CONFLICT DO NOTHING"
+)
+
+
 async def keep_result(session: AsyncSession, kind: Kind, began: dt.datetime, *, ok: bool, sentence: str) -> None:
     """Write down what came of a copy or of a test; system role."""
     await session.execute(_KEEP, {"kind": kind.value, "began": began, "ok": ok, "sentence": sentence})
@@ -90,10 +100,12 @@ def what_is_wrong(newest: Mapping[Kind, Newest], now: dt.datetime) -> str:
 
 
 async def tell_what_is_wrong(session: AsyncSession, now: dt.datetime) -> str:
-    """Have operators' channels told, once a day, and return what is wrong; system role."""
+    """Have operators' channels told, once a day and when it is over, and return what is wrong; system role."""
     wrong = what_is_wrong(await newest_results(session), now)
     if wrong:
         await session.execute(_TELL, {"day": now.date().isoformat(), "now": now, "sentence": wrong})
+    else:
+        await session.execute(_TELL_END, {"now": now})
     return wrong
 
 

@@ -3,21 +3,22 @@
 Receives PostgreSQL's log as it is written and saves it every minute; saves a whole copy every day; restores the newest
 one every week, beside everything, and compares it with what it recorded. It connects to PostgreSQL as its owner, for
 whoever copies a database sees all of it, and to the repository (PENGUIN_BACKUP_REPOSITORY, any target of restic's, with
-what restic needs to reach it in the environment). It listens nowhere, and one of these runs in an installation.
+what restic needs to reach it in the environment). It listens at its metrics door alone, and one of these runs in an
+installation.
 
 SIGTERM ends it: what was half saved is saved again by the next one. When it is away PostgreSQL keeps the log for it, up
 to a limit (embedded/postgres.py); what came of its work is looked at by the worker, which tells operators.
 """
 
 import asyncio
+import datetime as dt
 import logging
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 
 from control_plane.backups.programs import BackupFailed
 from control_plane.backups.results import Kind, Newest, keep_result, newest_results
@@ -28,6 +29,8 @@ from control_plane.clock import utc_now
 from control_plane.errors import Conflict
 from control_plane.processes.readiness import say_ready
 from control_plane.settings import Settings
+from control_plane.telemetry.exposition import metrics_door
+from control_plane.telemetry.instruments import BACKUP_GOOD, BACKUP_OK
 from db.notifications import DATABASE_AWAY
 from db.session import Database
 from log_lines.lines import start_logging
@@ -63,13 +66,15 @@ class Backups:
             _log.warning("%s", error)
 
     def _do_what_is_due(self) -> None:
+        newest = asyncio.run(self._newest())
+        show(newest)
         began = utc_now()
-        kind = due(asyncio.run(self._newest()), began)
+        kind = due(newest, began)
         if kind is None:
             return
         outcome = outcome_of(lambda: saved(self._vault, self._url) if kind is Kind.COPY else tested(self._vault))
         _log.log(logging.INFO if outcome.ok else logging.ERROR, "%s: %s", kind, outcome.sentence)
-        asyncio.run(self._keep(kind, outcome))
+        asyncio.run(self._keep(kind, began, outcome))
 
     async def _newest(self) -> dict[Kind, Newest]:
         database = Database(self._url, pool_size=1)
@@ -79,11 +84,11 @@ class Backups:
         finally:
             await database.close()
 
-    async def _keep(self, kind: Kind, outcome: Outcome) -> None:
+    async def _keep(self, kind: Kind, began: dt.datetime, outcome: Outcome) -> None:
         database = Database(self._url, pool_size=1)
         try:
             async with database.system() as session:
-                await keep_result(session, kind, utc_now(), ok=outcome.ok, sentence=outcome.sentence)
+                await keep_result(session, kind, began, ok=outcome.ok, sentence=outcome.sentence)
         finally:
             await database.close()
 
@@ -103,19 +108,29 @@ class Backups:
             self._receiver = receive(self._url, self._vault.segments, self._vault.log)
 
 
+def show(newest: Mapping[Kind, Newest]) -> None:
+    """Have the metrics tell what came of the newest copy and of the newest restore test."""
+    for kind, result in newest.items():
+        BACKUP_OK.labels(kind.value).set(result.ok)
+        if result.good_at is not None:
+            BACKUP_GOOD.labels(kind.value).set(result.good_at.timestamp())
+
+
+async def serve(settings: Settings) -> None:
+    """Work in a thread, and tell of it, until a signal ends it. Raises `BackupFailed`."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with metrics_door(settings.metrics_listen):
+        await asyncio.to_thread(Backups(settings).run, stopping)
+
+
 def main() -> None:
     """Run the process."""
     settings = Settings.model_validate({})
     start_logging(settings.log)
-    stopping = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
     try:
-        Backups(settings).run(stopping)
+        asyncio.run(serve(settings))
     except BackupFailed as error:
         sys.exit(error.detail)
 

@@ -67,4 +67,6 @@ STEP_SECONDS = Histogram(
     "penguin_pipeline_step", "Time that a worker spent on a step.", ("pipeline",), unit="seconds", buckets=_STEPS
 )
 JOBS = Counter("penguin_jobs", "Jobs that ran by the clock, or for a run.", ("task", "outcome"))
+BACKUP_OK = Gauge("penguin_backup_ok", "Whether the newest was good: of copies, of restore tests.", ("kind",))
+BACKUP_GOOD = Gauge("penguin_backup_good_timestamp", "When the newest that was good ended.", ("kind",), unit="seconds")
 WEBHOOKS = Counter("penguin_webhook_attempts", "Attempts to tell webhooks what happened.", ("outcome",))
