@@ -1,13 +1,18 @@
-"""Orders for a unit that changes what runs here and goes back by itself (agent/upgrade/order.py reads them)."""
+"""Orders for a unit that changes what runs here and goes back by itself (agent/upgrade/order.py reads them).
+
+An order is put into its place whole, so one that cannot be read is none of ours: a disk has failed, or somebody has
+written there. What it wanted is not known, so nothing new is begun by it, and nothing is put into its place before its
+unit has called off what it may have begun.
+"""
 
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.configuration.told import Refused
-from mailstack.apply.host import CommandFailed, Host, StoredFile
+from mailstack.apply.host import Host, StoredFile, must_run
 
 _RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,99}", re.ASCII)
 #: Seconds.
@@ -20,6 +25,24 @@ class Watched(Protocol):
     release: str
     patience_seconds: float
     soak_seconds: float
+
+
+class UnreadableOrder(Exception):
+    """It is not what is written here; the message says why."""
+
+
+def parse_order(content: bytes) -> dict[str, Any]:
+    """Return an order, with a `release` of a release's form and whether it goes `back`; raise `UnreadableOrder`."""
+    try:
+        order = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableOrder(f"it is no JSON: {type(error).__name__}") from error
+    if not isinstance(order, dict):
+        raise UnreadableOrder("it is no object")
+    release, back = order.get("release"), order.get("back")
+    if not (isinstance(release, str) and _RELEASE.fullmatch(release) and isinstance(back, bool)):
+        raise UnreadableOrder("it does not say which release, or which way")
+    return order
 
 
 class ChangeOrders:
@@ -52,15 +75,23 @@ class ChangeOrders:
         path = str(self._folder / "order.json")
         found = host.read(path)
         if found is not None:
-            pending = json.loads(found.content)
-            if (pending["release"], pending["back"]) != (release, order["back"]):
-                raise Refused(f"a change to or from {pending['release']} is under way")
+            self._refuse_another(found.content, release, order["back"], host)
         else:
             content = json.dumps({"release": release, **order}).encode()
             host.write(path, StoredFile(content, "root", "root", 0o600))
-        # For one that is cut off by the server's end. A unit that came with an upgrade is not enabled yet.
-        for argv in (["systemctl", "enable", "--quiet", self._unit], ["systemctl", "start", "--no-block", self._unit]):
-            output = host.run(argv)
-            if output.exit_code:
-                raise CommandFailed(argv, output)
+        self._start(host)
         return "it is ordered"
+
+    def _refuse_another(self, content: bytes, release: str, back: object, host: Host) -> None:
+        try:
+            pending = parse_order(content)
+        except UnreadableOrder as error:
+            self._start(host)
+            raise Refused(f"the order that is there cannot be read ({error}); it is called off, ask again") from error
+        if (pending["release"], pending["back"]) != (release, back):
+            raise Refused(f"a change to or from {pending['release']} is under way")
+
+    def _start(self, host: Host) -> None:
+        """Start the unit, now and after a cut by the server's end: one that came with an upgrade is not enabled yet."""
+        for argv in (["systemctl", "enable", "--quiet", self._unit], ["systemctl", "start", "--no-block", self._unit]):
+            must_run(host, argv)

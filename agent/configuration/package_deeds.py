@@ -36,7 +36,15 @@ def roll_back_packages(command: Command, host: Host) -> str:
 def confirm_packages(command: Command, host: Host) -> str:
     """Note that the control plane has heard of this very change."""
     change = command.confirm_packages.release
-    found = host.read(str(FOLDER / "status.json"))
-    if found is None or json.loads(found.content)["release"] != change:
+    if _changed_last(host) != change:
         raise Refused("another change was made here last")
     return _ORDERS.confirm(change, host)
+
+
+def _changed_last(host: Host) -> object:
+    """Return the name of the last change; None where there was none, or its file cannot be read."""
+    found = host.read(str(FOLDER / "status.json"))
+    try:
+        return json.loads(found.content)["release"] if found is not None else None
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -18,6 +18,7 @@ DIAGNOSTICS: a line at the beginning and at the end; how it stands is in status.
 import logging
 import sys
 
+from agent.configuration.change_orders import UnreadableOrder
 from agent.identity.own_log import start_own_log
 from agent.packages.machine import Packages, wanted_versions
 from agent.settings import Settings
@@ -32,11 +33,17 @@ def main() -> int:
     settings = Settings()
     start_own_log(settings.identity_dir)
     files = Files(settings.packages_dir, wanted_versions)
-    order = files.order()
+    carrying_out = CarryingOut(Packages(settings.packages_dir), files)
+    try:
+        order = files.order()
+    except UnreadableOrder as error:
+        logger.warning("calls off an order that cannot be read: %s", error)
+        carrying_out.call_off()
+        return 0
     if order is None:
         return 0
     logger.info("begins change=%s back=%s", order.release, order.wanted is None)
-    ended = CarryingOut(Packages(settings.packages_dir), files).run(order)
+    ended = carrying_out.run(order)
     logger.info("ended change=%s state=%s reason=%s", ended.release, ended.state, ended.reason)
     return 0
 

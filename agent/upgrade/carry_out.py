@@ -6,6 +6,7 @@ likewise. What is about to be done is noted before it is done, so a new release 
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 from agent.upgrade.judge import Verdict, judge
@@ -14,6 +15,7 @@ from agent.upgrade.states import State
 
 #: Seconds between looks.
 _LOOK = 0.5
+_UNREADABLE = "its order cannot be read any more"
 
 W = TypeVar("W")
 W_contra = TypeVar("W_contra", contravariant=True)
@@ -67,6 +69,23 @@ class CarryingOut(Generic[W]):
         """Return how it ended; the order is gone then."""
         ended = self._back(order.release) if order.wanted is None else self._forth(order, order.wanted)
         self._files.note(ended)
+        self._files.order_done()
+        return ended
+
+    def call_off(self) -> Progress | None:
+        """End what an order has begun that cannot be read any more; return how, or None where nothing is under way.
+
+        Nothing new is begun: what was wanted is not known. What is watched would run on with nobody to watch it, and is
+        gone back from; what was ordered back and is not begun, the control plane orders again.
+        """
+        before, ended = self._files.progress(), None
+        if before is not None and before.state is State.INSTALLING:
+            self._machine.discard(before.release)
+            ended = replace(before, state=State.REFUSED, reason=_UNREADABLE)
+        elif before is not None and before.state in {State.WATCHING, State.ROLLING_BACK}:
+            ended = self._return(replace(before, state=State.ROLLING_BACK, reason=before.reason or _UNREADABLE))
+        if ended is not None:
+            self._files.note(ended)
         self._files.order_done()
         return ended
 

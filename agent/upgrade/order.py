@@ -6,6 +6,7 @@ cut short goes on from. `confirmed` names the release that the control plane has
 
 import base64
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from agent.configuration.change_orders import UnreadableOrder, parse_order
 from agent.upgrade.judge import Patience
 from agent.upgrade.states import State
 
@@ -49,10 +51,21 @@ class Progress:
 
 
 def signed_manifest(raw: dict[str, Any]) -> SignedManifest:
-    """Read it from an order for another release. Raises `ValueError` or `KeyError`."""
+    """Read it from an order for another release. Raises `ValueError`, `KeyError` or `TypeError`."""
     return SignedManifest(
         raw["manifest_sha256"], base64.b64decode(raw["signature"]), base64.b64decode(raw["certificate"])
     )
+
+
+#: What reading a value of another type, form or size raises.
+_OF_ANOTHER_SHAPE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
+
+
+def _seconds(value: object) -> float:
+    """Return them; raise `ValueError` for what is no length of time."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError("that is no length of time")
+    return float(value)
 
 
 class Files(Generic[W]):
@@ -65,15 +78,18 @@ class Files(Generic[W]):
         self._confirmed = folder / "confirmed"
 
     def order(self) -> Order[W] | None:
-        """Return what there is to do. Raises `ValueError` or `KeyError` for what the root half never writes."""
+        """Return what there is to do. Raises `UnreadableOrder` for what the root half never writes."""
         try:
-            raw = json.loads(self._order.read_bytes())
+            raw = parse_order(self._order.read_bytes())
         except FileNotFoundError:
             return None
         if raw["back"]:
             return Order(raw["release"])
-        patience = Patience(raw["patience_seconds"], raw["soak_seconds"])
-        return Order(raw["release"], self._wanted_of(raw), patience)
+        try:
+            patience = Patience(_seconds(raw["patience_seconds"]), _seconds(raw["soak_seconds"]))
+            return Order(raw["release"], self._wanted_of(raw), patience)
+        except _OF_ANOTHER_SHAPE as error:
+            raise UnreadableOrder(f"what it wants is not clear: {type(error).__name__}") from error
 
     def order_done(self) -> None:
         """Forget it."""

@@ -18,6 +18,7 @@ import logging
 import os
 import sys
 
+from agent.configuration.change_orders import UnreadableOrder
 from agent.identity.own_log import start_own_log
 from agent.settings import Settings
 from agent.units.bootstrap import INSTALL_DIR
@@ -34,7 +35,12 @@ def main() -> int:
     settings = Settings()
     start_own_log(settings.identity_dir)
     files, server = Files(settings.upgrade_dir, signed_manifest), Server()
-    order = files.order()
+    try:
+        order = files.order()
+    except UnreadableOrder as error:
+        logger.warning("calls off an order that cannot be read: %s", error)
+        CarryingOut(server, files).call_off()
+        return 0
     if order is None:
         return 0
     if _current_is_proven(order, files, server):

@@ -68,6 +68,8 @@ def test_only_the_change_that_was_made_last_is_confirmed() -> None:
     assert perform(confirmation, host).outcome == REFUSED
     host.files[STATUS] = StoredFile(json.dumps({"release": "packages-other"}).encode(), "root", "root", 0o644)
     assert perform(confirmation, host).outcome == REFUSED
+    host.files[STATUS] = StoredFile(b'{"release"', "root", "root", 0o644)
+    assert perform(confirmation, host).outcome == REFUSED
     assert CONFIRMED not in host.files
     host.files[STATUS] = StoredFile(json.dumps({"release": CHANGE}).encode(), "root", "root", 0o644)
     assert perform(confirmation, host).outcome == DONE

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,22 @@ def test_the_same_order_twice_is_one_and_another_waits_its_turn() -> None:
     assert (other.outcome, host.files[ORDER]) == (REFUSED, before)
     assert "0.2.0-abc is under way" in other.detail
     assert json.loads(before.content)["release"] == "0.2.0-abc"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"release": "0.2.0-a', b"[]", b'{"release": 7, "back": false}', b"\xff"])
+def test_where_an_order_cannot_be_read_nothing_is_ordered_before_its_unit_has_called_it_off(content: bytes) -> None:
+    host = FakeHost()
+    perform(ordered(), host)
+    host.files[ORDER] = replace(host.files[ORDER], content=content)
+    host.commands.clear()
+
+    told = perform(ordered(release="0.3.0-def"), host)
+
+    assert (told.outcome, host.files[ORDER].content) == (REFUSED, content)
+    assert "ask again" in told.detail
+    assert host.commands == [f"enable --quiet {UNIT}", f"start --no-block {UNIT}"]
+    host.remove(ORDER)
+    assert perform(ordered(release="0.3.0-def"), host).outcome == DONE
 
 
 def test_only_the_release_that_runs_is_confirmed() -> None:

@@ -1,5 +1,6 @@
 """One change of release on a server in memory, whole and cut short at each of its acts."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,41 @@ def test_cut_short_anywhere_it_ends_as_it_would_have(files: Files[str], tmp_path
     noted = files.progress()
     assert noted is not None
     assert noted.state is (State.INSTALLED if behaves == "well" else State.ROLLED_BACK)
+
+
+@pytest.mark.parametrize("cut", range(12))
+def test_cut_short_anywhere_and_its_order_spoilt_nothing_runs_on_that_nobody_watches(
+    files: Files[str], tmp_path: Path, cut: int
+) -> None:
+    server = FakeServer(files, tmp_path)
+    server.cut_after = cut
+    with contextlib.suppress(Cut):
+        carry_out(server)
+    server.cut_after = None
+    (tmp_path / "order.json").write_bytes(b"")
+    before = files.progress()
+    assert before is not None
+
+    ended = CarryingOut(server, files).call_off()
+
+    assert not (tmp_path / "order.json").exists()
+    if before.state is State.INSTALLED:
+        assert (ended, server.running) == (None, NEW)
+        return
+    assert ended is not None
+    assert ended.state is (State.REFUSED if before.state is State.INSTALLING else State.ROLLED_BACK)
+    assert ended.reason == "its order cannot be read any more"
+    assert (server.running, NEW in server.releases) == (OLD, False)
+    told = files.progress()
+    assert told is not None
+    assert (told.state, told.reason) == (ended.state, ended.reason)
+
+
+def test_an_order_that_was_spoilt_before_it_was_begun_changes_nothing(files: Files[str], tmp_path: Path) -> None:
+    server = FakeServer(files, tmp_path)
+    (tmp_path / "order.json").write_bytes(b'{"release"')
+    assert CarryingOut(server, files).call_off() is None
+    assert (server.acts, list(tmp_path.iterdir())) == ([], [])
 
 
 def test_the_control_plane_may_want_it_back(files: Files[str], tmp_path: Path) -> None:
