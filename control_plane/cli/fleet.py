@@ -12,7 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from control_plane.cli.fleet_configuration import configuration
-from control_plane.cli.fleet_health import Where, print_fleet, top
+from control_plane.cli.fleet_health import (
+    InState,
+    OfCheck,
+    Provider,
+    Region,
+    Tenant,
+    Version,
+    Where,
+    print_fleet,
+    top,
+)
 from control_plane.cli.fleet_packages import packages
 from control_plane.cli.fleet_server import show
 from control_plane.cli.healing import healing_commands
@@ -21,6 +31,7 @@ from control_plane.cli.output import Instance, Json, print_json
 from control_plane.cli.upgrades import upgrade
 from control_plane.clock import utc_now
 from control_plane.fleet.servers import FleetServer, fleet_overview
+from control_plane.monitoring.fleet import Wanted
 
 _LONG_LINE = 1000
 _COLUMNS = (
@@ -52,15 +63,26 @@ fleet_commands.add_typer(healing_commands, name="healing")
 
 @fleet_commands.callback()
 def overview(
-    context: typer.Context, *, where: Where = None, as_json: Json = False, instance: Instance = "main"
+    context: typer.Context,
+    *,
+    where: Where = None,
+    tenant: Tenant = None,
+    provider: Provider = None,
+    region: Region = None,
+    state: InState = None,
+    version: Version = None,
+    check: OfCheck = None,
+    as_json: Json = False,
+    instance: Instance = "main",
 ) -> None:
-    """List the servers: state, mail server, agent, queue, age of the last report; worst first when asked --where."""
+    """List the servers: state, mail server, agent, queue, age of the last report; some of them, worst first."""
     if context.invoked_subcommand is not None:
         return
-    if where is None:
+    wanted = Wanted(tenant, provider, region, state, version, check, where)
+    if wanted == Wanted():
         fleet(as_json=as_json, instance=instance)
     else:
-        print_fleet(instance, where, as_json=as_json)
+        print_fleet(instance, wanted, as_json=as_json)
 
 
 def fleet(*, as_json: bool = False, instance: str = "main") -> None:

@@ -6,16 +6,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from google.protobuf.json_format import MessageToJson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner
 
 from control_plane.cli import fleet_health, fleet_server, healing
 from control_plane.cli.main import app
+from control_plane.monitoring.samples import STEP, floor
 from db.session import Database
+from protos.agent.v1.telemetry_pb2 import HealthReport, OfferedPackage, PackageUpdates
 from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.mail_rows import make_server
-from tests.integration.test_rest_health import checked
+from tests.integration.test_rest_health import NOW, checked, sampled
 
 Command = Callable[..., str]
 
@@ -59,6 +62,30 @@ def test_the_fleet_can_be_asked(command: Command, vps_id: uuid.UUID) -> None:
     assert json.loads(command("--where", "deferred_ratio > 0.95", "--json"))["servers"] == []
 
 
+def test_the_fleet_is_asked_by_what_tells_servers_apart(
+    command: Command, vps_id: uuid.UUID, tenant: SomeTenant
+) -> None:
+    def found(*words: object) -> list[str]:
+        return [server["vps_id"] for server in json.loads(command(*words, "--json"))["servers"]]
+
+    of_it = {
+        "--tenant": tenant.id,
+        "--provider": "local",
+        "--region": "here",
+        "--state": "fail",
+        "--check": "queue",
+    }
+    assert found(*(word for pair in of_it.items() for word in pair)) == [str(vps_id)]
+    of_others = {
+        **dict.fromkeys(("--provider", "--region", "--version"), "another"),
+        "--state": "ok",
+        "--check": "disk",
+    }
+    for option, value in {**of_others, "--tenant": uuid.uuid4()}.items():
+        assert found(option, value) == [], option
+    assert "0 fail" in command("top", "--rounds", 1, "--check", "disk")
+
+
 @pytest.fixture
 async def healed(system_database: Database, vps_id: uuid.UUID) -> uuid.UUID:
     """A server about which self-healing did something."""
@@ -86,6 +113,46 @@ def test_one_server_is_shown_with_its_checks_what_changed_and_what_was_healed(
     shown = json.loads(command("show", healed, "--json"))
     assert [check["kind"] for check in shown["checks"]] == ["queue", "disk"]
     assert [(act["rule"], act["reason"]) for act in shown["healing"]] == [("wedged_queue", "It stands still.")]
+
+
+@pytest.fixture
+async def loaded(system_database: Database, vps_id: uuid.UUID) -> uuid.UUID:
+    """A server whose load is known for a quarter of an hour."""
+    for step, load in enumerate((0.5, 1.5, 4.0)):
+        await sampled(system_database, vps_id, floor(NOW, STEP) - (6 - step) * STEP, load_1m=load)
+    return vps_id
+
+
+def test_a_metric_of_a_server_is_shown_over_time(command: Command, loaded: uuid.UUID) -> None:
+    lines = command("show", loaded, "--metric", "load_1m").splitlines()
+    assert [line.split()[-1] for line in lines[-3:]] == ["0.5", "1.5", "4"]
+    series = json.loads(command("show", loaded, "--metric", "load_1m", "--hours", 2, "--json"))["series"]
+    assert [point["value"] for point in series] == [0.5, 1.5, 4.0]
+    assert json.loads(command("show", loaded, "--json"))["series"] == []
+
+
+@pytest.fixture
+async def outdated(system_database: Database, vps_id: uuid.UUID) -> uuid.UUID:
+    """A server that tells which packages it is offered."""
+    postfix = OfferedPackage(name="postfix", installed="3.7.10", offered="3.7.11", held=True)
+    told = HealthReport(package_updates=PackageUpdates(waiting=7, security=2, mail=[postfix]))
+    async with system_database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO vps_reports (vps_id, tenant_id, reported_at, received_at, report)"
+                " SELECT id, tenant_id, now(), now(), CAST(:report AS jsonb) FROM vps_servers"
+            ),
+            {"report": MessageToJson(told, preserving_proto_field_name=True)},
+        )
+    return vps_id
+
+
+def test_what_a_server_is_offered_is_shown(command: Command, outdated: uuid.UUID) -> None:
+    shown = command("show", outdated)
+    assert "package updates 7, 2 for security" in shown
+    assert "postfix 3.7.10, offered 3.7.11, held" in shown
+    [offered] = json.loads(command("show", outdated, "--json"))["last_report"]["package_updates"]["mail"]
+    assert (offered["name"], offered["offered"]) == ("postfix", "3.7.11")
 
 
 def test_healing_is_forbidden_by_rule_and_server_and_allowed_again(command: Command, vps_id: uuid.UUID) -> None:
