@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.cli.installation import system_session
 from control_plane.cli.output import Instance, Json, print_json
+from control_plane.cli.package_updates import update_lines
 from control_plane.clock import utc_now
 from control_plane.errors import NotFound
 from control_plane.fleet.servers import ServerHealth, server_health
@@ -121,6 +122,7 @@ def _head(page: _Page) -> list[str]:
         f"{health.hostname}: {health.status}, {heard}, mail server {health.mail_server_status}",
         f"configuration {health.applied_version} of {health.desired_version}{drift}",
         f"release {health.agent_version or 'not known'}",
+        *update_lines(health.report),
     ]
 
 
