@@ -41,6 +41,7 @@ from agent.metrics.certificates import CertificateWatch
 from agent.metrics.deliveries import CountingJournal, Deliveries
 from agent.metrics.exposition import MetricsDoor
 from agent.metrics.mail_backup import mail_backup
+from agent.metrics.package_updates import UpdateWatch
 from agent.metrics.postfix_queue import queued_among
 from agent.metrics.report import Reporter
 from agent.metrics.status_file import StatusFile
@@ -102,6 +103,7 @@ async def run(settings: Settings, version: str) -> None:
     commands = Commands(uplink.commands, uplink.send, deeds)
     certificates = CertificateWatch()
     drift = DriftWatch(configurator, settings.configure_socket)
+    updates = UpdateWatch()
     metrics_door = MetricsDoor(settings.metrics_address, lambda: uplink.connected)
     reporter = Reporter(
         partial(_publish, uplink, Backlog(), metrics_door),
@@ -109,6 +111,7 @@ async def run(settings: Settings, version: str) -> None:
         relay=partial(_relay_health, journal, relay),
         certificates=certificates,
         drift=lambda: drift.seen,
+        package_updates=lambda: updates.told,
         certificate_issue=CertificateIssueFile(settings.certificate_status),
         upgrade=StatusFile(settings.upgrade_dir / "status.json", agent_upgrade),
         package_change=StatusFile(settings.packages_dir / "status.json", agent_upgrade),
@@ -125,6 +128,7 @@ async def run(settings: Settings, version: str) -> None:
     supervisor.add("maillog", MailLog(journal, settings.mail_log).run)
     supervisor.add("relay", relay.run)
     supervisor.add("certificates", certificates.run)
+    supervisor.add("package updates", updates.run)
     supervisor.add("metrics door", metrics_door.run)
     supervisor.add("metrics", partial(_report, reporter, uplink.first_tried))
     logger.info("starting version=%s", version)

@@ -43,6 +43,10 @@ def _server(report: HealthReport, *, connected: bool) -> Iterator[str]:
     units = report.units
     running = [([("unit", unit.name)], float(unit.active_state == "active")) for unit in units]
     yield _family("unit_active", "gauge", "Whether a unit runs.", running)
+    if report.HasField("package_updates"):
+        updates = report.package_updates
+        waiting = [([("kind", "all")], updates.waiting), ([("kind", "security")], updates.security)]
+        yield _family("package_updates", "gauge", "Updates of installed packages that wait.", waiting)
     yield _family("unit_restarts", "counter", "Restarts by systemd.", [([("unit", u.name)], u.restarts) for u in units])
 
 

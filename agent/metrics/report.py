@@ -19,6 +19,7 @@ from protos.agent.v1.telemetry_pb2 import (
     AgentUpgrade,
     HealthReport,
     MailBackupStatus,
+    PackageUpdates,
     PostfixQueue,
     QueuedDomain,
     Relay,
@@ -46,6 +47,7 @@ class Reporter:
         mail_backup: StatusFile[MailBackupStatus],
         deliveries: Deliveries,
         drift: Callable[[], ConfigurationDrift | None],
+        package_updates: Callable[[], PackageUpdates | None],
         agent_version: str,
     ) -> None:
         self._publish = publish
@@ -58,6 +60,7 @@ class Reporter:
         self._mail_backup = mail_backup
         self._deliveries = deliveries
         self._drift = drift
+        self._package_updates = package_updates
         self._agent_version = agent_version
         self._processors = Processors()
         self._queue: PostfixQueue | None = None
@@ -99,6 +102,7 @@ class Reporter:
             certificate_issue=self._certificate_issue.issue,
             agent_upgrade=self._upgrade.told,
             package_change=self._package_change.told,
+            package_updates=self._package_updates(),
             mail_backup=self._mail_backup.told,
             network=read_network(),
             agent_rss_bytes=read_own_memory(),

@@ -98,7 +98,7 @@ class HealthReport(_message.Message):
 
     @_builtins.property
     def package_updates(self) -> Global___PackageUpdates:
-        """What the server's package sources offer; unset until that was looked at."""
+        """What the server's package sources offer; unset until that was looked at, and where nothing was ever fetched."""
 
     def __init__(
         self,
@@ -621,20 +621,18 @@ Global___MailRestore: _TypeAlias = MailRestore  # noqa: Y015
 
 @_typing.final
 class PackageUpdates(_message.Message):
-    """Updates of installed packages that the server's sources offer, held ones too, as of the last time these were fetched."""
+    """Updates of installed packages that the server's sources offer, held ones too, by the lists that were fetched last."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LOOKED_MS_FIELD_NUMBER: _builtins.int
-    FETCHED_MS_FIELD_NUMBER: _builtins.int
+    LISTS_MS_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
     SECURITY_FIELD_NUMBER: _builtins.int
     MAIL_FIELD_NUMBER: _builtins.int
     looked_ms: _builtins.int
-    """Milliseconds since the Unix epoch, by the server's clock: when it was looked at, and when the sources were fetched; 0
-    for never.
-    """
-    fetched_ms: _builtins.int
+    """Milliseconds since the Unix epoch, by the server's clock: when it was looked at, and when the lists became others."""
+    lists_ms: _builtins.int
     waiting: _builtins.int
     security: _builtins.int
     """Of those, what comes from the distribution's security archive."""
@@ -646,14 +644,14 @@ class PackageUpdates(_message.Message):
         self,
         *,
         looked_ms: _builtins.int = ...,
-        fetched_ms: _builtins.int = ...,
+        lists_ms: _builtins.int = ...,
         waiting: _builtins.int = ...,
         security: _builtins.int = ...,
         mail: _abc.Iterable[Global___OfferedPackage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fetched_ms", b"fetched_ms", "looked_ms", b"looked_ms", "mail", b"mail", "security", b"security", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lists_ms", b"lists_ms", "looked_ms", b"looked_ms", "mail", b"mail", "security", b"security", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

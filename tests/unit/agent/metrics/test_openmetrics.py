@@ -12,6 +12,7 @@ from protos.agent.v1.telemetry_pb2 import (
     HealthReport,
     Host,
     Network,
+    PackageUpdates,
     PostfixQueue,
     Relay,
     ServedCertificate,
@@ -38,6 +39,7 @@ _REPORTS = st.builds(
     host=st.builds(Host, load_1m=st.floats(), memory_total_bytes=_BYTES, cpu_percent=st.none() | st.integers(0, 100)),
     disks=st.lists(st.builds(Disk, mount=_WORDS, total_bytes=_BYTES), unique_by=lambda disk: disk.mount, max_size=3),
     postfix_queue=st.none() | st.builds(PostfixQueue, deferred=_COUNTS, oldest_seconds=st.floats()),
+    package_updates=st.none() | st.builds(PackageUpdates, waiting=_COUNTS, security=_COUNTS),
     network=st.none() | st.builds(Network, received_bytes=_BYTES),
     units=st.lists(
         st.builds(Unit, name=_WORDS, active_state=st.sampled_from(["active", "failed"]), restarts=_COUNTS),
@@ -70,6 +72,7 @@ def test_every_report_is_openmetrics_and_says_what_the_report_says(report: Healt
         disk.mount: float(disk.total_bytes) for disk in report.disks
     }
     assert ("penguin_agent_spooled_events" in families) == report.HasField("relay")
+    assert ("penguin_agent_package_updates" in families) == report.HasField("package_updates")
     if report.HasField("relay"):
         handed = families["penguin_agent_hand_overs"].samples
         assert [sample.value for sample in handed] == [float(report.relay.handed_over), float(report.relay.refused)]
