@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.upgrade.carry_out import Refused
-from agent.upgrade.judge import MOST_RESTARTS
+from agent.upgrade.judge import MOST_RESTARTS, Look
 
 #: What is asked of dpkg-query(1).
 INSTALLED_FORMAT = "${Package}\t${Version}\t${db:Status-Status}\n"
@@ -13,8 +13,13 @@ INSTALLED_FORMAT = "${Package}\t${Version}\t${db:Status-Status}\n"
 WHOLE = "installed"
 #: and of one that is not there, or of which only configuration is.
 _AWAY = ("not-installed", "config-files")
-#: Seconds for a service to be there after a change.
-_BEGIN = 20.0
+#: What is asked of systemctl-show(1).
+SHOWN_PROPERTIES = "Id,ActiveState,NRestarts,ActiveExitTimestampMonotonic"
+#: States of a unit that runs, and of one that is between running and not.
+_RUNS = frozenset({"active", "reloading"})
+_PASSES = frozenset({"activating", "deactivating"})
+#: Seconds for a service to be back: after a change, or when somebody restarts it.
+_RETURN = 20.0
 #: A line of apt-get's simulation: what would be installed or removed.
 _TOUCHED = re.compile(r"^(?:Inst|Remv) (\S+)", re.MULTILINE)
 
@@ -84,27 +89,38 @@ def wrong_version(wanted: Mapping[str, str], installed: Mapping[str, Installed])
     return ""
 
 
-def failing_unit(shown: str, units: Collection[str], seconds: float) -> str:
-    """Return one sentence about the first unit that does badly `seconds` after a change, else an empty one.
+def look_at_units(shown: str, units: Collection[str], seconds: float, now: float) -> Look:
+    """Return what is wrong with the first unit that does badly `seconds` after a change, else whether one is away.
 
-    `shown` are blocks of `systemctl show` with Id, ActiveState and NRestarts.
+    `shown` are blocks of `systemctl show` with `SHOWN_PROPERTIES`, and `now` is by the clock that systemd tells of, the
+    monotonic one.
     """
+    is_passing = False
     for unit in parse_units(shown):
-        if unit.get("Id") not in units:
+        if unit["Id"] not in units:
             continue
         name, active, restarts = unit["Id"], unit.get("ActiveState", "unknown"), int(unit.get("NRestarts", "0"))
         if active == "failed":
-            return f"{name} ended for good"
+            return Look(f"{name} ended for good")
         if restarts > MOST_RESTARTS:
-            return f"{name} ended {restarts} times within {seconds:.0f} s"
-        if active != "active" and seconds > _BEGIN:
-            return f"{name} is {active} after {seconds:.0f} s"
-    return ""
+            return Look(f"{name} ended {restarts} times within {seconds:.0f} s")
+        if active not in _RUNS:
+            # 0 for one that has never run.
+            away = min(seconds, now - int(unit.get("ActiveExitTimestampMonotonic", "0")) / 1e6)
+            if away > _RETURN:
+                return Look(f"{name} is {active} after {away:.0f} s")
+            is_passing = True
+    return Look(is_passing=is_passing)
 
 
-def active_units(shown: str) -> list[str]:
+def running_units(shown: str) -> list[str]:
     """Return the names of the units that run."""
-    return [unit["Id"] for unit in parse_units(shown) if unit.get("ActiveState") == "active"]
+    return [unit["Id"] for unit in parse_units(shown) if unit.get("ActiveState") in _RUNS]
+
+
+def passing_units(shown: str) -> list[str]:
+    """Return the names of those that are being started or stopped."""
+    return [unit["Id"] for unit in parse_units(shown) if unit.get("ActiveState") in _PASSES]
 
 
 def parse_units(shown: str) -> list[dict[str, str]]:

@@ -16,18 +16,21 @@ from typing import Any
 
 from agent.packages.choose import (
     INSTALLED_FORMAT,
+    SHOWN_PROPERTIES,
     Installed,
-    active_units,
     choose,
-    failing_unit,
+    look_at_units,
     parse_installed,
     parse_offered,
+    passing_units,
     refuse_others,
+    running_units,
     wrong_version,
 )
 from agent.packages.commands import run
 from agent.packages.repack import repack
 from agent.upgrade.carry_out import Refused
+from agent.upgrade.judge import Look
 from mailstack.packages import MAIL_PACKAGES, checked_versions
 
 #: Where there was no change yet.
@@ -46,6 +49,8 @@ _CHANGE = (
 )
 #: To have the packages held, with so many seconds between tries.
 _HOLD_TRIES, _HOLD_PAUSE = 12, 10.0
+#: Looks at units that are being started or stopped, with so many seconds in between.
+_LOOKS, _LOOK_PAUSE = 30, 1.0
 _DPKG_JOURNAL = Path("/var/lib/dpkg/updates")
 _SET = "set.json"
 
@@ -91,22 +96,25 @@ class Packages:
         return bool(release) and (self._sets / release / _SET).is_file()
 
     def switch(self, release: str) -> None:
-        """Install the packages of a set. Raises `NotBack` for those of before; of others `fault` tells."""
+        """Install the packages of a set. Raises `NotBack` for those of before; of others `look` tells."""
         there = self._read(release)
         _mend()
         if there.versions:
             _apt(*_CHANGE, *map(str, sorted((self._sets / release).glob("*.deb"))))
             # apt lets go of what it changes.
             _hold(there.versions)
-        _let_run(there.units)
+        # After the way back nobody watches.
+        _let_run(there.units, wait=there.is_way_back)
         self._current.write_text(release)
         if there.is_way_back and (wrong := wrong_version(there.versions, _installed())):
             raise NotBack(wrong)
 
-    def fault(self, seconds: float) -> str:
+    def look(self, seconds: float) -> Look:
         """Look at what dpkg and systemd say of the current set."""
         there = self._read(self.current())
-        return wrong_version(there.versions, _installed()) or failing_unit(_shown(), there.units, seconds)
+        if wrong := wrong_version(there.versions, _installed()):
+            return Look(wrong)
+        return look_at_units(_shown(), there.units, seconds, time.monotonic())
 
     def settle(self, release: str, previous: str) -> None:
         """Keep the way back, and what it leads from."""
@@ -126,7 +134,7 @@ class Packages:
         _apt("update")
         offered = parse_offered(_must("apt-cache", "madison", *installed))
         chosen = choose(wanted, installed, offered)
-        units = active_units(_shown())
+        units = _wanted_units()
         if chosen:
             simulated = _must(*_APT, "--simulate", *_CHANGE, *(f"{name}={chosen[name]}" for name in chosen))
             refuse_others(simulated, chosen)
@@ -193,17 +201,27 @@ def _mend() -> None:
         run(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"], _INSTALL)
 
 
-def _let_run(units: Sequence[str]) -> None:
+def _wanted_units() -> list[str]:
+    """Return the units that run; one that somebody is just restarting is waited for, and counts as one in any case."""
+    for _ in range(_LOOKS):
+        if not passing_units(_shown()):
+            break
+        time.sleep(_LOOK_PAUSE)
+    shown = _shown()
+    return running_units(shown) + passing_units(shown)
+
+
+def _let_run(units: Sequence[str], *, wait: bool) -> None:
     """Have those units run that ran before, and no other that a package may have started."""
     run(["systemctl", "reset-failed", *_UNITS], _ASK)
-    if others := sorted(set(active_units(_shown())) - set(units)):
+    if others := sorted(set(running_units(_shown())) - set(units)):
         run(["systemctl", "stop", *others], _ASK)
     if units:
-        run(["systemctl", "start", "--no-block", *units], _ASK)
+        run(["systemctl", "start", *([] if wait else ["--no-block"]), *units], _ASK)
 
 
 def _shown() -> str:
-    return run(["systemctl", "show", "--property=Id,ActiveState,NRestarts", *_UNITS], _ASK).stdout
+    return run(["systemctl", "show", f"--property={SHOWN_PROPERTIES}", *_UNITS], _ASK).stdout
 
 
 def _apt(*words: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
-from agent.upgrade.judge import Verdict, judge
+from agent.upgrade.judge import Look, Verdict, judge
 from agent.upgrade.order import Files, Order, Progress
 from agent.upgrade.states import State
 
@@ -40,8 +40,8 @@ class Machine(Protocol[W_contra]):
     def switch(self, release: str) -> None:
         """Make it the current one and start it; it is not waited for."""
 
-    def fault(self, seconds: float) -> str:
-        """Return what is wrong with the current one, `seconds` after the switch; an empty sentence for nothing."""
+    def look(self, seconds: float) -> Look:
+        """Look at how the current one does, `seconds` after the switch."""
 
     def settle(self, release: str, previous: str) -> None:
         """Keep these two and no other, and let the first be the one that is gone back to."""
@@ -110,10 +110,11 @@ class CarryingOut(Generic[W]):
         return self._watched(order, before.previous)
 
     def _watched(self, order: Order[W], previous: str) -> Progress:
-        self._files.forget_confirmation()
         self._files.note(Progress(order.release, previous, State.WATCHING))
         if self._machine.current() != order.release:
             self._machine.switch(order.release)
+        # A word that came before that, or while it was done, tells nothing of what is there after.
+        self._files.forget_confirmation()
         verdict, reason = self._watch(order)
         if verdict is Verdict.GOOD:
             self._machine.settle(order.release, previous)
@@ -128,7 +129,7 @@ class CarryingOut(Generic[W]):
             if confirmed_at is None and self._files.is_confirmed(order.release):
                 confirmed_at = now
             since = None if confirmed_at is None else now - confirmed_at
-            verdict, reason = judge(self._machine.fault(now - began), now - began, since, order.patience)
+            verdict, reason = judge(self._machine.look(now - began), now - began, since, order.patience)
             if verdict is not Verdict.WAIT:
                 return verdict, reason
 

@@ -27,6 +27,16 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at what was switched to comes to."""
+
+    #: One sentence for what is bad, else an empty one.
+    fault: str = ""
+    #: Something of it is on its way, and may come to good or bad: not for ever, for then it is a fault.
+    is_passing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds: until the control plane must have confirmed it, and for how long it must do well after that."""
 
@@ -48,15 +58,15 @@ def fault_of(sight: Sight, seconds: float) -> str:
     return ""
 
 
-def judge(fault: str, seconds: float, confirmed_seconds: float | None, patience: Patience) -> tuple[Verdict, str]:
+def judge(look: Look, seconds: float, confirmed_seconds: float | None, patience: Patience) -> tuple[Verdict, str]:
     """Return the verdict, and one sentence for a bad one.
 
     `seconds` since the switch, `confirmed_seconds` since the control plane's word was first seen.
     """
-    if fault:
-        return Verdict.BAD, fault
+    if look.fault:
+        return Verdict.BAD, look.fault
     if confirmed_seconds is None:
         late = seconds > patience.link
         sentence = f"the control plane did not hear of it within {patience.link:.0f} s"
         return (Verdict.BAD, sentence) if late else (Verdict.WAIT, "")
-    return (Verdict.GOOD if confirmed_seconds >= patience.soak else Verdict.WAIT), ""
+    return (Verdict.GOOD if confirmed_seconds >= patience.soak and not look.is_passing else Verdict.WAIT), ""

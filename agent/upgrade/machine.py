@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.journal.schema import READABLE
 from agent.units import bootstrap
 from agent.upgrade.carry_out import Refused
-from agent.upgrade.judge import Sight, fault_of
+from agent.upgrade.judge import Look, Sight, fault_of
 from agent.upgrade.order import SignedManifest
 from agent.upgrade.signed import NotSigned, verify
 
@@ -66,7 +66,7 @@ class Server:
         bootstrap.run(["systemctl", "reset-failed", AGENT_UNIT])
         bootstrap.run(["systemctl", "restart", "--no-block", AGENT_UNIT])
 
-    def fault(self, seconds: float) -> str:
+    def look(self, seconds: float) -> Look:
         """Look at the agent's unit; systemctl-show(1) gives one property a line."""
         asked = ["systemctl", "show", "--property=ActiveState,NRestarts,MainPID", AGENT_UNIT]
         shown = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
@@ -76,7 +76,7 @@ class Server:
             restarts=int(told.get("NRestarts", "0")),
             rss_bytes=_rss(told.get("MainPID", "0")),
         )
-        return fault_of(sight, seconds)
+        return Look(fault_of(sight, seconds))
 
     def settle(self, release: str, previous: str) -> None:
         """Keep these two and no other."""

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from control_plane.healing.rules import COMMANDS, ONCE, Rule
+from control_plane.healing.rules import COMMANDS, ONCE, HealingAct, Rule
 
 BUDGET_TIME = dt.timedelta(hours=1)
 
@@ -43,6 +43,8 @@ class Server:
     is_linked: bool
     conditions: Mapping[str, Condition]
     forbidden: frozenset[str]
+    #: Until when a plan changed its mail packages lately; now while one does.
+    changed_until: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,5 +156,8 @@ def _is_due(rule: Rule, server: Server, condition: Condition, own: Sequence[Past
     # What an operator took back is not done again before it was well in between.
     if any(act.began_at >= condition.began_at and (act.by_operator or rule.act in ONCE) for act in own):
         return False
-    since = max([condition.bad_since, *(act.ended_at or act.began_at for act in own)])
-    return (now - since).total_seconds() >= rule.for_seconds
+    moments = [condition.bad_since, *(act.ended_at or act.began_at for act in own)]
+    # Whoever changes packages stops and starts services, watches them, and goes back by itself.
+    if rule.act is HealingAct.RESTART_MAIL_SERVER and server.changed_until:
+        moments.append(server.changed_until)
+    return (now - max(moments)).total_seconds() >= rule.for_seconds

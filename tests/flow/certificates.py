@@ -146,7 +146,7 @@ async def renewed_on_demand(spine: Spine, party: Party) -> None:
     path = f"/vps/{party.server['id']}"
     attempt = read_json(spine, party, STATUS)["last_attempt"]
     assert (await call(party.client, "POST", f"{path}/certificate:renew"))["state"] == "done"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             status = read_json(spine, party, STATUS)
             if status["last_attempt"] > attempt and status["state"] == "issued":
@@ -154,7 +154,7 @@ async def renewed_on_demand(spine: Spine, party: Party) -> None:
             await asyncio.sleep(0.2)
 
 
-async def until_state(spine: Spine, party: Party, state: str, seconds: float = 30.0) -> dict[str, Any]:
+async def until_state(spine: Spine, party: Party, state: str, seconds: float = 60.0) -> dict[str, Any]:
     """Return what the API says of the server's certificate once it is in that state."""
     async with asyncio.timeout(seconds):
         while True:
@@ -164,7 +164,7 @@ async def until_state(spine: Spine, party: Party, state: str, seconds: float = 3
             await asyncio.sleep(0.1)
 
 
-async def until_no_record_is_asked_for(spine: Spine, party: Party, seconds: float = 30.0) -> None:
+async def until_no_record_is_asked_for(spine: Spine, party: Party, seconds: float = 60.0) -> None:
     """Return once the records for the authority are withdrawn: the note of them is taken away last."""
     noted = text("SELECT acme_challenges FROM vps_servers WHERE id = :id")
     database = Database(spine.record.system_database_url, pool_size=1)

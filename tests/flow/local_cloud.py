@@ -40,7 +40,7 @@ def order(name: str, user_data: str = "#cloud-config\n") -> ServerOrder:
     )
 
 
-async def until(what: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
     """Return once it is so; fail when it does not become so."""
     deadline = time.monotonic() + seconds
     while not what():

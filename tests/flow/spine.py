@@ -63,7 +63,7 @@ class Spine:
         path = f"/inboxes/{self.sender.inbox['id']}/messages"
         return str((await call(self.sender.client, "POST", path, order))["id"])
 
-    async def final(self, message_id: str, seconds: float = 30.0) -> dict[str, Any]:
+    async def final(self, message_id: str, seconds: float = 60.0) -> dict[str, Any]:
         """Return the message once its state is final."""
         return await until_key(self.sender.client, f"/messages/{message_id}", "state", FINAL, seconds)
 
@@ -71,7 +71,7 @@ class Spine:
         """Send, and return the message as it lies in the receiver's mailbox, and its server's verdicts."""
         async with self.watch_receiver() as watch:
             message_id = await self.send(self.receiver.inbox["email_address"], subject)
-            arrival = await watch.arrival(subject, 30)
+            arrival = await watch.arrival(subject, 60)
             assert (await self.final(message_id))["state"] == "delivered"
         found = self.inside(self.receiver, "grep", "-rl", f"^Subject: {subject}$", layout.MAIL_ROOT).split()
         return self.inside(self.receiver, "cat", found[0]), arrival.verdicts()

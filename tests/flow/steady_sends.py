@@ -19,7 +19,7 @@ class SteadySends:
     ended: bool = False
     more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def further(self, count: int, seconds: float = 30.0) -> None:
+    async def further(self, count: int, seconds: float = 60.0) -> None:
         """Return when so many more have been accepted."""
         enough = len(self.messages) + count
         async with asyncio.timeout(seconds), self.more:

@@ -209,7 +209,7 @@ async def _nothing_stays(spine: Spine, source: Party, target: Party) -> None:
 
 
 async def _until_applied(party: Party) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             server = await call(party.client, "GET", f"/vps/{party.server['id']}")
             if server["applied_version"] == server["desired_version"]:

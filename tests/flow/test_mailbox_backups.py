@@ -60,7 +60,7 @@ def mail(spine: Spine) -> Counter[tuple[str, str]]:
 
 async def deliver(spine: Spine, names: Sequence[str]) -> None:
     spine.from_outside(_FILL, spine.sender.server["ip_address"], ADDRESS, *names)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not {name for _, name in mail(spine)} >= set(names):  # noqa: ASYNC110 - another machine has no event
             await asyncio.sleep(0.2)
 

@@ -132,7 +132,7 @@ async def _log_is_rotated(spine: Spine) -> None:
 
 
 async def _arrived(spine: Spine, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             if len(_files(spine)) >= count:
                 return

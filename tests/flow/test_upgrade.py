@@ -40,7 +40,7 @@ PACE = Pace(minimum_sends=0, soak=dt.timedelta(0), patience=dt.timedelta(seconds
 WATCHED = Pace(minimum_sends=0, soak=dt.timedelta(hours=1))
 COUNTED = Pace(minimum_sends=30, soak=dt.timedelta(hours=1))
 #: Of packages: how it delivers is not judged, for a server that is away for a moment is the only one that is sent to.
-PACKAGES_PACE = Pace(minimum_sends=1_000_000, soak=dt.timedelta(0), patience=PACE.patience)
+PACKAGES_PACE = Pace(minimum_sends=1_000_000, soak=dt.timedelta(0), patience=dt.timedelta(minutes=1))
 INTERVAL_SECONDS = 0.5
 #: What is added to a release is added to its network half, but for what is rendered otherwise.
 NETWORK_HALF, TEMPLATE = "agent/__main__.py", "mailstack/postfix/templates/main.cf.j2"
@@ -231,10 +231,19 @@ def releases_on(spine: Spine) -> tuple[str, set[str]]:
     return current, set(spine.inside(spine.sender, "ls", f"{folder}/releases").split())
 
 
+async def until_nothing_waits(spine: Spine) -> None:
+    """Wait until the receiver's server has put what it took into mailboxes; what it has deferred is tried at once."""
+    async with asyncio.timeout(60):
+        while spine.inside(spine.receiver, "postqueue", "-j"):
+            spine.inside(spine.receiver, "postqueue", "-f")
+            await asyncio.sleep(0.5)
+
+
 async def each_arrived_once(spine: Spine, sent: Mapping[str, str]) -> None:
     """Check that what was sent was delivered, and lies in the receiver's mailbox once."""
     states = Counter([(await spine.final(message_id, 60.0))["state"] for message_id in sent.values()])
     assert states == {"delivered": len(sent)}
+    await until_nothing_waits(spine)
     address = spine.receiver.inbox["email_address"]
     arrived = spine.inside(spine.receiver, "doveadm", "-f", "tab", "fetch", "-u", address, "hdr.subject", "ALL")
     assert Counter(arrived.splitlines()[1:]) == Counter(list(sent))

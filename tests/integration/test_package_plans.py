@@ -8,6 +8,8 @@ from google.protobuf.json_format import MessageToJson
 from sqlalchemy import text
 
 from control_plane.errors import Conflict, InvalidInput, NotFound
+from control_plane.healing.heal import heal
+from control_plane.healing.rules import read_rules
 from control_plane.operators import upgrades
 from control_plane.upgrades.package_plans import PackagesWish
 from control_plane.upgrades.plans import Pace
@@ -79,6 +81,36 @@ async def test_good_versions_go_from_ring_to_ring(system_database: Database, ser
     ended = await shown(system_database, plan_id)
     assert (ended.plan.state, ended.plan.rings, ended.plan.packages) == ("done", 3, WISH)
     assert set(states(ended).values()) == {"installed"}
+
+
+async def restarted(database: Database, at: dt.datetime) -> list[uuid.UUID]:
+    """Let self-healing look at all servers, linked as they are, and return those whose mail servers it restarts."""
+    async with database.system() as session:
+        await session.execute(text("UPDATE vps_servers SET last_seen_at = :at"), {"at": at})
+        await heal(session, read_rules(), at)
+        return list(await session.scalars(text("SELECT vps_id FROM healing_acts ORDER BY began_at, id")))
+
+
+async def test_a_mail_server_that_is_down_while_its_packages_are_changed_is_not_restarted(
+    system_database: Database, servers: list[uuid.UUID]
+) -> None:
+    canary, other, _ = servers
+    _, change = await begin(system_database, canary)
+    await tick(system_database, NOW)
+    async with system_database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO health_checks (vps_id, tenant_id, kind, state, sentence, at, changed_at)"
+                " SELECT id, tenant_id, 'mail_server', 'fail', 'Because.', :at, :at FROM vps_servers"
+                " WHERE id IN (:canary, :other)"
+            ),
+            {"at": NOW, "canary": canary, "other": other},
+        )
+    assert await restarted(system_database, NOW) == []
+    assert await restarted(system_database, NOW + 15 * SECOND) == [other]
+    at = await install(system_database, canary, change, NOW + 20 * SECOND)
+    assert await restarted(system_database, at + 14 * SECOND) == [other]
+    assert await restarted(system_database, at + 15 * SECOND) == [other, canary]
 
 
 async def test_what_is_ordered_is_what_was_planned(system_database: Database, servers: list[uuid.UUID]) -> None:

@@ -6,15 +6,17 @@ from hypothesis import strategies as st
 
 from agent.packages.choose import (
     Installed,
-    active_units,
     choose,
-    failing_unit,
+    look_at_units,
     parse_installed,
     parse_offered,
+    passing_units,
     refuse_others,
+    running_units,
     wrong_version,
 )
 from agent.upgrade.carry_out import Refused
+from agent.upgrade.judge import Look
 
 QUERIED = (
     "dovecot-core\t1:2.3.19.1+dfsg1-2.1+deb12u7\tinstalled\n"
@@ -35,7 +37,7 @@ SIMULATED = (
 )
 SHOWN = (
     "Id=postfix@-.service\nNRestarts=0\nActiveState=active\n\n"
-    "Id=opendkim.service\nNRestarts={restarts}\nActiveState={state}\n\n"
+    "Id=opendkim.service\nNRestarts={restarts}\nActiveState={state}\nActiveExitTimestampMonotonic={left}\n\n"
     "Id=nginx.service\nNRestarts=0\nActiveState=inactive\n"
 )
 ONE, TWO = Installed("1", "installed"), Installed("2", "installed")
@@ -93,25 +95,32 @@ def test_what_dpkg_did_not_bring_to_an_end_is_seen(installed: dict[str, Installe
 
 
 @pytest.mark.parametrize(
-    ("state", "restarts", "seconds", "words"),
+    ("state", "restarts", "seconds", "left", "look"),
     [
-        ("active", 2, 60.0, ""),
-        ("activating", 2, 19.0, ""),
-        ("activating", 0, 21.0, "opendkim.service is activating after 21 s"),
-        ("failed", 0, 1.0, "opendkim.service ended for good"),
-        ("active", 3, 9.0, "opendkim.service ended 3 times within 9 s"),
+        ("active", 2, 60.0, 999, Look()),
+        ("activating", 2, 19.0, 0, Look(is_passing=True)),
+        ("activating", 0, 21.0, 0, Look("opendkim.service is activating after 21 s")),
+        ("failed", 0, 1.0, 999, Look("opendkim.service ended for good")),
+        ("active", 3, 9.0, 999, Look("opendkim.service ended 3 times within 9 s")),
+        # Somebody reloads or restarts it, long after the change.
+        ("reloading", 0, 60.0, 0, Look()),
+        ("inactive", 0, 60.0, 985, Look(is_passing=True)),
+        ("inactive", 0, 60.0, 975, Look("opendkim.service is inactive after 25 s")),
     ],
 )
-def test_a_service_that_does_badly_is_named(state: str, restarts: int, seconds: float, words: str) -> None:
-    shown = SHOWN.format(state=state, restarts=restarts)
-    assert failing_unit(shown, ["postfix@-.service", "opendkim.service"], seconds) == words
+def test_a_service_that_does_badly_is_named(state: str, restarts: int, seconds: float, left: int, look: Look) -> None:
+    shown = SHOWN.format(state=state, restarts=restarts, left=left * 1_000_000)
+    assert look_at_units(shown, ["postfix@-.service", "opendkim.service"], seconds, 1000.0) == look
     # What did not run before need not run after.
-    assert not failing_unit(shown, ["postfix@-.service"], seconds)
+    assert look_at_units(shown, ["postfix@-.service"], seconds, 1000.0) == Look()
 
 
-def test_what_runs_is_told() -> None:
-    assert active_units(SHOWN.format(state="failed", restarts=0)) == ["postfix@-.service"]
-    assert active_units("") == []
+@pytest.mark.parametrize(("state", "runs", "passes"), [("failed", 1, 0), ("reloading", 2, 0), ("deactivating", 1, 1)])
+def test_what_runs_and_what_is_being_started_or_stopped_is_told(state: str, runs: int, passes: int) -> None:
+    shown = SHOWN.format(state=state, restarts=0, left=0)
+    assert running_units(shown) == ["postfix@-.service", "opendkim.service"][:runs]
+    assert passing_units(shown) == ["opendkim.service"][:passes]
+    assert running_units("") == []
 
 
 NAMES = ("postfix", "opendkim", "nginx")

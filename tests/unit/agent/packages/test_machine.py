@@ -16,7 +16,7 @@ from mailstack.checking import CommandOutput
 WANTED = {"postfix": ("2",), "opendkim": ("2", "1")}
 ORDER: Order[machine.Versions] = Order("packages-a", WANTED, Patience(link=30, soak=5))
 BACK: Order[machine.Versions] = Order("packages-a")
-POSTFIX, NGINX = "postfix@-.service", "nginx.service"
+POSTFIX, OPENDKIM, NGINX = "postfix@-.service", "opendkim.service", "nginx.service"
 
 
 class Cut(BaseException):
@@ -31,6 +31,8 @@ class FakeSystem:
         self.status = dict.fromkeys(self.versions, "installed")
         self.held: set[str] = set()
         self.active = {POSTFIX}
+        #: Units that are being started, and how often somebody looks until they run.
+        self.starting: dict[str, int] = {}
         #: What the source of packages has.
         self.offered = {"postfix": ["1", "2"]}
         self.touched_too = ""
@@ -80,12 +82,20 @@ class FakeSystem:
     def _systemctl(self, words: Sequence[str]) -> CommandOutput:
         match words[1]:
             case "show":
-                states = {unit: "active" if unit in self.active else "inactive" for unit in words[2:]}
-                blocks = (f"Id={unit}\nActiveState={state}\nNRestarts=0\n" for unit, state in states.items())
+                blocks = (f"Id={unit}\nActiveState={self._state(unit)}\nNRestarts=0\n" for unit in words[2:])
                 return CommandOutput(0, "\n".join(blocks), "")
             case "stop":
                 self.active -= set(words[2:])
         return CommandOutput(0, "", "")
+
+    def _state(self, unit: str) -> str:
+        if unit in self.starting:
+            self.starting[unit] -= 1
+            if not self.starting[unit]:
+                del self.starting[unit]
+                self.active.add(unit)
+            return "activating"
+        return "active" if unit in self.active else "inactive"
 
     def repack(self, package: str, target: Path) -> None:
         target.write_text(f"{package} {self.versions[package]}")
@@ -109,6 +119,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSystem:
     monkeypatch.setattr(machine, "run", made.run)
     monkeypatch.setattr(machine, "repack", made.repack)
     monkeypatch.setattr(machine, "_DPKG_JOURNAL", tmp_path / "updates")
+    monkeypatch.setattr(machine, "_LOOK_PAUSE", 0.0)
     return made
 
 
@@ -168,6 +179,28 @@ def test_the_control_plane_may_want_it_back_and_later_changes_lead_back_to_this_
     system.offered = {"postfix": ["1"]}
     assert carry_out(tmp_path, again).previous == ORDER.release
     assert kept(tmp_path) == {ORDER.release, "packages-b"}
+
+
+@pytest.mark.parametrize("looks", [2, 1000])
+def test_a_service_that_somebody_restarts_as_it_begins_runs_after(
+    system: FakeSystem, tmp_path: Path, looks: int
+) -> None:
+    system.starting[OPENDKIM] = looks
+    ended = carry_out(tmp_path)
+    if looks == 2:
+        assert (ended.state, system.active) == (State.INSTALLED, {POSTFIX, OPENDKIM})
+    else:
+        # It is as little there after as it was before.
+        assert (ended.state, ended.reason) == (State.ROLLED_BACK, "opendkim.service is activating after 21 s")
+    starts = [command for command in system.commands if command.startswith("systemctl start")]
+    assert all(OPENDKIM in command for command in starts)
+
+
+def test_who_is_told_that_it_went_back_finds_its_services_running(system: FakeSystem, tmp_path: Path) -> None:
+    carry_out(tmp_path)
+    carry_out(tmp_path, BACK)
+    starts = [command for command in system.commands if command.startswith("systemctl start")]
+    assert starts == [f"systemctl start --no-block {POSTFIX}", f"systemctl start {POSTFIX}"]
 
 
 def test_nothing_is_touched_for_what_cannot_be_had(system: FakeSystem, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.upgrade.carry_out import CarryingOut, Refused
-from agent.upgrade.judge import Patience, Sight, fault_of
+from agent.upgrade.judge import Look, Patience, Sight, fault_of
 from agent.upgrade.order import Files, Order, Progress
 from agent.upgrade.states import State
 
@@ -53,15 +53,17 @@ class FakeServer:
         self._act(f"switch {release}")
         assert release in self.releases
         self.running = release
+        if self.behaves == "is heard of too early":
+            self.confirmed.write_text(NEW)
 
-    def fault(self, seconds: float) -> str:
+    def look(self, seconds: float) -> Look:
         self._act("look")
         confirmed = self.files.is_confirmed(NEW)
         if self.running == NEW and self.behaves in {"well", "leaks", "crashes late"}:
             self.confirmed.write_text(NEW)
         rss = 512 << 20 if self.behaves == "leaks" and confirmed else 50 << 20
         restarts = 3 if self.behaves == "crashes" or (self.behaves == "crashes late" and confirmed) else 0
-        return fault_of(Sight("active", restarts, rss), seconds)
+        return Look(fault_of(Sight("active", restarts, rss), seconds))
 
     def settle(self, release: str, previous: str) -> None:
         self._act("settle")
@@ -110,6 +112,7 @@ def test_a_bad_release_is_gone_again(files: Files[str], tmp_path: Path, behaves:
 def test_a_word_of_an_earlier_time_does_not_count(files: Files[str], tmp_path: Path) -> None:
     (tmp_path / "confirmed").write_text(NEW)
     assert carry_out(FakeServer(files, tmp_path, "hangs")).state is State.ROLLED_BACK
+    assert carry_out(FakeServer(files, tmp_path, "is heard of too early")).state is State.ROLLED_BACK
 
 
 def test_what_is_not_signed_changes_nothing(files: Files[str], tmp_path: Path) -> None:

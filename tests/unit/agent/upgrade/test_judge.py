@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.upgrade.judge import MOST_RESTARTS, MOST_RSS_BYTES, Patience, Sight, Verdict, fault_of, judge
+from agent.upgrade.judge import MOST_RESTARTS, MOST_RSS_BYTES, Look, Patience, Sight, Verdict, fault_of, judge
 
 PATIENCE = Patience(link=60, soak=20)
 WELL = Sight("active", 0, 50 << 20)
@@ -21,9 +21,14 @@ WELL = Sight("active", 0, 50 << 20)
     ],
 )
 def test_verdicts(sight: Sight, seconds: float, confirmed: float | None, verdict: Verdict, words: str) -> None:
-    found, reason = judge(fault_of(sight, seconds), seconds, confirmed, PATIENCE)
+    found, reason = judge(Look(fault_of(sight, seconds)), seconds, confirmed, PATIENCE)
     assert found is verdict
     assert words in reason
+
+
+def test_nothing_is_good_while_something_of_it_is_on_its_way() -> None:
+    assert judge(Look(is_passing=True), 30.0, 20.0, PATIENCE) == (Verdict.WAIT, "")
+    assert judge(Look(is_passing=True), 61.0, None, PATIENCE)[0] is Verdict.BAD
 
 
 @given(
@@ -36,7 +41,7 @@ def test_verdicts(sight: Sight, seconds: float, confirmed: float | None, verdict
 def test_nothing_is_good_that_was_not_heard_of_and_nothing_waits_for_ever(
     active: str, restarts: int, rss: int, seconds: float, confirmed: float | None
 ) -> None:
-    verdict, reason = judge(fault_of(Sight(active, restarts, rss), seconds), seconds, confirmed, PATIENCE)
+    verdict, reason = judge(Look(fault_of(Sight(active, restarts, rss), seconds)), seconds, confirmed, PATIENCE)
     assert (verdict is Verdict.BAD) == bool(reason)
     if verdict is Verdict.GOOD:
         assert confirmed is not None

@@ -71,6 +71,14 @@ def test_a_condition_must_hold_for_its_time_also_since_the_last_act() -> None:
     assert begun(decide(RULES, [server(RESTART)], [just_done], NOW + 10 * SECOND)) == ["mail_server_down"]
 
 
+def test_a_mail_server_whose_packages_are_changed_is_left_alone_and_given_the_same_time_after() -> None:
+    down = replace(server(RESTART, QUARANTINE), changed_until=NOW)
+    assert begun(decide(RULES, [down], [], NOW)) == ["still_listed"]
+    alone = replace(server(RESTART), changed_until=NOW)
+    assert begun(decide(RULES, [alone], [], NOW + 14 * SECOND)) == []
+    assert begun(decide(RULES, [alone], [], NOW + 15 * SECOND)) == ["mail_server_down"]
+
+
 def test_a_server_without_a_link_is_not_told_but_may_be_quarantined() -> None:
     assert begun(decide(RULES, [server(RESTART, QUARANTINE, linked=False)], [], NOW)) == ["still_listed"]
 
