@@ -9,9 +9,12 @@ report, or at once when the hub is notified.
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock, utc_now
 from control_plane.delivery.apply import apply_events
@@ -38,6 +41,9 @@ from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, QueueAcces
 from protos.agent.v1.telemetry_pb2 import HealthReport
 
 _AWAY_SECONDS = 1.0
+#: Links that are in the database at once each for itself, and not by the batches. A fleet that comes for its
+#: configurations wants thousands; to wait before a connection is asked for costs a link little memory.
+_MOST_TRANSACTIONS = 8
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +67,13 @@ class Resources:
     #: Whose firewalls keep port 80 shut until it is wanted.
     acme_port_providers: frozenset[str] = frozenset()
     clock: Clock = utc_now
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_TRANSACTIONS))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction for one link, when it is its turn."""
+        async with self._places, self.database.system() as session:
+            yield session
 
 
 class Conversation:
@@ -185,24 +198,24 @@ class Conversation:
 
     async def _cut_clones(self) -> None:
         vps_id = self._session.vps_id
-        async with self._resources.database.system() as database:
+        async with self._resources.transaction() as database:
             news = await note_clone(database, vps_id)
             await revoke_certificates(database, vps_id)
         if news:
             _log.error("two hold a link with the certificate of %s: both are cut", vps_id)
 
     async def _keep_result(self, result: ConfigurationResult) -> None:
-        async with self._resources.database.system() as database:
+        async with self._resources.transaction() as database:
             await record_configuration_result(database, self._session.vps_id, result)
 
     async def _take_commands(self) -> list[Command]:
         if not (await self._resources.batches.looks.serve(self._session.caller)).has_commands:
             return []
-        async with self._resources.database.system() as database:
+        async with self._resources.transaction() as database:
             return await take_commands(database, self._session.vps_id, self._session.id)
 
     async def _keep_command_result(self, result: CommandResult) -> None:
-        async with self._resources.database.system() as database:
+        async with self._resources.transaction() as database:
             await record_command_result(database, self._session.vps_id, result)
 
     async def _apply(self, events: DeliveryEvents) -> None:
@@ -215,7 +228,7 @@ class Conversation:
         look = await self._resources.batches.looks.serve(self._session.caller)
         if look.desired_version <= self._sent_version:
             return None
-        async with self._resources.database.system() as database:
+        async with self._resources.transaction() as database:
             try:
                 return await load_desired_state(
                     database,

@@ -64,7 +64,7 @@ class LinkService(LinkServicer):
         """Issue another certificate to the caller for the key in the request."""
         identity = CALLER.get().identity
         issued = self._authority.issue_agent(request.csr_der, identity)
-        async with self._resources.database.system() as database:
+        async with self._resources.transaction() as database:
             await record_certificate(database, identity, issued)
         _log.info("renewed %s with certificate %s", identity.vps_id, issued.serial)
         return RenewResponse(certificate_pem=issued.pem, ca_pem=self._authority.certificate_pem)

@@ -11,7 +11,7 @@ from db.session import Database
 from db.undisturbed import undisturbed
 
 #: Links that a hub is to open in a second, well below what it can on one core: TLS handshakes are most of it.
-LINKS_PER_SECOND = 400
+LINKS_PER_SECOND = 300
 #: All are to be back in a minute, the hub's own start included.
 LONGEST_SECONDS = 30.0
 _LOOK_SECONDS = 60.0
