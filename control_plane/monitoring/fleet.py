@@ -107,8 +107,9 @@ async def checks_of(
     if not well_too:
         query = query.where(HealthCheck.state != State.OK.value)
     found: dict[uuid.UUID, list[CheckResult]] = {}
-    for vps_id, *result in (await session.execute(query)).tuples():
-        found.setdefault(vps_id, []).append(CheckResult(*result))
+    for row in await session.execute(query):
+        result = CheckResult(row.kind, row.state, row.value, row.sentence, row.changed_at)
+        found.setdefault(row.vps_id, []).append(result)
     gravity = list(State)
     for results in found.values():
         results.sort(key=lambda each: (-gravity.index(State(each.state)), each.kind))
