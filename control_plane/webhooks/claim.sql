@@ -29,8 +29,9 @@ WITH tried AS (
             FROM webhook_deliveries d
             WHERE d.endpoint_id = endpoint.id AND d.state = 'waiting' AND d.due_at <= now()
             ORDER BY d.due_at, d.position
-            LIMIT greatest(%(at_once)s - endpoint.places, 0)
+            LIMIT %(at_once)s
         ) each
+        WHERE each.turn <= %(at_once)s
         HAVING count(*) > 0
     ) due
     ORDER BY tenant.places, tenant.dice
