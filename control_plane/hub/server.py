@@ -22,7 +22,7 @@ OPTIONS = (
     # Agents ping every 30 s; the library's own minimum of 5 minutes would close their connections (GOAWAY).
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.so_reuseport", 0),
-    # Calls that wait until we take them up, one after another: from a thousand on the library would turn some away, each
+    # Calls that wait until we take them up, one after another: from a thousand on the library would turn some away,
     # after a handshake that was for nothing, and whoever is turned away comes again with another.
     ("grpc.server.max_pending_requests", _MOST_PENDING),
     ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
