@@ -29,18 +29,8 @@ _INBOXES = text(
     " FROM inboxes i JOIN domains d ON d.id = i.domain_id JOIN vps_servers v ON v.id = i.vps_id"
     " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND v.ip_address IS NOT NULL ORDER BY i.id"
 )
-# By which else its inboxes may send: those of their pools, those that they are bound to still, and the other server of
-# an inbox that moves.
-_POOL_ADDRESSES = text(
-    "SELECT host(address) FROM inbox_pool_addresses WHERE domain_id = :domain AND state IN ('ready', 'draining')"
-    " UNION SELECT host(a.address) FROM inboxes i"
-    " JOIN sender_bindings b ON b.tenant_id = i.tenant_id AND b.inbox_id = i.id AND b.until IS NULL"
-    " JOIN server_addresses a ON a.tenant_id = b.tenant_id AND a.id = b.address_id"
-    " WHERE i.domain_id = :domain AND i.status <> 'deleting'"
-    " UNION SELECT host(a.address) FROM inboxes i JOIN inbox_moves m ON m.inbox_id = i.id AND m.finished_at IS NULL"
-    " JOIN vps_servers v ON v.id IN (m.source_id, m.target_id), unnest(ARRAY[v.ip_address, v.ipv6_address]) a (address)"
-    " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND a.address IS NOT NULL"
-)
+# By which else its inboxes may send.
+_SENDING_ADDRESSES = text("SELECT sending_addresses(:domain)")
 _KEYS = text(
     "SELECT selector, public_key FROM dkim_keys WHERE domain_id = :domain AND state <> 'withdrawn' ORDER BY selector"
 )
@@ -94,7 +84,7 @@ async def _wanted_with(
     inboxes = (await session.execute(_INBOXES, {"domain": domain_id})).all()
     # One of version 6 is named before anything is sent from it.
     addresses = [address for i in inboxes for address in (i.ipv4_address, i.ipv6_address) if address]
-    addresses += await session.scalars(_POOL_ADDRESSES, {"domain": domain_id})
+    addresses += await session.scalars(_SENDING_ADDRESSES, {"domain": domain_id})
     return {
         inbox.id: frozenset(
             records_for_inbox(

@@ -10,7 +10,10 @@ from control_plane.pipelines.step import Run
 #: Notified when a run is asked for; whoever misses it finds the row by polling.
 RUNS_CHANNEL = "pipeline_runs"
 
-_INSERT_RUN = text("INSERT INTO pipeline_runs (id, tenant_id, kind, subject_id) VALUES (:id, :tenant, :kind, :subject)")
+_START = text(
+    "WITH run AS (INSERT INTO pipeline_runs (id, tenant_id, kind, subject_id) VALUES (:id, :tenant, :kind, :subject))"
+    " SELECT pg_notify(:channel, '')"
+)
 _SUPERSEDE = text(
     "UPDATE pipeline_runs SET state = 'failed', error = 'superseded by ' || CAST(:kind AS text), remedy = NULL,"
     " finished_at = now()"
@@ -34,9 +37,8 @@ _HINT = text("SELECT pg_notify(:channel, '')")
 async def start_run(session: AsyncSession, tenant_id: uuid.UUID, kind: str, subject_id: uuid.UUID) -> uuid.UUID:
     """Leave a run of `kind` for the worker and return its id; it begins once the caller's transaction commits."""
     run_id = uuid.uuid4()
-    run = {"id": run_id, "tenant": tenant_id, "kind": kind, "subject": subject_id}
-    await session.execute(_INSERT_RUN, run)
-    await session.execute(_HINT, {"channel": RUNS_CHANNEL})
+    run = {"id": run_id, "tenant": tenant_id, "kind": kind, "subject": subject_id, "channel": RUNS_CHANNEL}
+    await session.execute(_START, run)
     return run_id
 
 

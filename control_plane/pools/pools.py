@@ -68,6 +68,9 @@ async def create_pool(
     pool_id = await session.scalar(statement.returning(IpPool.id))
     if pool_id is None:
         raise Conflict(f"There is a pool {name} already.")
+    if not addresses and not is_default:
+        # Nobody sends through it: to look for inboxes would be most of the work.
+        return await load_pool(session, scope, pool_id)
     return await change_pool(session, scope, pool_id, addresses=addresses, is_default=is_default)
 
 

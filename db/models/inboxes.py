@@ -96,6 +96,7 @@ class Inbox(Base):
         Index("idx_inboxes_workspace", "workspace_id"),
         Index("idx_inboxes_status", "status"),
         Index("idx_inboxes_vps", "vps_id"),
+        Index("idx_inboxes_domain", "domain_id"),
     )
 
     id: Mapped[RowId]
