@@ -90,6 +90,8 @@ async def _one_round(callers: list[Caller], result: Rounds) -> None:
     primary = [reading(caller, READS[PRIMARY_KEY]) for caller in callers]
     for name, asked in _operations(callers):
         print(f"penguin: {name}", file=sys.stderr, flush=True)
+        # Its statements too: what they cost the first time on each connection is the start of a process, and not p95.
+        await p95_of(asked, _TIMES)
         for pause, how in ((_PAUSE, ""), (0.0, _BUSY)):
             plain = await p95_of(nothing, _TIMES, pause)
             row = await p95_of(primary, _TIMES, pause) if name in LISTS else None
