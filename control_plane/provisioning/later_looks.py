@@ -6,23 +6,25 @@ self-healing make of it would be as old. Lists ask not to be asked often, so a s
 servers are passed over: an agent that does not answer proves nothing about its port.
 """
 
-import asyncio
 import datetime as dt
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from control_plane.fleet.hearing import SILENT
+from control_plane.pipelines.rounds import go_round
 from control_plane.preflight.inspection import Subject
 from control_plane.provisioning.environment import Environment
 from control_plane.provisioning.ipv6 import switch_ipv6
 
 #: After so long what is not well is looked at again.
 SOON = dt.timedelta(minutes=15)
-#: Servers of one round, and how many of them are looked at side by side.
-_MOST, _AT_ONCE = 200, 20
+#: Servers of one round, how many of them are looked at side by side, and seconds for one: lists may be away.
+_MOST, _AT_ONCE, _SECONDS = 200, 20, 120.0
 
 _DUE = text(
-    "SELECT v.tenant_id, v.id, v.hostname, host(v.ip_address), host(v.ipv6_address) FROM vps_servers v"
+    "SELECT v.tenant_id, v.id, v.hostname, host(v.ip_address) AS ipv4_address, host(v.ipv6_address) AS ipv6_address"
+    " FROM vps_servers v"
     " LEFT JOIN (SELECT vps_id, max(checked_at) AS looked_at, bool_or(verdict IN ('failed', 'pending')) AS is_bad"
     "  FROM preflight_results GROUP BY vps_id) p ON p.vps_id = v.id"
     " WHERE v.status = 'ready' AND v.monitoring_enabled AND v.ip_address IS NOT NULL AND v.link_session IS NOT NULL"
@@ -38,13 +40,12 @@ async def look_again(environment: Environment) -> None:
     every = dt.timedelta(seconds=environment.settings.look_again_seconds)
     due = {"now": now, "heard_since": now - SILENT, "soon": SOON, "every": every, "most": _MOST}
     async with environment.database.system() as session:
-        servers = [Subject(*row) for row in await session.execute(_DUE, due)]
-    turns = asyncio.Semaphore(_AT_ONCE)
-    await asyncio.gather(*(_look(environment, server, turns) for server in servers))
+        servers = (await session.execute(_DUE, due)).all()
 
-
-async def _look(environment: Environment, server: Subject, turns: asyncio.Semaphore) -> None:
-    async with turns:
+    async def look(row: Row[Any]) -> None:
+        server = Subject(row.tenant_id, row.id, row.hostname, row.ipv4_address, row.ipv6_address)
         findings = await environment.inspector.inspect(environment.database, server)
-    async with environment.database.system() as session:
-        await switch_ipv6(session, server.vps_id, server.ipv6_address, findings)
+        async with environment.database.system() as session:
+            await switch_ipv6(session, server.vps_id, server.ipv6_address, findings)
+
+    await go_round("what is known of server", servers, look, at_once=_AT_ONCE, seconds=_SECONDS)
