@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
+from agent.uplink.deflating import deflated
 from agent.uplink.outbound import Outbound
 from protos.agent.v1.link_pb2 import AgentMessage, Hello, HubMessage, Welcome
 from protos.agent.v1.link_pb2_grpc import LinkStub
@@ -47,6 +48,7 @@ class Session:
         self._welcomed = welcomed
         self._received = received
         self._beside = beside
+        self._most_inflated = 0
 
     async def run(self, hello: Callable[[], Hello]) -> None:
         """Talk. Raises `LinkEnded` when the stream ends; `hello` is called when the connection stands."""
@@ -72,6 +74,7 @@ class Session:
             raise LinkEnded(grpc.StatusCode.DEADLINE_EXCEEDED, "no Welcome") from error
         if answer.WhichOneof("body") != "welcome":
             raise LinkEnded(grpc.StatusCode.INTERNAL, "the hub did not begin with Welcome")
+        self._most_inflated = answer.welcome.most_inflated_bytes
         self._welcomed(answer.welcome)
 
     async def _read(self, call: "Call") -> None:
@@ -80,7 +83,7 @@ class Session:
 
     async def _write(self, call: "Call") -> None:
         while True:
-            await call.write(await self._outbound.take())
+            await call.write(deflated(await self._outbound.take(), self._most_inflated))
 
 
 async def _next_message(call: "Call") -> HubMessage:

@@ -26,6 +26,7 @@ from control_plane.fleet.desired import load_desired_state
 from control_plane.fleet.links import Opening, note_clone
 from control_plane.fleet.reports import record_configuration_result, report_row
 from control_plane.hub.batches import Batches, Entered, Entrance, KeptReport
+from control_plane.hub.inflating import MOST_INFLATED, inflated
 from control_plane.hub.returning import Returning
 from control_plane.hub.session import Session
 from control_plane.monitoring.samples import value_rows
@@ -100,6 +101,7 @@ class Conversation:
             hub_time_ms=int(self._resources.clock().timestamp() * 1000),
             report_interval_seconds=self._resources.report_interval_seconds,
             return_spread_seconds=self._resources.returning.spread_seconds,
+            most_inflated_bytes=MOST_INFLATED,
         )
         try:
             welcome.queue_access.CopyFrom(await self._resources.grant_queue_access(session.vps_id))
@@ -159,7 +161,7 @@ class Conversation:
         message = await read()
         if not isinstance(message, AgentMessage):
             return False
-        await self._hear(message)
+        await self._hear(inflated(message))
         return True
 
     async def _hear(self, message: AgentMessage) -> None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from control_plane.hub.inflating import MOST_INFLATED, inflated
 from protos.agent.v1.delivery_pb2 import EventsConfirmed
 from protos.agent.v1.enrolment_pb2 import EnrolRequest, EnrolResponse
 from protos.agent.v1.enrolment_pb2_grpc import EnrolmentServicer, add_EnrolmentServicer_to_server
@@ -91,6 +92,10 @@ class FakeHub(EnrolmentServicer, LinkServicer):
         self.confirms = True
         #: Age and life of the certificates it issues.
         self.certificate_age, self.certificate_life = dt.timedelta(0), DAY
+        #: Bytes up to which it inflates; 0 for a hub that knows nothing of it.
+        self.most_inflated = MOST_INFLATED
+        #: Messages that came deflated.
+        self.deflated = 0
         self.received: list[AgentMessage] = []
         self.events: Counter[bytes] = Counter()
         #: Serial numbers of the certificates that connected, one for each stream.
@@ -189,6 +194,7 @@ class FakeHub(EnrolmentServicer, LinkServicer):
                 hub_time_ms=time.time_ns() // 1_000_000,
                 queue_access=QueueAccess(endpoint="127.0.0.1:1", username="vps-1", password="secret"),
                 report_interval_seconds=5,
+                most_inflated_bytes=self.most_inflated,
             )
             yield self.speaks(HubMessage(welcome=welcome))
             while (message := await self.to_send.get()) is not None:
@@ -198,7 +204,9 @@ class FakeHub(EnrolmentServicer, LinkServicer):
             reader.cancel()
 
     async def _read(self, messages: AsyncIterator[AgentMessage]) -> None:
-        async for message in messages:
+        async for came in messages:
+            message = inflated(came) if self.most_inflated else came
+            self.deflated += message is not came
             ids = [event.event_id for event in message.delivery_events.events]
             async with self._change():
                 self.received.append(message)

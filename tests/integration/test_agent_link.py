@@ -149,6 +149,26 @@ async def test_events_are_confirmed_once_in_batches(hub: FakeHub, uplink: Uplink
     assert set(hub.events.values()) == {1}
 
 
+async def test_a_batch_goes_deflated_to_a_hub_that_takes_it_and_what_is_small_does_not(
+    hub: FakeHub, uplink: Uplink, spool: MemorySpool
+) -> None:
+    spool.add(300)
+    async with running(uplink):
+        await hub.until(lambda: len(hub.events) == 300)
+        assert hub.deflated == 1
+        uplink.send(AgentMessage(health=HealthReport(at_ms=1)))
+        await hub.until(lambda: bool(hub.of_kind("health")))
+        assert hub.deflated == 1
+
+        # An older one has taken its place.
+        hub.most_inflated = 0
+        hub.drop()
+        await hub.until(lambda: len(hub.serials) == 2)
+        spool.add(300)
+        await hub.until(lambda: len(hub.events) == 600)
+    assert hub.deflated == 1
+
+
 async def test_unconfirmed_events_come_again_after_a_reconnection(
     hub: FakeHub, uplink: Uplink, spool: MemorySpool
 ) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import time
 import uuid
+import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from agent.uplink.deflating import deflated
 from control_plane.embedded.postgres import OWNER
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.enrolment.authority import Authority
@@ -208,6 +210,39 @@ async def test_events_are_applied_and_confirmed(hub: RunningHub, agent: Credenti
 
     assert list(confirmed) == [each.event_id for each in events]
     assert await states_of(hub.database, [send_id]) == ["delivered"]
+
+
+async def test_batches_may_come_deflated(hub: RunningHub, agent: Credentials, tenant: SomeTenant) -> None:
+    inbox = await make_inbox(hub.database, tenant, agent.vps_id)
+    sends = await make_sends(hub.database, inbox, 100)
+    lease = uuid.uuid4()
+    await lease_to(hub, lease)
+    events = [event(send_id, lease, DeliveryEvent.KIND_RELAYED) for send_id in sends]
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    hour = [HealthReport(at_ms=now_ms - ago * 60_000, agent_version="1.1" * 30) for ago in range(59, 0, -1)]
+
+    async with hub.linked(agent) as link:
+        most = link.welcome.welcome.most_inflated_bytes
+        told = deflated(AgentMessage(health=HealthReport(at_ms=now_ms, backlog=hour)), most)
+        batch = deflated(AgentMessage(delivery_events=DeliveryEvents(events=events)), most)
+        for message in (told, batch):
+            assert message.deflated
+            await link.send(message)
+        confirmed = (await link.receive("events_confirmed")).events_confirmed.event_ids
+
+    assert list(confirmed) == [each.event_id for each in events]
+    assert set(await states_of(hub.database, sends)) == {"relayed"}
+    assert await scalar(hub, "SELECT count(*) FROM health_reports") == 60
+
+
+@pytest.mark.parametrize("octets", [b"no stream of zlib's", zlib.compress(b"\0" * 10_000_000)], ids=["noise", "bomb"])
+async def test_what_cannot_be_inflated_ends_the_link_and_nothing_of_it_is_kept(
+    hub: RunningHub, agent: Credentials, octets: bytes
+) -> None:
+    async with hub.linked(agent) as link:
+        await link.send(AgentMessage(deflated=octets))
+        assert await link.ended_with() is grpc.StatusCode.INVALID_ARGUMENT
+    assert await scalar(hub, "SELECT count(*) FROM vps_reports") == 0
 
 
 async def lease_to(hub: RunningHub, lease: uuid.UUID) -> None:

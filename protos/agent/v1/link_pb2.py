@@ -28,7 +28,7 @@ from protos.agent.v1 import delivery_pb2 as protos_dot_agent_dot_v1_dot_delivery
 from protos.agent.v1 import telemetry_pb2 as protos_dot_agent_dot_v1_dot_telemetry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/agent/v1/link.proto\x12\x15penguinmails.agent.v1\x1a\x1eprotos/agent/v1/commands.proto\x1a#protos/agent/v1/configuration.proto\x1a\x1eprotos/agent/v1/delivery.proto\x1a\x1fprotos/agent/v1/telemetry.proto\"\xc2\x03\n\x0c\x41gentMessage\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.penguinmails.agent.v1.HelloH\x00\x12\x35\n\x06health\x18\x02 \x01(\x0b\x32#.penguinmails.agent.v1.HealthReportH\x00\x12J\n\x14\x63onfiguration_result\x18\x03 \x01(\x0b\x32*.penguinmails.agent.v1.ConfigurationResultH\x00\x12@\n\x0f\x64\x65livery_events\x18\x04 \x01(\x0b\x32%.penguinmails.agent.v1.DeliveryEventsH\x00\x12I\n\x14queue_access_request\x18\x05 \x01(\x0b\x32).penguinmails.agent.v1.QueueAccessRequestH\x00\x12>\n\x0e\x63ommand_result\x18\x06 \x01(\x0b\x32$.penguinmails.agent.v1.CommandResultH\x00\x12+\n\x04pong\x18\x07 \x01(\x0b\x32\x1b.penguinmails.agent.v1.PongH\x00\x42\x06\n\x04\x62ody\"\xe5\x02\n\nHubMessage\x12\x31\n\x07welcome\x18\x01 \x01(\x0b\x32\x1e.penguinmails.agent.v1.WelcomeH\x00\x12<\n\rdesired_state\x18\x02 \x01(\x0b\x32#.penguinmails.agent.v1.DesiredStateH\x00\x12\x42\n\x10\x65vents_confirmed\x18\x03 \x01(\x0b\x32&.penguinmails.agent.v1.EventsConfirmedH\x00\x12:\n\x0cqueue_access\x18\x04 \x01(\x0b\x32\".penguinmails.agent.v1.QueueAccessH\x00\x12\x31\n\x07\x63ommand\x18\x05 \x01(\x0b\x32\x1e.penguinmails.agent.v1.CommandH\x00\x12+\n\x04ping\x18\x06 \x01(\x0b\x32\x1b.penguinmails.agent.v1.PingH\x00\x42\x06\n\x04\x62ody\"H\n\x05Hello\x12\x15\n\ragent_version\x18\x01 \x01(\t\x12\x17\n\x0f\x61pplied_version\x18\x02 \x01(\x03\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"\x98\x01\n\x07Welcome\x12\x13\n\x0bhub_time_ms\x18\x01 \x01(\x03\x12\x38\n\x0cqueue_access\x18\x02 \x01(\x0b\x32\".penguinmails.agent.v1.QueueAccess\x12\x1f\n\x17report_interval_seconds\x18\x03 \x01(\x01\x12\x1d\n\x15return_spread_seconds\x18\x04 \x01(\x01\"\x14\n\x12QueueAccessRequest\"g\n\x0bQueueAccess\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x10\n\x08password\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x04 \x01(\x0c\x12\x12\n\nkey_prefix\x18\x05 \x01(\t\"\x15\n\x04Ping\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x15\n\x04Pong\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x1f\n\x0cRenewRequest\x12\x0f\n\x07\x63sr_der\x18\x01 \x01(\x0c\"8\n\rRenewResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\x0c\x32\xb1\x01\n\x04Link\x12U\n\x07\x43onnect\x12#.penguinmails.agent.v1.AgentMessage\x1a!.penguinmails.agent.v1.HubMessage(\x01\x30\x01\x12R\n\x05Renew\x12#.penguinmails.agent.v1.RenewRequest\x1a$.penguinmails.agent.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/agent/v1/link.proto\x12\x15penguinmails.agent.v1\x1a\x1eprotos/agent/v1/commands.proto\x1a#protos/agent/v1/configuration.proto\x1a\x1eprotos/agent/v1/delivery.proto\x1a\x1fprotos/agent/v1/telemetry.proto\"\xd6\x03\n\x0c\x41gentMessage\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.penguinmails.agent.v1.HelloH\x00\x12\x35\n\x06health\x18\x02 \x01(\x0b\x32#.penguinmails.agent.v1.HealthReportH\x00\x12J\n\x14\x63onfiguration_result\x18\x03 \x01(\x0b\x32*.penguinmails.agent.v1.ConfigurationResultH\x00\x12@\n\x0f\x64\x65livery_events\x18\x04 \x01(\x0b\x32%.penguinmails.agent.v1.DeliveryEventsH\x00\x12I\n\x14queue_access_request\x18\x05 \x01(\x0b\x32).penguinmails.agent.v1.QueueAccessRequestH\x00\x12>\n\x0e\x63ommand_result\x18\x06 \x01(\x0b\x32$.penguinmails.agent.v1.CommandResultH\x00\x12+\n\x04pong\x18\x07 \x01(\x0b\x32\x1b.penguinmails.agent.v1.PongH\x00\x12\x12\n\x08\x64\x65\x66lated\x18\x08 \x01(\x0cH\x00\x42\x06\n\x04\x62ody\"\xe5\x02\n\nHubMessage\x12\x31\n\x07welcome\x18\x01 \x01(\x0b\x32\x1e.penguinmails.agent.v1.WelcomeH\x00\x12<\n\rdesired_state\x18\x02 \x01(\x0b\x32#.penguinmails.agent.v1.DesiredStateH\x00\x12\x42\n\x10\x65vents_confirmed\x18\x03 \x01(\x0b\x32&.penguinmails.agent.v1.EventsConfirmedH\x00\x12:\n\x0cqueue_access\x18\x04 \x01(\x0b\x32\".penguinmails.agent.v1.QueueAccessH\x00\x12\x31\n\x07\x63ommand\x18\x05 \x01(\x0b\x32\x1e.penguinmails.agent.v1.CommandH\x00\x12+\n\x04ping\x18\x06 \x01(\x0b\x32\x1b.penguinmails.agent.v1.PingH\x00\x42\x06\n\x04\x62ody\"H\n\x05Hello\x12\x15\n\ragent_version\x18\x01 \x01(\t\x12\x17\n\x0f\x61pplied_version\x18\x02 \x01(\x03\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"\xb5\x01\n\x07Welcome\x12\x13\n\x0bhub_time_ms\x18\x01 \x01(\x03\x12\x38\n\x0cqueue_access\x18\x02 \x01(\x0b\x32\".penguinmails.agent.v1.QueueAccess\x12\x1f\n\x17report_interval_seconds\x18\x03 \x01(\x01\x12\x1d\n\x15return_spread_seconds\x18\x04 \x01(\x01\x12\x1b\n\x13most_inflated_bytes\x18\x05 \x01(\r\"\x14\n\x12QueueAccessRequest\"g\n\x0bQueueAccess\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x10\n\x08password\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x04 \x01(\x0c\x12\x12\n\nkey_prefix\x18\x05 \x01(\t\"\x15\n\x04Ping\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x15\n\x04Pong\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x1f\n\x0cRenewRequest\x12\x0f\n\x07\x63sr_der\x18\x01 \x01(\x0c\"8\n\rRenewResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\x0c\x32\xb1\x01\n\x04Link\x12U\n\x07\x43onnect\x12#.penguinmails.agent.v1.AgentMessage\x1a!.penguinmails.agent.v1.HubMessage(\x01\x30\x01\x12R\n\x05Renew\x12#.penguinmails.agent.v1.RenewRequest\x1a$.penguinmails.agent.v1.RenewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,25 +36,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.agent.v1.link_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AGENTMESSAGE']._serialized_start=188
-  _globals['_AGENTMESSAGE']._serialized_end=638
-  _globals['_HUBMESSAGE']._serialized_start=641
-  _globals['_HUBMESSAGE']._serialized_end=998
-  _globals['_HELLO']._serialized_start=1000
-  _globals['_HELLO']._serialized_end=1072
-  _globals['_WELCOME']._serialized_start=1075
-  _globals['_WELCOME']._serialized_end=1227
-  _globals['_QUEUEACCESSREQUEST']._serialized_start=1229
-  _globals['_QUEUEACCESSREQUEST']._serialized_end=1249
-  _globals['_QUEUEACCESS']._serialized_start=1251
-  _globals['_QUEUEACCESS']._serialized_end=1354
-  _globals['_PING']._serialized_start=1356
-  _globals['_PING']._serialized_end=1377
-  _globals['_PONG']._serialized_start=1379
-  _globals['_PONG']._serialized_end=1400
-  _globals['_RENEWREQUEST']._serialized_start=1402
-  _globals['_RENEWREQUEST']._serialized_end=1433
-  _globals['_RENEWRESPONSE']._serialized_start=1435
-  _globals['_RENEWRESPONSE']._serialized_end=1491
-  _globals['_LINK']._serialized_start=1494
-  _globals['_LINK']._serialized_end=1671
+  _globals['_AGENTMESSAGE']._serialized_end=658
+  _globals['_HUBMESSAGE']._serialized_start=661
+  _globals['_HUBMESSAGE']._serialized_end=1018
+  _globals['_HELLO']._serialized_start=1020
+  _globals['_HELLO']._serialized_end=1092
+  _globals['_WELCOME']._serialized_start=1095
+  _globals['_WELCOME']._serialized_end=1276
+  _globals['_QUEUEACCESSREQUEST']._serialized_start=1278
+  _globals['_QUEUEACCESSREQUEST']._serialized_end=1298
+  _globals['_QUEUEACCESS']._serialized_start=1300
+  _globals['_QUEUEACCESS']._serialized_end=1403
+  _globals['_PING']._serialized_start=1405
+  _globals['_PING']._serialized_end=1426
+  _globals['_PONG']._serialized_start=1428
+  _globals['_PONG']._serialized_end=1449
+  _globals['_RENEWREQUEST']._serialized_start=1451
+  _globals['_RENEWREQUEST']._serialized_end=1482
+  _globals['_RENEWRESPONSE']._serialized_start=1484
+  _globals['_RENEWRESPONSE']._serialized_end=1540
+  _globals['_LINK']._serialized_start=1543
+  _globals['_LINK']._serialized_end=1720
 # @@protoc_insertion_point(module_scope)

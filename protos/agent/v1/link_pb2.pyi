@@ -35,6 +35,11 @@ class AgentMessage(_message.Message):
     QUEUE_ACCESS_REQUEST_FIELD_NUMBER: _builtins.int
     COMMAND_RESULT_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
+    DEFLATED_FIELD_NUMBER: _builtins.int
+    deflated: _builtins.bytes
+    """Another of these messages, serialised and deflated in zlib's format (RFC 1950): for batches, and only to a hub that
+    takes it (Welcome).
+    """
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -61,12 +66,13 @@ class AgentMessage(_message.Message):
         queue_access_request: Global___QueueAccessRequest | None = ...,
         command_result: _commands_pb2.CommandResult | None = ...,
         pong: Global___Pong | None = ...,
+        deflated: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "pong", b"pong", "queue_access_request", b"queue_access_request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "deflated", b"deflated", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "pong", b"pong", "queue_access_request", b"queue_access_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "pong", b"pong", "queue_access_request", b"queue_access_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "deflated", b"deflated", "delivery_events", b"delivery_events", "health", b"health", "hello", b"hello", "pong", b"pong", "queue_access_request", b"queue_access_request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "health", "configuration_result", "delivery_events", "queue_access_request", "command_result", "pong"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "health", "configuration_result", "delivery_events", "queue_access_request", "command_result", "pong", "deflated"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -148,6 +154,7 @@ class Welcome(_message.Message):
     QUEUE_ACCESS_FIELD_NUMBER: _builtins.int
     REPORT_INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
     RETURN_SPREAD_SECONDS_FIELD_NUMBER: _builtins.int
+    MOST_INFLATED_BYTES_FIELD_NUMBER: _builtins.int
     hub_time_ms: _builtins.int
     """The hub's clock, milliseconds since the Unix epoch, for measuring skew."""
     report_interval_seconds: _builtins.float
@@ -156,6 +163,8 @@ class Welcome(_message.Message):
     """When the link breaks, the agent comes again at a moment drawn evenly from so many seconds, or more: a whole fleet
     that lost its hub does not come at once.
     """
+    most_inflated_bytes: _builtins.int
+    """A message may come deflated that has at most so many bytes before; 0 from a hub that takes none."""
     @_builtins.property
     def queue_access(self) -> Global___QueueAccess: ...
     def __init__(
@@ -165,10 +174,11 @@ class Welcome(_message.Message):
         queue_access: Global___QueueAccess | None = ...,
         report_interval_seconds: _builtins.float = ...,
         return_spread_seconds: _builtins.float = ...,
+        most_inflated_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["queue_access", b"queue_access"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_time_ms", b"hub_time_ms", "queue_access", b"queue_access", "report_interval_seconds", b"report_interval_seconds", "return_spread_seconds", b"return_spread_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_time_ms", b"hub_time_ms", "most_inflated_bytes", b"most_inflated_bytes", "queue_access", b"queue_access", "report_interval_seconds", b"report_interval_seconds", "return_spread_seconds", b"return_spread_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
