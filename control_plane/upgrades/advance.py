@@ -14,6 +14,7 @@ from control_plane.clock import Clock
 from control_plane.fleet.commands import CommandOrder, request_command
 from control_plane.upgrades.decide import Decision, Plan, decide
 from control_plane.upgrades.facts import load_facts, remember_past
+from control_plane.upgrades.failing_checks import forget_recovered
 from control_plane.upgrades.payloads import Payload, payload_of
 from control_plane.upgrades.states import UNDER_WAY, PlanState, ServerState
 from db.models import Upgrade, VpsServer
@@ -38,6 +39,7 @@ async def advance_upgrade(session: AsyncSession, now: dt.datetime) -> PlanState 
     if row is None:
         return None
     payload = await payload_of(session, row)
+    await forget_recovered(session, row.id)
     decision = decide(_plan(row, payload), await load_facts(session, row.id, payload, now), now)
     await _carry_out(session, row, payload, decision, now)
     return decision.plan.state

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from control_plane.upgrades.check_gate import CONFIGURATION, Failing, lasting
 from control_plane.upgrades.delivery_gate import (
     NO_HAND_OVERS,
     NONE,
@@ -69,8 +70,10 @@ class ServerFacts:
     reachable: bool
     heard_at: dt.datetime | None
     told: Told | None = None
-    #: Checks that fail, and did not when it was told to upgrade.
-    newly_failing: tuple[str, ...] = ()
+    #: Checks that fail, but for those that did when it was told to upgrade and were never well since.
+    failing: tuple[Failing, ...] = ()
+    #: It has refused a configuration since it was told to upgrade, or gone back from one.
+    refuses: bool = False
     past: Outcomes = NONE
     lately: Outcomes = NONE
     past_hand_overs: HandOvers = NO_HAND_OVERS
@@ -193,12 +196,16 @@ def _gate(plan: Plan, members: Sequence[ServerFacts], now: dt.datetime) -> str:
     for ring in range(plan.ring + 1):
         inside = [each for each in members if each.ring == ring]
         ills = [ill for each in inside if (ill := _ill(plan, each, now))]
-        if len(ills) > (0 if ring == 0 else int(len(inside) * _MAY_FAIL)):
+        if len(ills) > _may_fail(ring, inside):
             return f"{len(ills)} of {len(inside)} servers of ring {ring} failed; one: {ills[0]}"
         installed = [each for each in inside if each.state is ServerState.INSTALLED]
         if sentence := _deliver_worse(installed, plan.minimum_sends):
             return f"ring {ring} delivers worse: {sentence}"
     return ""
+
+
+def _may_fail(ring: int, inside: Sequence[ServerFacts]) -> int:
+    return 0 if ring == 0 else int(len(inside) * _MAY_FAIL)
 
 
 def _deliver_worse(servers: Sequence[ServerFacts], minimum: int) -> str:
@@ -214,8 +221,8 @@ def _ill(plan: Plan, server: ServerFacts, now: dt.datetime) -> str:
         return ""
     if server.heard_at is None or now - server.heard_at > max(plan.patience, dt.timedelta(minutes=1)):
         return f"{server.vps_id} was not heard of"
-    if server.newly_failing:
-        return f"{server.vps_id}: {', '.join(server.newly_failing)}"
+    if failing := [*lasting(server.failing, server.since), *([CONFIGURATION] if server.refuses else [])]:
+        return f"{server.vps_id}: {', '.join(failing)}"
     if sentence := ailing(server.past_process, server.process):
         return f"{server.vps_id}: {sentence}"
     return ""
@@ -229,11 +236,25 @@ def _next_ring(plan: Plan, members: Sequence[ServerFacts], now: dt.datetime) -> 
         return replace(plan, ring_since=None)
     since = plan.ring_since or now
     enough = 0 < plan.minimum_sends <= together(each.lately for each in installed).attempts
-    if not enough and now - since < plan.soak:
+    if (not enough and now - since < plan.soak) or _may_yet_fail(plan, members, now):
         return replace(plan, ring_since=since)
     if last:
         return replace(plan, state=PlanState.DONE)
     return replace(plan, ring=plan.ring + 1, ring_since=None)
+
+
+def _may_yet_fail(plan: Plan, members: Sequence[ServerFacts], now: dt.datetime) -> bool:
+    """Whether the gate would fail if checks that fail, and have not for long, went on to."""
+    for ring in range(plan.ring + 1):
+        inside = [each for each in members if each.ring == ring]
+        in_doubt = [each for each in inside if _fails_now(each) or _ill(plan, each, now)]
+        if len(in_doubt) > _may_fail(ring, inside):
+            return True
+    return False
+
+
+def _fails_now(server: ServerFacts) -> bool:
+    return server.state is ServerState.INSTALLED and bool(server.failing)
 
 
 def _settled(server: ServerFacts) -> bool:

@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.fleet.servers import is_reachable
 from control_plane.monitoring.metrics import DESTINATIONS, HAND_OVERS, OUTCOMES, POSITION
+from control_plane.upgrades.check_gate import CONFIGURATION, Failing
 from control_plane.upgrades.decide import ServerFacts
 from control_plane.upgrades.delivery_gate import HandOvers, Outcomes
+from control_plane.upgrades.failing_checks import load_failing
 from control_plane.upgrades.payloads import Payload
 from control_plane.upgrades.process_gate import Process
 from control_plane.upgrades.states import ServerState
@@ -26,8 +28,6 @@ _TOTALS = {
     **{outcome: _total(*(f"{outcome}.{where}" for where in DESTINATIONS)) for outcome in OUTCOMES},
     **{name: _total(name) for name in HAND_OVERS},
 }
-#: Among the names of checks: that its last configuration was refused or rolled back. Another release renders otherwise.
-CONFIGURATION = "configuration"
 _REFUSED = "v.mail_server_status IN ('refused', 'rolled_back')"
 _RSS = "coalesce((r.report->>'agent_rss_bytes')::double precision, 0)"
 _RESTARTS = (
@@ -74,10 +74,8 @@ _SERVERS = text(
     " v.trial_configuration, v.applied_version, v.settled_version,"
     " v.mail_server_status, v.applied_detail, v.agent_version, v.link_session, v.last_seen_at,"
     f" r.report::text AS report, {_RSS} AS rss_bytes, {_RESTARTS} AS restarts,"
-    " ARRAY(SELECT kind FROM health_checks h WHERE h.vps_id = s.vps_id AND h.state = 'fail'"
-    f"  AND h.kind <> ALL(s.failing_before) AND {_IS_INSTALLED} AND h.changed_at > s.since ORDER BY kind)"
-    f" || CASE WHEN s.state IN ('asked', 'installed') AND {_REFUSED} AND '{CONFIGURATION}' <> ALL(s.failing_before)"
-    f"  THEN ARRAY['{CONFIGURATION}'] END AS newly_failing,"
+    f" coalesce(s.state IN ('asked', 'installed') AND {_REFUSED} AND '{CONFIGURATION}' <> ALL(s.failing_before), false)"
+    " AS refuses,"
     " lately.delivered, lately.deferred, lately.bounced, lately.handed_over, lately.hand_over_refused"
     " FROM upgrade_servers s JOIN vps_servers v ON v.id = s.vps_id AND v.status = 'ready'"
     " LEFT JOIN vps_reports r ON r.vps_id = s.vps_id"
@@ -88,8 +86,9 @@ _DAY = _rolled_up("health_hours", "at >= CAST(:now AS timestamptz) - interval '1
 _LAST_HOUR = _reported("CAST(:now AS timestamptz) - interval '1 hour'", "true")
 # Once, when it is told first.
 _REMEMBER = text(
-    "UPDATE upgrade_servers u SET past_delivered = p.delivered, past_deferred = p.deferred,"  # noqa: S608 - as above
-    " past_bounced = p.bounced, past_handed_over = p.handed_over, past_hand_over_refused = p.hand_over_refused,"
+    "UPDATE upgrade_servers u SET asked_at = :now,"  # noqa: S608 - as above
+    " past_delivered = p.delivered, past_deferred = p.deferred, past_bounced = p.bounced,"
+    " past_handed_over = p.handed_over, past_hand_over_refused = p.hand_over_refused,"
     " past_rss_bytes = p.rss_bytes, past_restarts = p.restarts,"
     " failing_before = ARRAY(SELECT kind FROM health_checks h"
     "  WHERE h.vps_id = u.vps_id AND h.state = 'fail' ORDER BY kind)"
@@ -105,7 +104,9 @@ async def load_facts(
     session: AsyncSession, upgrade_id: uuid.UUID, payload: Payload, now: dt.datetime
 ) -> Sequence[ServerFacts]:
     """Return what is known of each of a plan's servers that is still there."""
-    return [_facts(row, payload, now) for row in await session.execute(_SERVERS, {"upgrade": upgrade_id})]
+    failing = await load_failing(session, upgrade_id, now)
+    rows = await session.execute(_SERVERS, {"upgrade": upgrade_id})
+    return [_facts(row, payload, tuple(failing.get(row.vps_id, ())), now) for row in rows]
 
 
 async def remember_past(
@@ -118,7 +119,7 @@ async def remember_past(
     await session.execute(_REMEMBER, {"upgrade": upgrade_id, "servers": list(servers), "now": now})
 
 
-def _facts(row: Row[Any], payload: Payload, now: dt.datetime) -> ServerFacts:
+def _facts(row: Row[Any], payload: Payload, failing: tuple[Failing, ...], now: dt.datetime) -> ServerFacts:
     return ServerFacts(
         vps_id=row.vps_id,
         ring=row.ring,
@@ -129,7 +130,8 @@ def _facts(row: Row[Any], payload: Payload, now: dt.datetime) -> ServerFacts:
         reachable=is_reachable(row.link_session, row.last_seen_at, now),
         heard_at=row.last_seen_at,
         told=payload.told(row),
-        newly_failing=tuple(row.newly_failing),
+        failing=failing,
+        refuses=row.refuses,
         past=Outcomes(row.past_delivered, row.past_deferred, row.past_bounced),
         lately=Outcomes(row.delivered, row.deferred, row.bounced),
         past_hand_overs=HandOvers(row.past_handed_over, row.past_hand_over_refused),

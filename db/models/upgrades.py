@@ -97,6 +97,7 @@ class UpgradeServer(Base):
     state: Mapped[str] = mapped_column(String(20), server_default=text("'waiting'"))
     reason: Mapped[str | None] = mapped_column(Text)
     since: Mapped[CreatedAt]
+    asked_at: Mapped[dt.datetime | None]
     told_at: Mapped[dt.datetime | None]
     past_delivered: Mapped[float] = mapped_column(Double, server_default=text("0"))
     past_deferred: Mapped[float] = mapped_column(Double, server_default=text("0"))

@@ -26,6 +26,7 @@ from control_plane.sealing import Sealer
 from control_plane.upgrades.advance import advance_upgrade
 from control_plane.upgrades.plans import Pace, PlanView, Wish, list_plans, rings_of, show_plan
 from control_plane.upgrades.releases import add_release, list_releases, store_release
+from db.models import Upgrade
 from db.session import Database
 from protos.agent.v1.commands_pb2 import Command
 from protos.agent.v1.telemetry_pb2 import AgentUpgrade, Destination, HealthReport, Relay, Unit
@@ -37,6 +38,8 @@ from tests.integration.running_hub import csr, make_key
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
+#: From one look at all servers to the next.
+LOOK = dt.timedelta(minutes=5)
 OLD = "1-old"
 NO_MORE = HealthReport()
 MIB = 1 << 20
@@ -359,20 +362,110 @@ async def test_a_release_that_leaks_or_ends_later_is_taken_back(
     assert (words in reason, bool(reason)) == (True, bool(words))
 
 
-async def test_a_check_that_begins_to_fail_takes_it_back_and_one_that_failed_before_does_not(
+async def watched_canary(database: Database, release: str, canary: uuid.UUID) -> tuple[uuid.UUID, dt.datetime]:
+    """Return a plan whose first ring is watched for longer than any test, and when its canary had the release."""
+    plan_id = await begin(database, release, canary, Pace(100, dt.timedelta(hours=1)))
+    await tick(database, NOW)
+    return plan_id, await install(database, canary, release, NOW)
+
+
+async def plan_after(database: Database, plan_id: uuid.UUID, at: dt.datetime) -> Upgrade:
+    """Let the job run once, and return how the plan stands then; its servers are heard of."""
+    async with database.system() as session:
+        await session.execute(text("UPDATE vps_servers SET last_seen_at = :at"), {"at": at})
+    await tick(database, at)
+    return (await shown(database, plan_id)).plan
+
+
+async def test_a_check_that_goes_on_failing_takes_it_back_and_one_that_failed_before_does_not(
     system_database: Database, release: str, servers: list[uuid.UUID]
 ) -> None:
     canary = servers[0]
-    await fail_check(system_database, canary, "dns", NOW - SECOND)
-    plan_id = await begin(system_database, release, canary, Pace(100, dt.timedelta(hours=1)))
+    await find_check(system_database, canary, "dns", "fail", NOW - SECOND)
+    plan_id, at = await watched_canary(system_database, release, canary)
+    for look in range(1, 4):
+        # Nobody could tell in between.
+        await find_check(system_database, canary, "dns", "fail", at + look * LOOK)
+        assert (await plan_after(system_database, plan_id, at + look * LOOK)).state == "running"
+    await find_check(system_database, canary, "queue", "fail", at + 4 * LOOK)
+    assert (await plan_after(system_database, plan_id, at + 5 * LOOK - SECOND)).state == "running"
+    await look_again(system_database, canary, at + 5 * LOOK)
+    assert str((await plan_after(system_database, plan_id, at + 5 * LOOK)).reason).endswith(f"{canary}: queue")
+
+
+async def test_what_is_over_at_the_next_look_takes_nothing_back(
+    system_database: Database, release: str, servers: list[uuid.UUID]
+) -> None:
+    canary = servers[0]
+    plan_id, at = await watched_canary(system_database, release, canary)
+    await find_check(system_database, canary, "queue", "fail", at + SECOND)
+    await find_check(system_database, canary, "mail_server", "fail", at + SECOND, stopped="{postfix@-.service}")
+    assert (await plan_after(system_database, plan_id, at + 30 * SECOND)).state == "running"
+    await find_check(system_database, canary, "mail_server", "ok", at + 31 * SECOND, stopped="{}")
+    assert (await plan_after(system_database, plan_id, at + 40 * SECOND)).state == "running"
+    await find_check(system_database, canary, "queue", "ok", at + LOOK)
+    assert (await plan_after(system_database, plan_id, at + 2 * LOOK)).state == "running"
+
+
+async def test_a_daemon_that_stands_still_takes_it_back_within_half_a_minute(
+    system_database: Database, release: str, servers: list[uuid.UUID]
+) -> None:
+    canary = servers[0]
+    plan_id, at = await watched_canary(system_database, release, canary)
+    await find_check(system_database, canary, "mail_server", "fail", at + SECOND, stopped="{postfix@-.service}")
+    assert (await plan_after(system_database, plan_id, at + 30 * SECOND)).state == "running"
+    assert str((await plan_after(system_database, plan_id, at + 31 * SECOND)).reason).endswith("mail_server")
+
+
+async def test_a_port_that_was_shut_at_one_look_is_no_more_than_that(
+    system_database: Database, release: str, servers: list[uuid.UUID]
+) -> None:
+    canary = servers[0]
+    plan_id, at = await watched_canary(system_database, release, canary)
+    await find_check(system_database, canary, "mail_server", "fail", at + SECOND)
+    assert (await plan_after(system_database, plan_id, at + LOOK)).state == "running"
+    await look_again(system_database, canary, at + LOOK + SECOND)
+    assert (await plan_after(system_database, plan_id, at + LOOK + SECOND)).state == "rolling_back"
+
+
+async def test_what_begins_to_fail_before_it_is_installed_and_goes_on_takes_it_back(
+    system_database: Database, release: str, servers: list[uuid.UUID]
+) -> None:
+    canary = servers[0]
+    # No ring is watched.
+    plan_id = await begin(system_database, release, canary, Pace(0, dt.timedelta(0)))
     await tick(system_database, NOW)
+    await find_check(system_database, canary, "mail_server", "fail", NOW + SECOND, stopped="{postfix@-.service}")
     at = await install(system_database, canary, release, NOW)
-    await fail_check(system_database, canary, "dns", at + SECOND)
-    await tick(system_database, at + 2 * SECOND)
-    assert (await shown(system_database, plan_id)).plan.state == "running"
-    await fail_check(system_database, canary, "queue", at + 3 * SECOND)
-    await tick(system_database, at + 4 * SECOND)
-    assert "queue" in ((await shown(system_database, plan_id)).plan.reason or "")
+    held = await plan_after(system_database, plan_id, at + 29 * SECOND)
+    assert (held.state, held.ring) == ("running", 0)
+    assert (await plan_after(system_database, plan_id, at + 30 * SECOND)).state == "rolling_back"
+
+
+async def test_what_failed_before_and_was_well_since_counts_when_it_fails_again(
+    system_database: Database, release: str, servers: list[uuid.UUID]
+) -> None:
+    canary = servers[0]
+    await find_check(system_database, canary, "mail_server", "fail", NOW - SECOND, stopped="{postfix@-.service}")
+    plan_id, at = await watched_canary(system_database, release, canary)
+    assert (await plan_after(system_database, plan_id, at + LOOK)).state == "running"
+    await find_check(system_database, canary, "mail_server", "ok", at + LOOK, stopped="{}")
+    assert (await plan_after(system_database, plan_id, at + LOOK + SECOND)).state == "running"
+    again = at + 2 * LOOK
+    await find_check(system_database, canary, "mail_server", "fail", again, stopped="{postfix@-.service}")
+    assert (await plan_after(system_database, plan_id, again + 30 * SECOND)).state == "rolling_back"
+
+
+async def test_what_failed_on_a_server_that_had_the_release_already_is_not_the_plans(
+    system_database: Database, release: str, servers: list[uuid.UUID]
+) -> None:
+    canary = servers[0]
+    plan_id = await begin(system_database, release, canary, Pace(100, dt.timedelta(hours=1)))
+    await tell(system_database, canary, release, None, NOW)
+    await find_check(system_database, canary, "queue", "fail", NOW - SECOND)
+    assert (await plan_after(system_database, plan_id, NOW)).state == "running"
+    await look_again(system_database, canary, NOW + LOOK)
+    assert (await plan_after(system_database, plan_id, NOW + LOOK)).state == "running"
 
 
 async def refuse_configuration(database: Database, vps_id: uuid.UUID) -> None:
@@ -399,15 +492,36 @@ async def test_a_release_whose_rendering_a_server_refuses_is_taken_back(
     assert was_refused_before or str(plan.reason).endswith("configuration")
 
 
-async def fail_check(database: Database, vps_id: uuid.UUID, kind: str, at: dt.datetime) -> None:
+async def find_check(
+    database: Database, vps_id: uuid.UUID, kind: str, state: str, at: dt.datetime, *, stopped: str | None = None
+) -> None:
+    """Keep what a look at all servers finds of one, or the watch does by the daemons that have stopped there."""
     async with database.system() as session:
         await session.execute(
             text(
                 "INSERT INTO health_checks (vps_id, kind, tenant_id, state, sentence, at, changed_at)"
-                " SELECT id, :kind, tenant_id, 'fail', 'Because.', :at, :at FROM vps_servers WHERE id = :id"
-                " ON CONFLICT (vps_id, kind) DO UPDATE SET changed_at = excluded.changed_at"
+                " SELECT id, :kind, tenant_id, :state, 'Because.', :at, :at FROM vps_servers WHERE id = :id"
+                " ON CONFLICT (vps_id, kind) DO UPDATE SET state = excluded.state, changed_at = excluded.changed_at"
             ),
-            {"id": vps_id, "kind": kind, "at": at},
+            {"id": vps_id, "kind": kind, "state": state, "at": at},
+        )
+        if stopped is not None:
+            stop = text("UPDATE vps_servers SET stopped_units = CAST(:stopped AS text[]) WHERE id = :id")
+            await session.execute(stop, {"id": vps_id, "stopped": stopped})
+    if stopped is None:
+        await look_again(database, vps_id, at)
+
+
+async def look_again(database: Database, vps_id: uuid.UUID, at: dt.datetime) -> None:
+    """Say that a server was checked."""
+    async with database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO server_health (vps_id, tenant_id, checked_at, state, metrics, agent_version_since)"
+                " SELECT id, tenant_id, :at, 'fail', '{}', :at FROM vps_servers WHERE id = :id"
+                " ON CONFLICT (vps_id) DO UPDATE SET checked_at = excluded.checked_at"
+            ),
+            {"id": vps_id, "at": at},
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from control_plane.upgrades.check_gate import LASTS, Failing
 from control_plane.upgrades.decide import Decision, Plan, ServerFacts, Told, Word, decide
 from control_plane.upgrades.delivery_gate import HandOvers, Outcomes
 from control_plane.upgrades.process_gate import Process
@@ -86,7 +87,9 @@ def test_what_it_said_of_an_earlier_attempt_is_no_news() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"newly_failing": ("queue",)}, "queue"),
+        ({"failing": (Failing("queue", NOW, NOW + LASTS),)}, "queue"),
+        ({"failing": (Failing("queue", NOW - LASTS, NOW + LASTS),)}, "queue"),
+        ({"refuses": True}, "configuration"),
         ({"past_process": Process(50 << 20), "process": Process(90 << 20)}, "its agent takes 90 MiB"),
         ({"heard_at": NOW - 61 * SECOND, "reachable": False}, "was not heard of"),
         ({"running": OLD}, "failed"),
@@ -114,6 +117,35 @@ def test_a_ring_is_left_after_enough_sends_or_enough_time() -> None:
     quiet = replace(canary, heard_at=NOW + 59 * SECOND)
     assert decide(first, [quiet, later], NOW + 59 * SECOND).plan.ring == 0
     assert decide(first, [replace(quiet, heard_at=NOW + 60 * SECOND), later], NOW + 60 * SECOND).plan.ring == 1
+
+
+def test_a_ring_is_not_left_while_a_check_fails_that_may_be_well_at_the_next_look() -> None:
+    canary, later = server(state=ServerState.INSTALLED, running=NEW, lately=Outcomes(100, 0, 0)), server(1)
+    begun = replace(canary, failing=(Failing("queue", NOW, NOW + LASTS - SECOND),))
+    held = decide(PLAN, [begun, later], NOW)
+    assert (held.plan.state, held.plan.ring, held.words) == (PlanState.RUNNING, 0, ())
+    # It was watched meanwhile.
+    assert held.plan.ring_since == NOW
+    assert decide(held.plan, [canary, later], NOW + SECOND).plan.ring == 1
+    lasts = replace(begun, failing=(Failing("queue", NOW, NOW + LASTS),))
+    assert decide(held.plan, [lasts, later], NOW + SECOND).plan.state is PlanState.ROLLING_BACK
+
+
+def test_a_server_that_has_just_got_it_while_a_check_fails_is_waited_for() -> None:
+    asked = server(state=ServerState.ASKED, running=NEW, told=told("installed"))
+    fails = replace(asked, failing=(Failing("mail_server", NOW - LASTS, NOW),))
+    quick = replace(PLAN, rings=1, soak=0 * SECOND)
+    assert decide(quick, [asked], NOW).plan.state is PlanState.DONE
+    held = decide(quick, [fails], NOW)
+    assert (held.plan.state, [move.state for move in held.moves]) == (PlanState.RUNNING, [ServerState.INSTALLED])
+
+
+def test_as_many_servers_of_a_ring_may_be_in_doubt_as_may_fail() -> None:
+    plan = replace(PLAN, ring=2, soak=0 * SECOND)
+    fine = [server(2, state=ServerState.INSTALLED, running=NEW) for _ in range(99)]
+    begun = replace(fine[0], failing=(Failing("queue", NOW, NOW),))
+    assert decide(plan, [begun, *fine[1:]], NOW).plan.state is PlanState.DONE
+    assert decide(plan, [begun, *fine[1:47]], NOW).plan.state is PlanState.RUNNING
 
 
 def test_one_dead_server_of_many_does_not_stop_the_last_ring() -> None:
