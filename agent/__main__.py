@@ -30,6 +30,7 @@ from agent.commands.probe_port import ProbePort
 from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
 from agent.configuration.configurator import Configurator
 from agent.configuration.drift import DriftWatch
+from agent.configuration.mail_look import MailLook
 from agent.health import problems
 from agent.identity.own_log import start_own_log
 from agent.journal import Journal, JournalError, JournalUnavailable
@@ -103,6 +104,7 @@ async def run(settings: Settings, version: str) -> None:
     commands = Commands(uplink.commands, uplink.send, deeds)
     certificates = CertificateWatch()
     drift = DriftWatch(configurator, settings.configure_socket)
+    mail_look = MailLook(settings.configure_socket)
     updates = UpdateWatch()
     metrics_door = MetricsDoor(settings.metrics_address, lambda: uplink.connected)
     reporter = Reporter(
@@ -111,6 +113,8 @@ async def run(settings: Settings, version: str) -> None:
         relay=partial(_relay_health, journal, relay),
         certificates=certificates,
         drift=lambda: drift.seen,
+        logins=lambda: mail_look.logins,
+        corrupt=lambda: mail_look.corrupt,
         package_updates=lambda: updates.told,
         certificate_issue=CertificateIssueFile(settings.certificate_status),
         upgrade=StatusFile(settings.upgrade_dir / "status.json", agent_upgrade),
@@ -123,6 +127,7 @@ async def run(settings: Settings, version: str) -> None:
     supervisor.add("uplink", partial(uplink.run, lambda: configurator.applied_version))
     supervisor.add("configuration", configurator.run)
     supervisor.add("drift", drift.run)
+    supervisor.add("mail look", mail_look.run)
     supervisor.add("log size", LogSize(settings.mail_log, deeds["rotate_mail_log"]).run)
     supervisor.add("commands", commands.run)
     supervisor.add("maillog", MailLog(journal, settings.mail_log).run)

@@ -51,4 +51,4 @@ def _certificate_problem(served: ServedCertificate, now_ms: int) -> str | None:
         return f"the certificate on port {served.port} has expired"
     if left < LEAST_CERTIFICATE_LIFE:
         return f"the certificate on port {served.port} ends in {left.days} days"
-    return None
+    return f"port {served.port} serves its certificate {served.chain_fault}" if served.chain_fault else None

@@ -3,21 +3,15 @@
 The root half reads them, for they are not all the agent's to read, and answers with paths alone.
 """
 
-import asyncio
 import logging
 import time
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
-from agent.configuration import wire
-from agent.configuration.asking import ask_root_half
+from agent.configuration.asking import ask_root_half, look_for_ever
 from agent.configuration.configurator import Configurator
 from protos.agent.v1.configuration_pb2 import ConfigurationDrift
 from protos.agent.v1.root_half_pb2 import LookForDrift, RootRequest
 
-#: Seconds between two looks.
-EVERY_SECONDS = 300.0
 #: Seconds for the root half, which may be applying a configuration first.
 _ANSWER_SECONDS = 300.0
 
@@ -27,20 +21,14 @@ _log = logging.getLogger(__name__)
 class DriftWatch:
     """`seen` is what was found last, for the health report; None before the first look."""
 
-    def __init__(self, configurator: Configurator, socket: Path, every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(self, configurator: Configurator, socket: Path) -> None:
         self.seen: ConfigurationDrift | None = None
         self._configurator = configurator
         self._socket = socket
-        self._every_seconds = every_seconds
 
     async def run(self) -> None:
         """Look for ever; the first time after a while, since what was just applied is as it should be."""
-        while True:
-            await asyncio.sleep(self._every_seconds)
-            try:
-                await self.look()
-            except (OSError, EOFError, wire.BadFrame, DecodeError) as error:
-                _log.warning("the root half did not answer: %r", error)
+        await look_for_ever(self.look)
 
     async def look(self) -> None:
         """Look once, and mend. Raises what `ask_root_half` raises."""

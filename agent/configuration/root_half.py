@@ -2,7 +2,7 @@
 
 systemd starts it when the network half connects to /run/penguin/configure.sock, and hands the listening socket over as
 descriptor 3 (sd_listen_fds(3)). One connection is one request (a desired state, a command, an issued certificate or a
-look for drift) and one answer (`wire.py`). Requests are served one after the other. Without one for `IDLE_SECONDS` it
+look) and one answer (`wire.py`). Requests are served one after the other. Without one for `IDLE_SECONDS` it
 exits: root's memory is not held for what happens once a day.
 
 SECURITY: runs as root. Only root and the user penguin-agent are heard (SO_PEERCRED, beside the socket's mode). The
@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 
 from agent.configuration import wire
 from agent.configuration.deeds import perform
+from agent.configuration.root_look import look_at_mail
 from agent.configuration.translate import to_spec
 from agent.identity.own_log import start_own_log
 from agent.settings import Settings
@@ -87,6 +88,8 @@ def answer(request: RootRequest, host: Host) -> RootAnswer:
             return RootAnswer(configuration_result=serve_certificate(request.certificate_pair, host))
         case "look_for_drift":
             return RootAnswer(drift=Drift(paths=drifted_paths(host)))
+        case "look_at_mail":
+            return RootAnswer(mail_seen=look_at_mail(request.look_at_mail, host))
         case _:
             raise wire.BadFrame("the request asks nothing that is known here")
 

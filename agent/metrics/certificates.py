@@ -10,9 +10,11 @@ import contextlib
 import dataclasses
 import ssl
 from collections.abc import Sequence
+from typing import Any, cast
 
 from cryptography import x509
 
+from agent.metrics.chains import chain_fault
 from protos.agent.v1.telemetry_pb2 import ServedCertificate
 
 #: Seconds between two looks, and after one at which a door could not be read.
@@ -73,20 +75,24 @@ async def look_at(door: Door) -> ServedCertificate:
     """Connect to one door on loopback; a failure is told in the result."""
     try:
         async with asyncio.timeout(TIMEOUT):
-            certificate = x509.load_der_x509_certificate(await _served_certificate(door))
+            chain = [x509.load_der_x509_certificate(each) for each in await _served_chain(door)]
+            fault = chain_fault(chain)
     except TimeoutError:
         return ServedCertificate(port=door.port, error="no answer")
     except (OSError, EOFError, ValueError) as error:
         return ServedCertificate(port=door.port, error=f"{type(error).__name__}: {error}")
     return ServedCertificate(
         port=door.port,
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        not_after_ms=int(certificate.not_valid_after_utc.timestamp() * 1000),
+        subject=chain[0].subject.rfc4514_string(),
+        issuer=chain[0].issuer.rfc4514_string(),
+        not_after_ms=int(chain[0].not_valid_after_utc.timestamp() * 1000),
+        chain_length=len(chain),
+        chain_fault=fault,
     )
 
 
-async def _served_certificate(door: Door) -> bytes:
+async def _served_chain(door: Door) -> list[bytes]:
+    """Return what the door shows (DER), the server's own certificate first."""
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
     try:
         if door.starttls:
@@ -95,7 +101,7 @@ async def _served_certificate(door: Door) -> bytes:
             await _reply(reader, b"250")
             writer.write(b"STARTTLS\r\n")
             await _reply(reader, b"220")
-        certificate = await _shake_hands(reader, writer, door)
+        chain = await _shake_hands(reader, writer, door)
         # Postfix closes at QUIT, with what came after it unread: the connection is reset.
         with contextlib.suppress(ConnectionError):
             await reader.read()
@@ -103,13 +109,13 @@ async def _served_certificate(door: Door) -> bytes:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-    if certificate is None:
+    if not chain:
         raise ValueError("no certificate was served")
-    return certificate
+    return chain
 
 
-async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, door: Door) -> bytes | None:
-    """Begin TLS, say good-bye, and return the certificate (DER).
+async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, door: Door) -> list[bytes]:
+    """Begin TLS, say good-bye, and return what was shown (DER).
 
     Not by asyncio's own TLS, which takes buffers of 256 KiB for each connection that the agent would then keep.
     """
@@ -130,7 +136,13 @@ async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     with contextlib.suppress(ssl.SSLWantReadError):
         tls.unwrap()
     writer.write(outgoing.read())
-    return tls.getpeercert(binary_form=True)
+    return _shown(tls)
+
+
+def _shown(tls: ssl.SSLObject) -> list[bytes]:
+    # SSLObject has a method for it from Python 3.13 on; what that asks is there from 3.10 on.
+    shown = cast("Any", tls)._sslobj.get_unverified_chain()  # noqa: SLF001 - servers have 3.11
+    return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in shown or ()]
 
 
 async def _reply(reader: asyncio.StreamReader, code: bytes) -> None:

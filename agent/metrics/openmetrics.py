@@ -53,13 +53,20 @@ def _server(report: HealthReport, *, connected: bool) -> Iterator[str]:
 def _mail(report: HealthReport) -> Iterator[str]:
     if report.HasField("postfix_queue"):
         queue = report.postfix_queue
-        waiting = [([("queue", name)], getattr(queue, name)) for name in _QUEUES]
+        names = (*_QUEUES, "corrupt") if queue.HasField("corrupt") else _QUEUES
+        waiting = [([("queue", name)], getattr(queue, name)) for name in names]
         yield _family("postfix_queue_messages", "gauge", "Messages in Postfix's queues.", waiting)
         yield _family("postfix_queue_oldest_seconds", "gauge", "Age of the oldest.", [([], queue.oldest_seconds)])
     served = [([("port", str(each.port))], each.not_after_ms / 1000) for each in report.certificates if not each.error]
     yield _family("certificate_expiry_timestamp_seconds", "gauge", "When served certificates end.", served)
     unserved = [([("port", str(each.port))], float(not each.error)) for each in report.certificates]
     yield _family("certificate_served", "gauge", "Whether a port shows a certificate.", unserved)
+    chains = [each for each in report.certificates if each.chain_length]
+    whole = [([("port", str(each.port))], float(not each.chain_fault)) for each in chains]
+    yield _family("certificate_chain_whole", "gauge", "Whether clients can follow its chain.", whole)
+    if report.HasField("logins"):
+        logins = [([("outcome", name)], getattr(report.logins, name)) for name in ("succeeded", "failed")]
+        yield _family("logins", "counter", "What came of log-ins at Dovecot.", logins)
     attempts = [
         ([("destination", each.provider), ("outcome", outcome)], getattr(each, outcome))
         for each in report.destinations

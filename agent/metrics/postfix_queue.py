@@ -72,6 +72,15 @@ def _domain_of(recipient: object) -> str:
     return address.rpartition("@")[2].lower()[:253] if isinstance(address, str) else ""
 
 
+def with_corrupt(queue: PostfixQueue | None, corrupt: int | None) -> PostfixQueue | None:
+    """Return the counts with that of damaged messages, which Postfix does not list."""
+    if queue is None:
+        return None
+    whole = PostfixQueue(corrupt=corrupt)
+    whole.MergeFrom(queue)
+    return whole
+
+
 async def queued_among(queue_ids: Collection[str]) -> frozenset[str] | None:
     """Return which of these Postfix has in its queue; None when it cannot say.
 

@@ -10,7 +10,7 @@ from agent.metrics.deliveries import Deliveries
 from agent.metrics.disk import read_disks
 from agent.metrics.due import Due
 from agent.metrics.host import Processors, read_host, read_network, read_own_memory
-from agent.metrics.postfix_queue import read_postfix_queue
+from agent.metrics.postfix_queue import read_postfix_queue, with_corrupt
 from agent.metrics.status_file import StatusFile
 from agent.metrics.unit_changes import UnitChanges
 from agent.metrics.units import is_postfix_running, read_units
@@ -18,6 +18,7 @@ from protos.agent.v1.configuration_pb2 import ConfigurationDrift
 from protos.agent.v1.telemetry_pb2 import (
     AgentUpgrade,
     HealthReport,
+    Logins,
     MailBackupStatus,
     PackageUpdates,
     PostfixQueue,
@@ -47,6 +48,8 @@ class Reporter:
         mail_backup: StatusFile[MailBackupStatus],
         deliveries: Deliveries,
         drift: Callable[[], ConfigurationDrift | None],
+        logins: Callable[[], Logins | None],
+        corrupt: Callable[[], int | None],
         package_updates: Callable[[], PackageUpdates | None],
         agent_version: str,
     ) -> None:
@@ -60,6 +63,8 @@ class Reporter:
         self._mail_backup = mail_backup
         self._deliveries = deliveries
         self._drift = drift
+        self._logins = logins
+        self._corrupt = corrupt
         self._package_updates = package_updates
         self._agent_version = agent_version
         self._processors = Processors()
@@ -94,11 +99,12 @@ class Reporter:
             agent_version=self._agent_version,
             host=read_host(self._processors),
             disks=read_disks(),
-            postfix_queue=self._queue,
+            postfix_queue=with_corrupt(self._queue, self._corrupt()),
             units=units,
             certificates=self._certificates.served,
             relay=await self._relay(),
             configuration_drift=self._drift(),
+            logins=self._logins(),
             certificate_issue=self._certificate_issue.issue,
             agent_upgrade=self._upgrade.told,
             package_change=self._package_change.told,

@@ -11,14 +11,16 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.cli.installation import system_session
+from control_plane.cli.logins import login_lines
 from control_plane.cli.output import Instance, Json, print_json
 from control_plane.cli.package_updates import update_lines
 from control_plane.clock import utc_now
 from control_plane.errors import NotFound
 from control_plane.fleet.servers import ServerHealth, server_health
 from control_plane.healing.acts import acts_about
+from control_plane.monitoring.changes import Change, changes_before
 from control_plane.monitoring.fleet import CheckResult, checks_of
-from control_plane.monitoring.history import Change, Point, changes_before, series
+from control_plane.monitoring.history import Point, series
 from control_plane.operators.healing import forbidden
 from db.models import HealingActRow, HealingForbidden
 
@@ -123,6 +125,7 @@ def _head(page: _Page) -> list[str]:
         f"configuration {health.applied_version} of {health.desired_version}{drift}",
         f"release {health.agent_version or 'not known'}",
         *update_lines(health.report),
+        *login_lines(health.report),
     ]
 
 

@@ -12,7 +12,7 @@ from control_plane.fleet.hearing import SILENT
 from control_plane.fleet.units import passing_units, stopped_units
 from control_plane.monitoring.agent_memory import leak
 from control_plane.monitoring.probe import Look
-from control_plane.monitoring.states import Check, Finding, State
+from control_plane.monitoring.states import Check, Finding, State, worst
 from protos.agent.v1.telemetry_pb2 import HealthReport
 
 #: Shares of a disk that are used.
@@ -137,6 +137,9 @@ def check_ssl(facts: Facts) -> Finding:
     if names := _uncertified(facts):
         state = State.FAIL if state is State.FAIL else State.WARN
         sentence += f", and is not for {', '.join(names)}"
+    if broken := _broken_chains(facts):
+        state = State.FAIL if state is State.FAIL else State.WARN
+        sentence += f", and is shown {broken}"
     return Finding(Check.SSL, state, f"{sentence}.", days)
 
 
@@ -173,10 +176,10 @@ def check_queue(facts: Facts) -> Finding:
         sentence += f", and {facts.metrics['deferred_ratio']:.0%} of its attempts are deferred"
     if report.relay.journal_fault:
         return Finding(Check.QUEUE, State.FAIL, f"It takes nothing: {report.relay.journal_fault}.", float(waiting))
-    graver = (
-        State.FAIL if State.FAIL in {oldest, deferred} else State.WARN if State.WARN in {oldest, deferred} else State.OK
-    )
-    return Finding(Check.QUEUE, graver, f"{sentence}.", float(waiting))
+    damaged = State.WARN if queue.corrupt else State.OK
+    if queue.corrupt:
+        sentence += f", and {queue.corrupt} that Postfix could not read were set aside"
+    return Finding(Check.QUEUE, worst((oldest, deferred, damaged)), f"{sentence}.", float(waiting))
 
 
 def check_port_25(facts: Facts) -> Finding:
@@ -320,6 +323,14 @@ def _uncertified(facts: Facts) -> Sequence[str]:
         return ()
     issue = facts.said.certificate_issue
     return issue.missing_names if issue.failures or issue.state == "issued" else ()
+
+
+def _broken_chains(facts: Facts) -> str:
+    """Return how ports show their certificate so that mail programs cannot follow it to an authority."""
+    told = facts.said.certificates if facts.said else ()
+    faults = sorted({each.chain_fault for each in told if each.chain_fault})
+    ports = {fault: ", ".join(str(each.port) for each in told if each.chain_fault == fault) for fault in faults}
+    return "; ".join(f"{fault} on port {ports[fault]}" for fault in faults)
 
 
 def _state(value: float, warn: float, fail: float) -> State:

@@ -80,6 +80,8 @@ METRICS = (
     *_counters(*(f"{outcome}.{destination}" for destination in DESTINATIONS for outcome in OUTCOMES)),
     *_counters(*HAND_OVERS),
     *_gauges("agent_memory_bytes", "updates_waiting", "security_updates_waiting"),
+    *_counters("logins", "login_failures"),
+    *_gauges("queue_corrupt"),
 )
 _METRIC_NAMES = [metric.name for metric in METRICS]
 POSITION = {metric.name: place for place, metric in enumerate(METRICS)}
@@ -198,6 +200,11 @@ def _mail(report: HealthReport) -> Iterator[tuple[str, float]]:
         for state in ("incoming", "active", "deferred", "hold"):
             yield f"queue_{state}", float(getattr(queue, state))
         yield "queue_oldest_seconds", queue.oldest_seconds
+        if queue.HasField("corrupt"):
+            yield "queue_corrupt", float(queue.corrupt)
+    if report.HasField("logins"):
+        yield "logins", float(report.logins.succeeded)
+        yield "login_failures", float(report.logins.failed)
     if ends := [served.not_after_ms for served in report.certificates if not served.error]:
         yield "certificate_days", (min(ends) - report.at_ms) / _DAY_MS
     if report.HasField("relay"):

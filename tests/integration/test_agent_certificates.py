@@ -18,9 +18,12 @@ Speaker = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @pytest.fixture
 def context(tmp_path: Path) -> ssl.SSLContext:
-    key, certificate = FakeAuthority().server()
-    pair = tmp_path / "pair.pem"
-    pair.write_bytes(key + certificate)
+    return showing(tmp_path / "pair.pem", *FakeAuthority().server())
+
+
+def showing(pair: Path, *parts: bytes) -> ssl.SSLContext:
+    """Show what is in the file, the key among it (PEM)."""
+    pair.write_bytes(b"".join(parts))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair)
     return context
@@ -48,6 +51,16 @@ async def test_a_door_with_tls_at_once_is_read(context: ssl.SSLContext) -> None:
         seen = await look_at(Door(port, starttls=False))
     assert (seen.port, seen.error, seen.issuer) == (port, "", "CN=test authority")
     assert seen.not_after_ms > 0
+    assert (seen.chain_length, seen.chain_fault) == (1, "")
+
+
+async def test_a_chain_is_looked_at_as_it_is_shown(tmp_path: Path) -> None:
+    authority, stranger = FakeAuthority(), FakeAuthority()
+    for shown, fault in ((authority.pem, ""), (stranger.pem, "with other certificates than its issuer's")):
+        async with served(wait_for_farewell, showing(tmp_path / "pair.pem", *authority.server(), shown)) as port:
+            seen = await look_at(Door(port, starttls=False))
+        assert (seen.error, seen.issuer, seen.chain_length) == ("", "CN=test authority", 2)
+        assert seen.chain_fault == fault
 
 
 async def test_a_door_with_starttls_is_read(context: ssl.SSLContext) -> None:

@@ -28,6 +28,7 @@ class RootRequest(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     CERTIFICATE_PAIR_FIELD_NUMBER: _builtins.int
     LOOK_FOR_DRIFT_FIELD_NUMBER: _builtins.int
+    LOOK_AT_MAIL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def desired_state(self) -> _configuration_pb2.DesiredState: ...
     @_builtins.property
@@ -38,6 +39,8 @@ class RootRequest(_message.Message):
 
     @_builtins.property
     def look_for_drift(self) -> Global___LookForDrift: ...
+    @_builtins.property
+    def look_at_mail(self) -> Global___LookAtMail: ...
     def __init__(
         self,
         *,
@@ -45,12 +48,13 @@ class RootRequest(_message.Message):
         command: _commands_pb2.Command | None = ...,
         certificate_pair: _configuration_pb2.CertificatePair | None = ...,
         look_for_drift: Global___LookForDrift | None = ...,
+        look_at_mail: Global___LookAtMail | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_for_drift", b"look_for_drift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_at_mail", b"look_at_mail", "look_for_drift", b"look_for_drift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_for_drift", b"look_for_drift"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_at_mail", b"look_at_mail", "look_for_drift", b"look_for_drift"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["desired_state", "command", "certificate_pair", "look_for_drift"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["desired_state", "command", "certificate_pair", "look_for_drift", "look_at_mail"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -63,24 +67,28 @@ class RootAnswer(_message.Message):
     CONFIGURATION_RESULT_FIELD_NUMBER: _builtins.int
     COMMAND_RESULT_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
+    MAIL_SEEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def configuration_result(self) -> _configuration_pb2.ConfigurationResult: ...
     @_builtins.property
     def command_result(self) -> _commands_pb2.CommandResult: ...
     @_builtins.property
     def drift(self) -> Global___Drift: ...
+    @_builtins.property
+    def mail_seen(self) -> Global___MailSeen: ...
     def __init__(
         self,
         *,
         configuration_result: _configuration_pb2.ConfigurationResult | None = ...,
         command_result: _commands_pb2.CommandResult | None = ...,
         drift: Global___Drift | None = ...,
+        mail_seen: Global___MailSeen | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift", "mail_seen", b"mail_seen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift", "mail_seen", b"mail_seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["configuration_result", "command_result", "drift"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["configuration_result", "command_result", "drift", "mail_seen"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -124,3 +132,80 @@ class Drift(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Drift: _TypeAlias = Drift  # noqa: Y015
+
+@_typing.final
+class LookAtMail(_message.Message):
+    """Look at what of the mail server the network half has no right to see."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGINS_SINCE_US_FIELD_NUMBER: _builtins.int
+    logins_since_us: _builtins.int
+    """Log-ins are counted from then on; microseconds since the Unix epoch, by the server's clock."""
+    def __init__(
+        self,
+        *,
+        logins_since_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logins_since_us", b"logins_since_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookAtMail: _TypeAlias = LookAtMail  # noqa: Y015
+
+@_typing.final
+class MailSeen(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGINS_FIELD_NUMBER: _builtins.int
+    CORRUPT_FIELD_NUMBER: _builtins.int
+    corrupt: _builtins.int
+    """Files in Postfix's queue `corrupt`; unset when they could not be counted."""
+    @_builtins.property
+    def logins(self) -> Global___LoginsSeen:
+        """Unset when they could not be counted."""
+
+    def __init__(
+        self,
+        *,
+        logins: Global___LoginsSeen | None = ...,
+        corrupt: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "corrupt", b"corrupt", "logins", b"logins"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "corrupt", b"corrupt", "logins", b"logins"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__corrupt: _TypeAlias = _typing.Literal["corrupt"]  # noqa: Y015
+    _WhichOneofArgType__corrupt: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__corrupt) -> _WhichOneofReturnType__corrupt | None: ...
+
+Global___MailSeen: _TypeAlias = MailSeen  # noqa: Y015
+
+@_typing.final
+class LoginsSeen(_message.Message):
+    """Log-ins at Dovecot until then, microseconds since the Unix epoch: the next are counted from there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCEEDED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    UNTIL_US_FIELD_NUMBER: _builtins.int
+    succeeded: _builtins.int
+    failed: _builtins.int
+    until_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        succeeded: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        until_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "succeeded", b"succeeded", "until_us", b"until_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoginsSeen: _TypeAlias = LoginsSeen  # noqa: Y015

@@ -43,6 +43,7 @@ class HealthReport(_message.Message):
     PACKAGE_CHANGE_FIELD_NUMBER: _builtins.int
     AGENT_RSS_BYTES_FIELD_NUMBER: _builtins.int
     PACKAGE_UPDATES_FIELD_NUMBER: _builtins.int
+    LOGINS_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
@@ -100,6 +101,10 @@ class HealthReport(_message.Message):
     def package_updates(self) -> Global___PackageUpdates:
         """What the server's package sources offer; unset until that was looked at, and where nothing was ever fetched."""
 
+    @_builtins.property
+    def logins(self) -> Global___Logins:
+        """Unset until they were looked for."""
+
     def __init__(
         self,
         *,
@@ -123,10 +128,11 @@ class HealthReport(_message.Message):
         package_change: Global___AgentUpgrade | None = ...,
         agent_rss_bytes: _builtins.int = ...,
         package_updates: Global___PackageUpdates | None = ...,
+        logins: Global___Logins | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "logins", b"logins", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_rss_bytes", b"agent_rss_bytes", "agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_rss_bytes", b"agent_rss_bytes", "agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "logins", b"logins", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -297,12 +303,15 @@ class PostfixQueue(_message.Message):
     DEFERRED_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     OLDEST_SECONDS_FIELD_NUMBER: _builtins.int
+    CORRUPT_FIELD_NUMBER: _builtins.int
     incoming: _builtins.int
     active: _builtins.int
     deferred: _builtins.int
     hold: _builtins.int
     oldest_seconds: _builtins.float
     """Seconds since the arrival of the oldest message; 0 for an empty queue."""
+    corrupt: _builtins.int
+    """What Postfix has set aside because it could not be read; unset until that was looked for."""
     def __init__(
         self,
         *,
@@ -311,14 +320,42 @@ class PostfixQueue(_message.Message):
         deferred: _builtins.int = ...,
         hold: _builtins.int = ...,
         oldest_seconds: _builtins.float = ...,
+        corrupt: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "corrupt", b"corrupt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "active", b"active", "corrupt", b"corrupt", "deferred", b"deferred", "hold", b"hold", "incoming", b"incoming", "oldest_seconds", b"oldest_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__corrupt: _TypeAlias = _typing.Literal["corrupt"]  # noqa: Y015
+    _WhichOneofArgType__corrupt: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__corrupt) -> _WhichOneofReturnType__corrupt | None: ...
+
+Global___PostfixQueue: _TypeAlias = PostfixQueue  # noqa: Y015
+
+@_typing.final
+class Logins(_message.Message):
+    """Log-ins at Dovecot's own ports since counting_since_ms; submission is Postfix's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCEEDED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    succeeded: _builtins.int
+    failed: _builtins.int
+    """Attempts with a wrong name or password by clients that gave up; each attempt counts."""
+    def __init__(
+        self,
+        *,
+        succeeded: _builtins.int = ...,
+        failed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "deferred", b"deferred", "hold", b"hold", "incoming", b"incoming", "oldest_seconds", b"oldest_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "succeeded", b"succeeded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PostfixQueue: _TypeAlias = PostfixQueue  # noqa: Y015
+Global___Logins: _TypeAlias = Logins  # noqa: Y015
 
 @_typing.final
 class Unit(_message.Message):
@@ -358,12 +395,18 @@ class ServedCertificate(_message.Message):
     ISSUER_FIELD_NUMBER: _builtins.int
     NOT_AFTER_MS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    CHAIN_LENGTH_FIELD_NUMBER: _builtins.int
+    CHAIN_FAULT_FIELD_NUMBER: _builtins.int
     port: _builtins.int
     subject: _builtins.str
     issuer: _builtins.str
     not_after_ms: _builtins.int
     error: _builtins.str
     """Why it could not be read; empty when it was."""
+    chain_length: _builtins.int
+    """Certificates that were shown, the server's own among them; 0 from an agent that does not tell."""
+    chain_fault: _builtins.str
+    """Why clients cannot follow the chain from the server's own certificate, in a few words; empty when they can."""
     def __init__(
         self,
         *,
@@ -372,10 +415,12 @@ class ServedCertificate(_message.Message):
         issuer: _builtins.str = ...,
         not_after_ms: _builtins.int = ...,
         error: _builtins.str = ...,
+        chain_length: _builtins.int = ...,
+        chain_fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "issuer", b"issuer", "not_after_ms", b"not_after_ms", "port", b"port", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_fault", b"chain_fault", "chain_length", b"chain_length", "error", b"error", "issuer", b"issuer", "not_after_ms", b"not_after_ms", "port", b"port", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

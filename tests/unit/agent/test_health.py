@@ -53,6 +53,12 @@ def test_a_file_system_without_inodes_of_its_own_has_enough_of_them() -> None:
             HealthReport(certificates=[ServedCertificate(port=25, not_after_ms=NOW_MS + 3 * DAY_MS)]),
             "the certificate on port 25 ends in 3 days",
         ),
+        (
+            HealthReport(
+                certificates=[ServedCertificate(port=25, not_after_ms=NOW_MS + 30 * DAY_MS, chain_fault="with others")]
+            ),
+            "port 25 serves its certificate with others",
+        ),
     ],
 )
 def test_each_problem_is_told_in_a_sentence(change: HealthReport, sentence: str) -> None:

@@ -11,6 +11,7 @@ from protos.agent.v1.telemetry_pb2 import (
     Disk,
     HealthReport,
     Host,
+    Logins,
     Network,
     PackageUpdates,
     PostfixQueue,
@@ -38,7 +39,9 @@ _REPORTS = st.builds(
     at_ms=st.integers(0, 2**53),
     host=st.builds(Host, load_1m=st.floats(), memory_total_bytes=_BYTES, cpu_percent=st.none() | st.integers(0, 100)),
     disks=st.lists(st.builds(Disk, mount=_WORDS, total_bytes=_BYTES), unique_by=lambda disk: disk.mount, max_size=3),
-    postfix_queue=st.none() | st.builds(PostfixQueue, deferred=_COUNTS, oldest_seconds=st.floats()),
+    postfix_queue=st.none()
+    | st.builds(PostfixQueue, deferred=_COUNTS, oldest_seconds=st.floats(), corrupt=st.none() | _COUNTS),
+    logins=st.none() | st.builds(Logins, succeeded=_BYTES, failed=_BYTES),
     package_updates=st.none() | st.builds(PackageUpdates, waiting=_COUNTS, security=_COUNTS),
     network=st.none() | st.builds(Network, received_bytes=_BYTES),
     units=st.lists(
@@ -47,7 +50,14 @@ _REPORTS = st.builds(
         max_size=3,
     ),
     certificates=st.lists(
-        st.builds(ServedCertificate, port=_COUNTS, not_after_ms=st.integers(0, 2**53), error=_WORDS),
+        st.builds(
+            ServedCertificate,
+            port=_COUNTS,
+            not_after_ms=st.integers(0, 2**53),
+            error=_WORDS,
+            chain_length=st.integers(0, 3),
+            chain_fault=_WORDS,
+        ),
         unique_by=lambda served: served.port,
         max_size=4,
     ),
@@ -73,6 +83,16 @@ def test_every_report_is_openmetrics_and_says_what_the_report_says(report: Healt
     }
     assert ("penguin_agent_spooled_events" in families) == report.HasField("relay")
     assert ("penguin_agent_package_updates" in families) == report.HasField("package_updates")
+    assert ("penguin_agent_logins" in families) == report.HasField("logins")
+    if report.HasField("logins"):
+        logins = {each.labels["outcome"]: each.value for each in families["penguin_agent_logins"].samples}
+        assert logins == {"succeeded": float(report.logins.succeeded), "failed": float(report.logins.failed)}
+    if report.HasField("postfix_queue"):
+        queues = {each.labels["queue"]: each.value for each in families["penguin_agent_postfix_queue_messages"].samples}
+        told_corrupt = report.postfix_queue.corrupt if report.postfix_queue.HasField("corrupt") else None
+        assert queues.get("corrupt") == told_corrupt
+    chains = {each.labels["port"]: each.value for each in families["penguin_agent_certificate_chain_whole"].samples}
+    assert chains == {str(each.port): float(not each.chain_fault) for each in report.certificates if each.chain_length}
     if report.HasField("relay"):
         handed = families["penguin_agent_hand_overs"].samples
         assert [sample.value for sample in handed] == [float(report.relay.handed_over), float(report.relay.refused)]

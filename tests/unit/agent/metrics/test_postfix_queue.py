@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.metrics.command import LINE_LIMIT
-from agent.metrics.postfix_queue import Tally, queue_id_of, queued_among, read_postfix_queue
+from agent.metrics.postfix_queue import Tally, queue_id_of, queued_among, read_postfix_queue, with_corrupt
+from protos.agent.v1.telemetry_pb2 import PostfixQueue
 
 NOW = 1_800_000_000.0
 #: As Postfix 3.7 writes it.
@@ -130,3 +131,10 @@ async def test_a_postfix_that_does_not_list_its_queue_says_nothing(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert await queued_among({"x"}) is None
+
+
+def test_damaged_messages_are_told_with_the_others_once_they_were_looked_for() -> None:
+    counted = PostfixQueue(active=2, oldest_seconds=5)
+    assert with_corrupt(counted, 0) == PostfixQueue(active=2, oldest_seconds=5, corrupt=0)
+    assert with_corrupt(counted, None) == counted
+    assert with_corrupt(None, 3) is None

@@ -43,8 +43,8 @@ def backup(*, good: dt.datetime, ended: dt.datetime) -> MailBackupStatus:
     return MailBackupStatus(good_ms=good_ms, ended_ms=ended_ms, mailboxes=3, detail="no space")
 
 
-def served_at(port: int, until: dt.datetime) -> ServedCertificate:
-    return ServedCertificate(port=port, not_after_ms=int(until.timestamp() * 1000))
+def served_at(port: int, until: dt.datetime, fault: str = "") -> ServedCertificate:
+    return ServedCertificate(port=port, not_after_ms=int(until.timestamp() * 1000), chain_length=1, chain_fault=fault)
 
 
 WELL = Facts(
@@ -178,6 +178,43 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
             Check.SSL,
             State.FAIL,
             "port 25, refused",
+        ),
+        (
+            {
+                "report": told(
+                    certificates=[served_at(port, NOW + 60 * DAY, "without its issuer's") for port in (25, 993)]
+                )
+            },
+            Check.SSL,
+            State.WARN,
+            "lasts 60 days, and is shown without its issuer's on port 25, 993.",
+        ),
+        (
+            {
+                "looks": {25: Look(not_after=NOW + 2 * DAY)},
+                "report": told(
+                    certificates=[
+                        served_at(25, NOW + 2 * DAY, "without its issuer's"),
+                        served_at(465, NOW + 60 * DAY),
+                        served_at(993, NOW + 60 * DAY, "with others"),
+                    ]
+                ),
+            },
+            Check.SSL,
+            State.FAIL,
+            "lasts 2 days, and is shown with others on port 993; without its issuer's on port 25.",
+        ),
+        (
+            {"report": told(postfix_queue=PostfixQueue(active=2, oldest_seconds=30, corrupt=3))},
+            Check.QUEUE,
+            State.WARN,
+            "2 messages wait, the oldest since 30 seconds, and 3 that Postfix could not read were set aside.",
+        ),
+        (
+            {"report": told(postfix_queue=PostfixQueue(oldest_seconds=9 * 86_400, corrupt=3))},
+            Check.QUEUE,
+            State.FAIL,
+            "set aside",
         ),
         (
             {"report": told(disks=[Disk(mount="/var", total_bytes=100, free_bytes=4)])},

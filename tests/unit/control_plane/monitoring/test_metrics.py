@@ -21,7 +21,7 @@ from control_plane.monitoring.metrics import (
 )
 from control_plane.monitoring.probe import may_be_looked_at
 from control_plane.monitoring.rings import Ring
-from protos.agent.v1.telemetry_pb2 import Destination, HealthReport, Host, PackageUpdates, Relay
+from protos.agent.v1.telemetry_pb2 import Destination, HealthReport, Host, Logins, PackageUpdates, PostfixQueue, Relay
 
 
 def test_positions_of_kept_rows_stay() -> None:
@@ -49,6 +49,15 @@ def test_updates_that_wait_can_be_asked_for_once_a_server_tells() -> None:
     told = derive(measure(HealthReport(package_updates=PackageUpdates(waiting=3))))
     assert (told["updates_waiting"], told["security_updates_waiting"]) == (3, 0)
     assert parse("security_updates_waiting > 0") == Comparison("security_updates_waiting", ">", 0.0)
+
+
+def test_log_ins_and_damaged_messages_can_be_asked_for_once_a_server_tells() -> None:
+    assert "queue_corrupt" not in derive(measure(HealthReport(postfix_queue=PostfixQueue(active=1))))
+    report = HealthReport(postfix_queue=PostfixQueue(corrupt=2), logins=Logins(succeeded=40, failed=3))
+    told = derive(measure(report))
+    assert (told["logins"], told["login_failures"], told["queue_corrupt"]) == (40, 3, 2)
+    assert "login_failures" not in derive(gauges_of(measure(report)))
+    assert parse("login_failures > 100") == Comparison("login_failures", ">", 100.0)
 
 
 def test_what_counts_from_any_beginning_is_no_value_of_a_single_report() -> None:
