@@ -1,4 +1,4 @@
-"""A server's past: a metric as a series, and what changed before it got worse."""
+"""A server's past: a metric as a series, and the reports of the last hour. What changed: changes.py."""
 
 import datetime as dt
 import uuid
@@ -24,10 +24,6 @@ from control_plane.monitoring.samples import HOUR, STEP, floor
 MOST_POINTS = 2000
 #: For how long roll-ups of five minutes are kept.
 _SAMPLES_KEPT = dt.timedelta(days=30)
-#: How long before something got worse what may have led to it is looked for.
-LOOK_BACK = dt.timedelta(hours=2)
-#: Volumes that differ by so much are another volume.
-_OTHER_VOLUME = 2.0
 
 _ROWS = {
     table: text(
@@ -36,19 +32,6 @@ _ROWS = {
     )
     for table in ("health_reports", "health_samples", "health_hours")
 }
-_CHANGES = text(
-    "SELECT at, kind, detail FROM ("
-    " SELECT applied_at AS at, 'configuration' AS kind, 'configuration ' || applied_version || ' was applied' AS detail"
-    "  FROM vps_servers WHERE id = :vps"
-    " UNION ALL SELECT agent_version_since, 'version', 'its agent became ' || coalesce(agent_version, 'another')"
-    "  FROM server_health WHERE vps_id = :vps"
-    " UNION ALL SELECT n.published_at, 'dns', n.record_type || ' ' || n.record_name || ' of ' || n.domain"
-    "   || ' was published'"
-    "  FROM dns_records n JOIN inboxes i ON i.tenant_id = n.tenant_id AND i.id = n.inbox_id WHERE i.vps_id = :vps"
-    " UNION ALL SELECT i.created_at, 'inbox', 'the inbox ' || i.email_address || ' was made'"
-    "  FROM inboxes i WHERE i.vps_id = :vps"
-    ") AS changes WHERE at BETWEEN :from AND :to ORDER BY at DESC LIMIT 100"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +40,6 @@ class Point:
 
     at: dt.datetime
     value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something that changed: configuration, version, dns, inbox or volume."""
-
-    at: dt.datetime
-    kind: str
-    detail: str
 
 
 async def series(
@@ -97,36 +71,6 @@ async def last_hour(
     """Return the values of each report of the last hour; counters are left out, for they count from any beginning."""
     rows = await session.execute(_ROWS["health_reports"], {"vps": vps_id, "from": now - HOUR, "to": now})
     return [(row.at, _named(gauges_of(row.measured))) for row in rows]
-
-
-async def changes_before(session: AsyncSession, vps_id: uuid.UUID, at: dt.datetime) -> list[Change]:
-    """Return what changed in the two hours before a moment, newest first, and whether the volume did."""
-    window = {"vps": vps_id, "from": at - LOOK_BACK, "to": at}
-    changes = [Change(*row) for row in await session.execute(_CHANGES, window)]
-    volume = await _volume_change(session, vps_id, at)
-    return [*changes, *([volume] if volume else [])]
-
-
-async def _volume_change(session: AsyncSession, vps_id: uuid.UUID, at: dt.datetime) -> Change | None:
-    """Compare the attempts of the hour before with those of an hour of the day before that."""
-    day = {"vps": vps_id, "from": at - 25 * HOUR, "to": at}
-    rows = (await session.execute(_ROWS["health_samples"], day)).all()
-    lately = sum(_attempts(row.measured) for row in rows if row.at >= at - HOUR)
-    before = [row for row in rows if row.at < at - HOUR]
-    if not before:
-        return None
-    hours = max(1.0, (at - HOUR - before[0].at) / HOUR)
-    usual = sum(_attempts(row.measured) for row in before) / hours
-    if max(lately, usual) < 1 or 1 / _OTHER_VOLUME < (lately + 1) / (usual + 1) < _OTHER_VOLUME:
-        return None
-    return Change(
-        at - HOUR, "volume", f"{lately:.0f} attempts in the hour before, {usual:.0f} in an hour of the day before"
-    )
-
-
-def _attempts(measured: Sequence[float | None]) -> float:
-    derived = derive(measured)
-    return derived["delivered"] + derived["deferred"] + derived["bounced"]
 
 
 def _named(measured: Sequence[float | None]) -> dict[str, float]:

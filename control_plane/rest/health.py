@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.fleet.servers import server_health
 from control_plane.healing.acts import acts_about
+from control_plane.monitoring.changes import changes_before
 from control_plane.monitoring.expressions import LONGEST
 from control_plane.monitoring.fleet import Wanted, checks_of, fleet_health
-from control_plane.monitoring.history import changes_before, last_hour, series
+from control_plane.monitoring.history import last_hour, series
 from control_plane.monitoring.states import Check, State, worst
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import DEFAULT_PAGE, Limit
@@ -54,7 +55,7 @@ class PointView(BaseModel):
 
 
 class ChangeView(BaseModel):
-    """Something that changed before it got worse: configuration, version, dns, inbox or volume."""
+    """Something that changed before it got worse: configuration, version, packages, dns, inbox or volume."""
 
     model_config = ConfigDict(from_attributes=True)
 

@@ -88,6 +88,7 @@ class UpgradeServer(Base):
     __tablename__ = "upgrade_servers"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "vps_id"], ["vps_servers.tenant_id", "vps_servers.id"], ondelete="CASCADE"),
+        Index("idx_upgrade_servers_vps", "vps_id"),
     )
 
     upgrade_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("upgrades.id", ondelete="CASCADE"), primary_key=True)

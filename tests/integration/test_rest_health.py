@@ -14,6 +14,7 @@ from control_plane.monitoring.metrics import METRICS, POSITION
 from control_plane.monitoring.rings import Ring
 from control_plane.monitoring.samples import HOUR, STEP, floor, keep_values, value_rows
 from db.session import Database
+from protos.agent.v1.commands_pb2 import Command
 from protos.agent.v1.telemetry_pb2 import HealthReport, Host
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_server
@@ -110,6 +111,96 @@ async def test_what_changed_before_it_got_worse_is_told(
         ("configuration", "configuration 7 was applied"),
         ("volume", "500 attempts in the hour before, 1 in an hour of the day before"),
     ]
+
+
+async def commanded(database: Database, vps_id: uuid.UUID, at: dt.datetime, command: Command, state: str) -> None:
+    """Keep a command that a plan gave a server."""
+    async with database.system() as session:
+        await session.execute(
+            text(
+                "INSERT INTO server_commands"
+                " (id, tenant_id, vps_id, kind, command, requested_by, deadline, state, created_at)"
+                " SELECT gen_random_uuid(), tenant_id, id, :kind, :command, 'upgrade', :at, :state, :at"
+                " FROM vps_servers WHERE id = :vps"
+            ),
+            {
+                "vps": vps_id,
+                "kind": command.WhichOneof("deed"),
+                "command": command.SerializeToString(),
+                "at": at,
+                "state": state,
+            },
+        )
+
+
+async def test_each_release_and_all_packages_that_plans_gave_it_are_told(
+    rest_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID, tenant: SomeTenant
+) -> None:
+    await checked(system_database, vps_id, "fail", {"queue": "fail"})
+    upgrade, back = Command(), Command()
+    upgrade.upgrade_agent.release, back.roll_back_agent.release = "2-new", "2-new"
+    packages, packages_back = Command(), Command()
+    packages.change_packages.packages.add(name="opendkim", versions=["2.11"])
+    packages.change_packages.packages.add(name="postfix", versions=["3.7.11", "3.10.4"])
+    packages_back.roll_back_packages.release = "packages-1"
+    elsewhere = await make_server(system_database, tenant)
+    for minutes, command, state, server in (
+        (130, packages_back, "done", vps_id),
+        (50, upgrade, "done", vps_id),
+        (49, upgrade, "done", vps_id),
+        (40, back, "done", vps_id),
+        (35, packages_back, "expired", vps_id),
+        (30, packages, "done", vps_id),
+        (25, packages_back, "done", elsewhere),
+        (20, packages_back, "done", vps_id),
+        (-1, packages, "done", vps_id),
+    ):
+        await commanded(system_database, server, NOW - minutes * dt.timedelta(minutes=1), command, state)
+    changes = (await rest_client.get(f"vps/{vps_id}/health")).json()["changes"]
+    assert [(change["kind"], change["detail"]) for change in changes] == [
+        ("version", "its agent became another"),
+        ("packages", "a plan had its packages become what they were before"),
+        ("packages", "a plan had its packages become opendkim 2.11, postfix 3.7.11 or 3.10.4"),
+        ("version", "a plan had its agent leave 2-new"),
+        ("version", "a plan had its agent become 2-new"),
+    ]
+    assert changes[-1]["at"] == (NOW - dt.timedelta(minutes=50)).isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("waiting", []),
+        ("installed", ["a plan gave it other settings of the fleet"]),
+        ("reverted", ["a plan took settings of the fleet back", "a plan gave it other settings of the fleet"]),
+    ],
+)
+async def test_settings_that_a_plan_gave_it_are_told_and_that_it_took_them_back(
+    rest_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID, state: str, told: list[str]
+) -> None:
+    await checked(system_database, vps_id, "fail", {"queue": "fail"})
+    async with system_database.system() as session:
+        await session.execute(
+            text(
+                "WITH given AS (INSERT INTO fleet_configurations (settings) VALUES ('{}') RETURNING number), plan AS ("
+                " INSERT INTO upgrades"
+                "  (configuration, rings, minimum_sends, soak_seconds, patience_seconds, requested_by)"
+                " SELECT number, 1, 0, 0, 1, 'tester' FROM given RETURNING id)"
+                " INSERT INTO upgrade_servers"
+                "  (upgrade_id, vps_id, tenant_id, ring, state, since, asked_at, asked_version)"
+                " SELECT plan.id, v.id, v.tenant_id, 0, CAST(:state AS text), :since, :asked, :version"
+                " FROM plan, vps_servers v WHERE v.id = :vps"
+            ),
+            {
+                "vps": vps_id,
+                "state": state,
+                "since": NOW - STEP,
+                "asked": None if state == "waiting" else NOW - 2 * STEP,
+                "version": None if state == "waiting" else 7,
+            },
+        )
+    changes = (await rest_client.get(f"vps/{vps_id}/health")).json()["changes"]
+    assert [change["detail"] for change in changes if change["kind"] == "configuration"] == told
 
 
 async def test_a_metric_is_a_series_of_its_steps(
