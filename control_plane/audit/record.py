@@ -1,7 +1,9 @@
 """Append to a tenant's chain, and read it."""
 
+import datetime as dt
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -27,6 +29,16 @@ VALUES (%(tenant)s, %(position)s, %(at)s, %(actor)s, %(act)s, %(subject)s, %(fie
 """
 
 
+@dataclass(frozen=True, slots=True)
+class DeedFilter:
+    """Which deeds, from `start` on and before `end`; None is any."""
+
+    actor: str | None = None
+    act: str | None = None
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
+
+
 async def append(connection: AsyncConnection[Any], tenant_id: uuid.UUID, deed: Deed) -> None:
     """Write a deed down in the transaction that does it; deeds of one tenant wait for each other here."""
     await connection.execute(_LOCK, {"tenant": tenant_id})
@@ -48,12 +60,22 @@ async def append(connection: AsyncConnection[Any], tenant_id: uuid.UUID, deed: D
     await connection.execute(_APPEND, row)
 
 
-async def list_newest(session: AsyncSession, tenant_id: uuid.UUID, after: int | None, limit: int) -> Sequence[Row[Any]]:
+async def list_newest(
+    session: AsyncSession, tenant_id: uuid.UUID, wanted: DeedFilter, after: int | None, limit: int
+) -> Sequence[Row[Any]]:
     """Return a page of a tenant's deeds, newest first, from the one before `after`."""
-    query = _DEEDS.where(AuditEvent.tenant_id == tenant_id).order_by(AuditEvent.position.desc())
-    return (
-        await session.execute((query if after is None else query.where(AuditEvent.position < after)).limit(limit))
-    ).all()
+    query = _DEEDS.where(AuditEvent.tenant_id == tenant_id)
+    if wanted.actor is not None:
+        query = query.where(AuditEvent.actor == wanted.actor)
+    if wanted.act is not None:
+        query = query.where(AuditEvent.act == wanted.act)
+    if wanted.start is not None:
+        query = query.where(AuditEvent.at >= wanted.start)
+    if wanted.end is not None:
+        query = query.where(AuditEvent.at < wanted.end)
+    if after is not None:
+        query = query.where(AuditEvent.position < after)
+    return (await session.execute(query.order_by(AuditEvent.position.desc()).limit(limit))).all()
 
 
 async def walk(session: AsyncSession, tenant_id: uuid.UUID) -> AsyncIterator[Link]:

@@ -53,9 +53,9 @@ class MemberList(BaseModel):
 
 
 @router.get("")
-async def list_all(request: Request, access: _Reading, page: TenantsPage) -> MemberList:
+async def list_all(request: Request, access: _Reading, page: TenantsPage, role: Role | None = None) -> MemberList:
     """List who is a member."""
-    members = await list_members(access.session, access.scope, page.after, page.limit)
+    members = await list_members(access.session, access.scope, role, page.after, page.limit)
     known = await _known(request, members)
     return MemberList(
         items=[_view(member, known) for member in members], next=page.next_after([each.id for each in members])

@@ -4,14 +4,14 @@ import datetime as dt
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
-from control_plane.webhooks.event_types import EventType
+from control_plane.webhooks.event_types import EventType, NoticeType
 from control_plane.webhooks.events import list_notices
 
 router = APIRouter(prefix="/notices", tags=["events"], route_class=ResourceRoute)
@@ -40,9 +40,11 @@ class NoticeList(BaseModel):
 
 
 @router.get("")
-async def list_all(access: _Reading, page: TenantsPage) -> NoticeList:
+async def list_all(
+    access: _Reading, page: TenantsPage, wanted: Annotated[NoticeType | None, Query(alias="type")] = None
+) -> NoticeList:
     """List notices, newest first: servers ready, domains verified, certificates failing, limits near; kept 30 days."""
-    notices = await list_notices(access.session, access.scope, page.after, page.limit)
+    notices = await list_notices(access.session, access.scope, wanted, page.after, page.limit)
     return NoticeList(
         items=[NoticeView.model_validate(notice) for notice in notices],
         next=page.next_after([notice.id for notice in notices]),

@@ -19,6 +19,7 @@ from control_plane.inboxes.server_deeds import REBUILD_KIND
 from control_plane.provisioning.draining import HOLD_KIND, drain_progress
 from control_plane.provisioning.power import POWER_KINDS
 from control_plane.provisioning.requests import request_removal
+from control_plane.provisioning.states import ServerStatus
 from control_plane.rest.access import Access, transaction
 from control_plane.rest.orders import ServerOrder, order_server
 from control_plane.rest.pages import TenantsPage
@@ -37,6 +38,7 @@ OPERATION_KINDS = POWER_KINDS | {HOLD_KIND, REBUILD_KIND}
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]
+_NAME = "^[a-z0-9_-]*$"
 Force = Annotated[bool, Query(description="Do not wait until it is empty: what is in its Postfix is lost.")]
 
 
@@ -183,7 +185,13 @@ async def create_server(
 
 
 @router.get("/workspaces/{workspace_id}/vps")
-async def list_servers(workspace_id: uuid.UUID, access: _Reading, page: TenantsPage) -> ServerList:
+async def list_servers(
+    workspace_id: uuid.UUID,
+    access: _Reading,
+    page: TenantsPage,
+    status: ServerStatus | None = None,
+    provider: Annotated[str | None, Query(max_length=50, pattern=_NAME)] = None,
+) -> ServerList:
     """List a workspace's servers, without those that are deleted."""
     await require_workspace(access.session, access.scope, workspace_id)
     query = select(VpsServer).where(
@@ -191,6 +199,10 @@ async def list_servers(workspace_id: uuid.UUID, access: _Reading, page: TenantsP
         VpsServer.workspace_id == workspace_id,
         VpsServer.status != "deleted",
     )
+    if status is not None:
+        query = query.where(VpsServer.status == status.value)
+    if provider is not None:
+        query = query.where(VpsServer.provider == provider)
     if page.after is not None:
         query = query.where(VpsServer.id > page.after)
     servers = (await access.session.scalars(query.order_by(VpsServer.id).limit(page.limit))).all()

@@ -57,10 +57,12 @@ def require_may_give(scope: TenantScope, place: Place) -> None:
 
 
 async def list_members(
-    session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
+    session: AsyncSession, scope: TenantScope, role: Role | None, after: uuid.UUID | None, limit: int
 ) -> Sequence[Membership]:
-    """Return a page of who is a member now, by the membership's id."""
+    """Return a page of who is a member now, as anything or in one role, by the membership's id."""
     query = select(Membership).where(Membership.tenant_id == scope.tenant_id, Membership.ended_at.is_(None))
+    if role is not None:
+        query = query.where(Membership.role == role.value)
     if after is not None:
         query = query.where(Membership.id > after)
     return (await session.scalars(query.order_by(Membership.id).limit(limit))).all()

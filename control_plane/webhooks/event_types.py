@@ -1,6 +1,7 @@
 """What tenants can be told of. The rows are written by triggers (db/migrations, 0022)."""
 
 import enum
+from typing import Literal, get_args
 
 
 class EventType(enum.StrEnum):
@@ -27,6 +28,7 @@ class EventType(enum.StrEnum):
 
 
 #: What is recorded whether a tenant has an endpoint or not, and shown as notices.
-NOTICES = frozenset(
-    {EventType.SERVER_READY, EventType.DOMAIN_VERIFIED, EventType.CERTIFICATE_FAILING, EventType.LIMIT_NEAR}
-)
+NoticeType = Literal[
+    EventType.SERVER_READY, EventType.DOMAIN_VERIFIED, EventType.CERTIFICATE_FAILING, EventType.LIMIT_NEAR
+]
+NOTICES: frozenset[EventType] = frozenset(get_args(NoticeType))

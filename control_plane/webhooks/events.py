@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.tenancy.scope import TenantScope
-from control_plane.webhooks.event_types import NOTICES, EventType
+from control_plane.webhooks.event_types import NOTICES, EventType, NoticeType
 from db.models import TenantEvent
 from db.models.base import columns_of
 
@@ -41,10 +41,10 @@ async def list_events(
 
 
 async def list_notices(
-    session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
+    session: AsyncSession, scope: TenantScope, wanted: NoticeType | None, after: uuid.UUID | None, limit: int
 ) -> Sequence[Row[Any]]:
-    """Return the tenant's notices, those recorded before the one that `after` names."""
-    kinds = [kind.value for kind in NOTICES]
+    """Return the tenant's notices, all or those of one type, recorded before the one that `after` names."""
+    kinds = [kind.value for kind in NOTICES if wanted in {None, kind}]
     query = _EVENTS.where(TenantEvent.tenant_id == scope.tenant_id, TenantEvent.type.in_(kinds))
     return await _page(session, scope, query, after, limit)
 

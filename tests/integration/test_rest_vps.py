@@ -139,6 +139,26 @@ async def test_servers_are_listed_in_pages_without_the_deleted(
     assert ([server["id"] for server in rest["items"]], rest["next"]) == (servers[2:], None)
 
 
+async def test_servers_are_found_by_status_and_provider(
+    rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant, path: str
+) -> None:
+    ready, other = [str(await make_server(system_database, tenant)) for _ in range(2)]
+    ordered = str(await make_server(system_database, tenant, status="provisioning"))
+    async with system_database.system() as session:
+        await session.execute(text("UPDATE vps_servers SET provider = 'byo' WHERE id = :id"), {"id": other})
+
+    async def found(**wanted: str) -> set[str]:
+        return {each["id"] for each in (await rest_client.get(path, params=wanted)).json()["items"]}
+
+    assert await found(status="ready") == {ready, other}
+    assert await found(provider="byo") == {other}
+    assert await found(status="provisioning", provider="local") == {ordered}
+    assert await found(status="provisioning", provider="byo") == set()
+    for wrong in ({"status": "asleep"}, {"provider": "BYO\0"}):
+        told = problem(await rest_client.get(path, params=wrong), 422, "invalid-input")
+        assert pointers(told) == [f"query/{next(iter(wrong))}"]
+
+
 async def test_a_server_is_removed_in_the_background_and_asked_for_once(
     rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant
 ) -> None:

@@ -64,7 +64,7 @@ EXPECTED = [
     promise("POST /inboxes/{inbox_id}/aliases", takes="email_address Idempotency-Key", shows="id email_address"),
     promise("DELETE /inboxes/{inbox_id}/aliases/{alias_id}"),
     promise("GET /inboxes/{inbox_id}/client-settings", shows="username imap smtp"),
-    promise("GET /workspaces/{workspace_id}/vps", takes="after limit", shows=_SERVER),
+    promise("GET /workspaces/{workspace_id}/vps", takes="status provider after limit", shows=_SERVER),
     promise("GET /domains", takes="name after limit fields", shows="id name created_at"),
     promise("GET /domains/{domain_id}", shows="id name dkim_keys"),
     promise(
@@ -80,7 +80,7 @@ EXPECTED = [
     promise("POST /messages/{message_id}/resend", shows="id state"),
     promise("GET /webhooks"),
     promise("GET /events", takes="after limit", shows="id type subject_id at data"),
-    promise("GET /members", shows="id email role"),
+    promise("GET /members", takes="role after limit", shows="id email role"),
     promise("GET /members/{member_id}", takes="fields If-None-Match", shows="id email role"),
     promise("PATCH /members/{member_id}", takes="role workspaces If-Match", shows="id email role"),
     promise("GET /invitations", shows="id email role"),

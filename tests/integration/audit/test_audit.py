@@ -104,6 +104,32 @@ async def test_deeds_that_come_at_once_make_one_chain_for_each_tenant(
     assert [each["position"] for each in await deeds(rest_client, limit=1, after=page["next"])] == [10]
 
 
+async def test_deeds_are_found_by_who_what_and_when(
+    rest_app: FastAPI, rest_client: httpx.AsyncClient, other_client: httpx.AsyncClient
+) -> None:
+    made = (await rest_client.post("api-keys", json={"name": "k", "scopes": ["tenant:manage"]})).json()
+    async with client_of(rest_app, made["key"]) as client:
+        await make_workspaces(client, 2)
+    second, first, key = await deeds(rest_client)
+
+    async def found(client: httpx.AsyncClient = rest_client, /, **wanted: object) -> list[object]:
+        query = {name: str(value) for name, value in wanted.items()}
+        return [each["position"] for each in await deeds(client, **query)]
+
+    assert await found(actor=first["actor"]) == [second["position"], first["position"]]
+    assert await found(act="POST /api-keys") == [key["position"]]
+    assert await found(act="POST /api-keys", actor=first["actor"]) == []
+    assert await found(**{"from": first["at"], "to": second["at"]}) == [first["position"]]
+    assert await found(**{"from": second["at"]}) == [second["position"]]
+    assert await found(other_client, actor=first["actor"]) == []
+    page = (await rest_client.get("audit", params={"act": "POST /workspaces", "limit": 1})).json()
+    query = {"act": "POST /workspaces", "after": page["next"]}
+    assert await found(**query) == [first["position"]]
+    problem(await rest_client.get("audit", params={"after": page["next"]}), 400, "invalid-cursor")
+    for wrong in ({"actor": "\0"}, {"from": "1732233600"}, {"to": "2026-11-22T09:30:00"}):
+        problem(await rest_client.get("audit", params=wrong), 422, "invalid-input")
+
+
 async def test_only_who_may_read_the_record_reads_it(rest_app: FastAPI, rest_client: httpx.AsyncClient) -> None:
     key = (await rest_client.post("api-keys", json={"name": "k", "scopes": ["webhooks:read"]})).json()["key"]
     async with client_of(rest_app, key) as client:

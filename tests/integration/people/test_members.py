@@ -103,6 +103,16 @@ async def test_who_is_removed_or_has_less_of_a_role_has_it_at_once(anna: Visitor
     assert (await bob.refresh()).json()["tenant_id"] not in {None, anna.tokens["tenant_id"]}
 
 
+async def test_members_are_found_by_role(anna: Visitor, bob: Visitor) -> None:
+    await joined(anna, bob, "admin")
+
+    async def found(role: str) -> list[str]:
+        return [each["email"] for each in (await anna.client.get("members", params={"role": role})).json()["items"]]
+
+    assert (await found("admin"), await found("billing")) == (["bob@example.net"], [])
+    problem(await anna.client.get("members", params={"role": "king"}), 422, "invalid-input")
+
+
 async def test_a_member_is_changed_only_as_whoever_changes_them_has_seen_them(anna: Visitor, bob: Visitor) -> None:
     path = f"members/{await joined(anna, bob, 'admin')}"
     seen = await anna.get(path)

@@ -16,6 +16,7 @@ from db.session import Database
 from protos.agent.v1.delivery_pb2 import DeliveryEvent
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import SomeInbox, make_inbox, make_sends, make_server
+from tests.integration.rest import problem
 from tests.integration.webhooks.hooks import count, make_webhook, tell
 
 
@@ -60,6 +61,9 @@ async def test_a_tenant_reads_its_notices_and_nobody_elses_without_a_webhook(
     assert (ready["type"], ready["subject_id"]) == ("server.ready", str(servers[0]))
     assert (near["type"], near["data"]) == ("limit.near", {"what": "servers", "used": 4, "limit": 5})
     assert (await other_client.get("notices")).json()["items"] == []
+    assert (await rest_client.get("notices", params={"type": "limit.near"})).json()["items"] == [near]
+    assert (await rest_client.get("notices", params={"type": "domain.verified"})).json()["items"] == []
+    problem(await rest_client.get("notices", params={"type": "message.bounced"}), 422, "invalid-input")
 
 
 async def test_a_batch_of_an_agents_is_told_in_its_order_and_repeated_it_is_not(
