@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     system_database_url: SecretStr = SecretStr("")
     #: Of the role that log-in works with; for the api process, beside its own.
     identity_database_url: SecretStr = SecretStr("postgresql://penguin_identity@/penguin")
-    #: Of the owner, who may copy the whole database; for the backups process alone.
+    #: Of the owner or another who may copy the whole database; for the backups process alone.
     owner_database_url: SecretStr = SecretStr("")
     #: Where backups go, for restic: a path or a URL. No backups process runs without.
     backup_repository: str = ""

@@ -20,6 +20,7 @@ from psycopg import sql
 
 from control_plane.backups.digest import TableDigest, digest, tables_of
 from control_plane.backups.programs import BackupFailed, postgres_program, reaching, run
+from control_plane.embedded.postgres import DATABASE, OWNER
 
 MANIFEST = "manifest.json"
 DATA = "data"
@@ -38,10 +39,14 @@ class Manifest:
     point: str
     at: dt.datetime
     tables: dict[str, TableDigest]
+    #: The role that it was made by, and the database of `tables`.
+    owner: str = OWNER
+    database: str = DATABASE
 
     def write(self, folder: Path) -> None:
         """Write it into a copy's folder."""
-        content = {"point": self.point, "at": self.at.isoformat(), "tables": {}}
+        whose = {"owner": self.owner, "database": self.database}
+        content = {"point": self.point, "at": self.at.isoformat(), **whose, "tables": {}}
         tables = {name: asdict(each) for name, each in self.tables.items()}
         (folder / MANIFEST).write_text(json.dumps({**content, "tables": tables}, indent=1))
 
@@ -51,13 +56,18 @@ class Manifest:
         try:
             content = json.loads((folder / MANIFEST).read_text())
             tables = {name: TableDigest(**each) for name, each in content["tables"].items()}
-            return cls(content["point"], dt.datetime.fromisoformat(content["at"]), tables)
+            # A copy of before they were recorded is of an installation's own.
+            whose = content.get("owner", OWNER), content.get("database", DATABASE)
+            return cls(content["point"], dt.datetime.fromisoformat(content["at"]), tables, *whose)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BackupFailed(f"the copy has no manifest that can be read: {error}") from error
 
 
 def take_copy(owner_url: str, folder: Path) -> Manifest:
-    """Make a whole copy in `folder`, which is made anew. Raises `BackupFailed`; needs a superuser's URL."""
+    """Make a whole copy in `folder`, which is made anew. Raises `BackupFailed`.
+
+    The URL is a superuser's, or that of a role such as deploy/postgresql/roles.sql makes.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     slot = f"penguin_copy_{uuid.uuid4().hex[:12]}"
@@ -115,4 +125,4 @@ def _name_point_once(owner_url: str, point: str) -> Manifest:
             reading.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
             # The importing transaction has the snapshot from here on.
             reading.execute("SELECT 1")
-        return Manifest(point, row[1], digest(reading))
+        return Manifest(point, row[1], digest(reading), reading.info.user, reading.info.dbname)

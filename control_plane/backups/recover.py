@@ -13,15 +13,17 @@ from pathlib import Path
 
 import psycopg
 
-from control_plane.backups.base import DATA
+from control_plane.backups.base import DATA, Manifest
 from control_plane.backups.programs import BackupFailed
 from control_plane.backups.segments import gather
 from control_plane.embedded.daemon import EmbeddedFailed
-from control_plane.embedded.postgres import OWNER, EmbeddedPostgres, give
+from control_plane.embedded.postgres import EmbeddedPostgres, give
 
 #: Beneath the data directory, which is where PostgreSQL runs `restore_command`.
 _SEGMENTS = "penguin_wal"
 _SETTINGS = "postgresql.auto.conf"
+#: Lent to a cluster whose configuration lies elsewhere, as Debian's does; its socket is in a folder of ours alone.
+_LENT = {"postgresql.conf": "", "pg_hba.conf": "local all all trust\n"}
 _RECOVERY_SECONDS = 6 * 3600.0
 _LAST = (
     "SELECT pg_last_xact_replay_timestamp(), pg_current_wal_lsn()::text, current_setting('synchronous_standby_names')"
@@ -67,14 +69,19 @@ def prepare(copy: Path, data_dir: Path, sources: Sequence[Path], target: Target)
     with settings.open("a") as file:
         lines = [f"restore_command = 'cp {_SEGMENTS}/%f %p'", "hot_standby = off", *target.settings()]
         file.writelines(f"{line}\n" for line in lines)
+    for name, content in _LENT.items():
+        if not (data_dir / name).exists():
+            (data_dir / name).write_text(content)
     (data_dir / "recovery.signal").touch()
     give(data_dir)
 
 
 @contextmanager
-def recovered(data_dir: Path, sockets: Path, log: Path) -> Iterator[tuple[EmbeddedPostgres, Recovered]]:
+def recovered(
+    data_dir: Path, sockets: Path, log: Path, manifest: Manifest
+) -> Iterator[tuple[EmbeddedPostgres, Recovered]]:
     """Recover what was prepared and give the running server; stop it afterwards. Raises `BackupFailed`."""
-    server = EmbeddedPostgres(data_dir, sockets, log=log)
+    server = EmbeddedPostgres(data_dir, sockets, log=log, owner=manifest.owner, database=manifest.database)
     try:
         server.start(_RECOVERY_SECONDS)
     except EmbeddedFailed as error:
@@ -91,7 +98,7 @@ def recovered(data_dir: Path, sockets: Path, log: Path) -> Iterator[tuple[Embedd
 
 
 def _how_far(server: EmbeddedPostgres) -> Recovered:
-    with psycopg.connect(server.url(OWNER), autocommit=True) as connection:
+    with psycopg.connect(server.owner_url, autocommit=True) as connection:
         row = connection.execute(_LAST).fetchone()
     if row is None:
         raise BackupFailed("the restored database does not say how far it came")

@@ -20,7 +20,7 @@ from control_plane.backups.recover import Recovered, Target, prepare, recovered
 from control_plane.backups.repository import BASE, WAL, WAL_UNTIL_COPY, Snapshot
 from control_plane.backups.segments import PARTIAL, number_of
 from control_plane.backups.vault import Vault
-from control_plane.embedded.postgres import OWNER
+from control_plane.embedded.postgres import DATABASE, OWNER
 
 _CHECKPOINT = "Latest checkpoint location:"
 _RECEIVER = "pg_receivewal"
@@ -58,16 +58,18 @@ def _restore(vault: Vault, data_dir: Path, scratch: Path, snapshot_id: str, mome
     snapshot = choose(vault.repository.snapshots(BASE), snapshot_id, moment)
     copy = vault.repository.fetch(snapshot, scratch / "copy")
     manifest = Manifest.read(copy)
+    if (manifest.owner, manifest.database) != (OWNER, DATABASE):
+        raise BackupFailed("the copy is of a PostgreSQL of yours, and not of an installation's own")
     sources = [copy / SEGMENTS, *_shipped(vault, snapshot, scratch), vault.segments, data_dir / "pg_wal"]
     fresh = scratch / "data"
     prepare(copy, fresh, sources, Target(moment=moment))
     with (
         tempfile.TemporaryDirectory(prefix="penguin-restore-") as sockets,
-        recovered(fresh, Path(sockets) / "s", vault.log) as (server, came),
+        recovered(fresh, Path(sockets) / "s", vault.log, manifest) as (server, came),
     ):
         last = max(came.last or manifest.at, manifest.at) if moment is None else (came.last or manifest.at)
         is_whole = moment is None and _is_whole(vault, data_dir, came)
-        held = 0 if is_whole else hold_and_ask(server.url(OWNER), last)
+        held = 0 if is_whole else hold_and_ask(server.owner_url, last)
     _put_aside(data_dir, vault.segments)
     fresh.rename(data_dir)
     return Restored(snapshot.id, last, is_whole, held)

@@ -13,7 +13,6 @@ from control_plane.backups.digest import differences, digest
 from control_plane.backups.programs import BackupFailed
 from control_plane.backups.recover import Target, prepare, recovered
 from control_plane.backups.repository import BASE, Repository
-from control_plane.embedded.postgres import OWNER
 
 _TOLD = 5
 
@@ -52,8 +51,8 @@ def try_restore(repository: Repository, scratch: Path, log: Path) -> Tested:
         # A socket's path must be short, wherever the scratch folder lies.
         with (
             tempfile.TemporaryDirectory(prefix="penguin-restore-") as sockets,
-            recovered(data_dir, Path(sockets) / "s", log) as (server, _),
-            psycopg.connect(server.url(OWNER)) as connection,
+            recovered(data_dir, Path(sockets) / "s", log, manifest) as (server, _),
+            psycopg.connect(server.owner_url) as connection,
         ):
             found = digest(connection)
     finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from control_plane.embedded.daemon import Daemon, EmbeddedFailed, check_socket_path, quarters
 
@@ -31,17 +32,36 @@ _STOP_SECONDS = 30.0
 
 
 class EmbeddedPostgres:
-    """One private cluster. `enter` is a command prefix, such as nsenter, that decides where it runs."""
+    """One private cluster. `enter` is a command prefix, such as nsenter, that decides where it runs.
 
-    def __init__(self, data_dir: Path, socket_dir: Path, enter: Sequence[str] = (), log: Path | None = None) -> None:
+    `owner` and `database` are others for what was restored of a cluster that was none of ours.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        socket_dir: Path,
+        enter: Sequence[str] = (),
+        log: Path | None = None,
+        *,
+        owner: str = OWNER,
+        database: str = DATABASE,
+    ) -> None:
         self._data_dir = data_dir.absolute()
         self._socket_dir = socket_dir.absolute()
         self._enter = tuple(enter)
         self._log = log or self._data_dir.with_name(f"{self._data_dir.name}.log")
+        self._owner = owner
+        self._database = database
         self._daemon: Daemon | None = None
 
+    @property
+    def owner_url(self) -> str:
+        """The libpq URL of its database for its owner."""
+        return self.url(self._owner, self._database)
+
     def start(self, seconds: float = _START_SECONDS) -> None:
-        """Make the cluster when there is none, start it and return when the database `penguin` takes connections.
+        """Make the cluster when there is none, start it and return when its database takes connections.
 
         It gets so many seconds for that, of which a recovery may need more than a start. Raises `EmbeddedFailed`. Call
         it from the main thread (see daemon.py).
@@ -76,7 +96,7 @@ class EmbeddedPostgres:
         place = quarters(_USER, _HOME, data=unfinished)
         initdb = [
             *(os.fspath(binaries(unfinished) / "initdb"), "-D", place.path("data")),
-            *("--username", OWNER, "--auth-local", "trust", "--auth-host", "reject"),
+            *("--username", self._owner, "--auth-local", "trust", "--auth-host", "reject"),
             *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-instructions"),
         ]
         command = place.command("KILL", initdb)
@@ -112,15 +132,15 @@ class EmbeddedPostgres:
 
     def _accepts(self) -> bool:
         try:
-            psycopg.connect(self.url(OWNER, "postgres"), connect_timeout=5).close()
+            psycopg.connect(self.url(self._owner, "postgres"), connect_timeout=5).close()
         except psycopg.OperationalError:
             return False
         return True
 
     def _create_database(self) -> None:
-        with psycopg.connect(self.url(OWNER, "postgres"), autocommit=True) as connection:
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
-                connection.execute(f"CREATE DATABASE {DATABASE}")
+        with psycopg.connect(self.url(self._owner, "postgres"), autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self._database]).fetchone() is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._database)))
 
 
 def give(data_dir: Path) -> None:

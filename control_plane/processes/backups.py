@@ -1,10 +1,10 @@
 """The backups process: `python -m control_plane.processes.backups`.
 
 Receives PostgreSQL's log as it is written and saves it every minute; saves a whole copy every day; restores the newest
-one every week, beside everything, and compares it with what it recorded. It connects to PostgreSQL as its owner, for
-whoever copies a database sees all of it, and to the repository (PENGUIN_BACKUP_REPOSITORY, any target of restic's, with
-what restic needs to reach it in the environment). It listens at its metrics door alone, and one of these runs in an
-installation.
+one every week, beside everything, and compares it with what it recorded. It connects to PostgreSQL as its owner or, in
+one of yours, as a role for this alone, for whoever copies a database sees all of it; and to the repository
+(PENGUIN_BACKUP_REPOSITORY, any target of restic's, with what restic needs to reach it in the environment). It listens
+at its metrics door alone, and one of these runs in an installation.
 
 SIGTERM ends it: what was half saved is saved again by the next one. When it is away PostgreSQL keeps the log for it, up
 to a limit (embedded/postgres.py); what came of its work is looked at by the worker, which tells operators.

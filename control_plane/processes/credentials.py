@@ -20,6 +20,8 @@ GIVEN = {
     "penguinmails-queuer": ("system_database_url", "redis_url"),
     "penguinmails-worker": ("system_database_url", SEALING_KEY),
     "penguinmails-downloads": ("system_database_url", SEALING_KEY),
+    # Where it runs, the operator adds the URL of a role that the others must not have (deploy/README.md).
+    "penguinmails-backups": (),
 }
 
 

@@ -7,3 +7,8 @@ CREATE ROLE penguinmails_owner LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS NOCREATE
 -- Its trigger functions see the whole tenant whoever sets them off, by this parameter.
 GRANT SET ON PARAMETER "app.workspaces" TO penguinmails_owner;
 CREATE DATABASE penguinmails OWNER penguinmails_owner ENCODING 'UTF8' TEMPLATE template0;
+-- Whoever copies the database sees all of it: the role of the backups service, where that runs. Until it has a password
+-- nobody logs in by one.
+CREATE ROLE penguinmails_backups LOGIN REPLICATION BYPASSRLS NOSUPERUSER NOCREATEROLE NOCREATEDB IN ROLE penguinmails_owner;
+\connect penguinmails
+GRANT EXECUTE ON FUNCTION pg_create_restore_point(text), pg_switch_wal() TO penguinmails_backups;

@@ -29,12 +29,24 @@ from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 from control_plane.processes.outside import carried
 from control_plane.queuer.access import grant, revoke_others, username
 from control_plane.queuer.streams import connect
-from tests.flow.unit_files import CHECKOUT, HARDENING, NOBODY, UNITS, Service, give_credentials, running
+from tests.flow.unit_files import CHECKOUT, HARDENING, NOBODY, UNITS, Service, as_nobody, give_credentials, running
 from tests.integration.submission.certificate import make_certificate
 
 DEPLOY = CHECKOUT / "deploy"
 #: The deployment is made once; that takes as long as its commands take to start.
 DEPLOYED = pytest.mark.asyncio(loop_scope="module")
+#: By the URL and in the folder of its arguments: what the process does once a day, and once a week.
+COPY_AND_TRY = """
+import pathlib, sys
+import psycopg
+from control_plane.backups.digest import digest
+from control_plane.backups.vault import Vault
+with psycopg.connect(sys.argv[1]) as connection:
+    print(digest(connection)["tenants"].rows)
+vault = Vault(pathlib.Path(sys.argv[2]))
+vault.back_up(sys.argv[1])
+print(vault.test().sentence)
+"""
 SERVICES = [Service.read(unit) for unit in sorted(UNITS.glob("*.service"))]
 NAMES = [unit.name.replace("@.", "@8025.") for unit in sorted(UNITS.glob("penguinmails*.*")) if unit.is_file()]
 PASSWORD = "a-password-of-redis"
@@ -120,6 +132,8 @@ async def deployment(home: Path) -> AsyncIterator[Deployment]:
         await penguin(urls, "database", "upgrade")
         credentials = home / "credentials"
         await penguin(urls, "deploy", "credentials", "--into", str(credentials))
+        backups_url = f"postgresql://penguinmails_backups@127.0.0.1:{database}/penguinmails"
+        (credentials / "penguinmails-backups" / "owner_database_url").write_text(backups_url)
         system_url = (credentials / "penguinmails-hub" / "system_database_url").read_text()
         await penguin({"PENGUIN_SYSTEM_DATABASE_URL": system_url}, "tenant", "create", "Acme", "--instance", "deployed")
         certificate = ("--into", str(home), "--given", str(credentials))
@@ -232,6 +246,27 @@ SERVES = {"PENGUIN_REST_FDS=3": serves_rest, "PENGUIN_SUBMISSION_FDS=3,4": serve
 async def serves_as_nobody(service: Service, place: Path, settings: Mapping[str, str]) -> None:
     async with running(service, place, settings) as process:
         assert user_of(process.pid) == {NOBODY}
+
+
+@DEPLOYED
+async def test_the_backups_service_copies_all_of_the_database_and_starts_the_copy(
+    deployment: Deployment, home: Path
+) -> None:
+    (service,) = (each for each in SERVICES if each.name == "penguinmails-backups")
+    place = home / "copied"
+    place.mkdir(mode=0o755)
+    service.make_state(place)
+    url = (deployment.credentials / service.name / "owner_database_url").read_text()
+    command = [service.command[0], "-c", COPY_AND_TRY, url, str(place / "state" / service.name)]
+    process = await asyncio.create_subprocess_exec(
+        *as_nobody(command, None), env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    seen, found = said.decode().splitlines()
+    # A role that does not see past row-level security would find no tenant.
+    assert seen == "1"
+    assert re.fullmatch(r"[1-9]\d+ tables with \d+ rows are as they were", found)
 
 
 def user_of(pid: int) -> set[int]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -44,11 +45,21 @@ class Service:
         (line,) = self.values("ExecStart")
         return line.split()
 
-    def environment(self, credentials: Path, settings: Mapping[str, str]) -> dict[str, str]:
-        """Return what the process finds: of the unit's, then of the environment file, like systemd."""
-        pairs = [value.replace("%d", str(credentials)).partition("=") for value in reversed(self.values("Environment"))]
-        unit = {name: value.replace("%S", "/var/lib").replace("%i", INSTANCE) for name, _, value in pairs}
-        return {"PATH": os.environ["PATH"], "CREDENTIALS_DIRECTORY": str(credentials), **unit, **settings}
+    def environment(self, place: Path, settings: Mapping[str, str]) -> dict[str, str]:
+        """Return what the process finds: of the unit's, the drop-in's, then of the environment file, like systemd."""
+        meant = {"%d": str(place / "credentials"), "%S": str(place / "state"), "%p": self.name, "%i": INSTANCE}
+        unit = {}
+        for pair in self.values("Environment"):
+            name, _, value = pair.partition("=")
+            unit[name] = re.sub("%.", lambda found: meant[found[0]], value)
+        return {"PATH": os.environ["PATH"], "CREDENTIALS_DIRECTORY": meant["%d"], **unit, **settings}
+
+    def make_state(self, place: Path) -> None:
+        """Make the folders that the unit has made for its user."""
+        for name in self.values("StateDirectory"):
+            folder = place / "state" / name
+            folder.mkdir(parents=True)
+            shutil.chown(folder, NOBODY, NOBODY)
 
 
 def _section(file: Path) -> list[tuple[str, str]]:
@@ -87,12 +98,13 @@ async def running(
 
     `place` is a folder that nobody can reach, with the service's credentials.
     """
+    service.make_state(place)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ready:
         ready.bind(str(place / "ready"))
         (place / "ready").chmod(0o666)
         process = await asyncio.create_subprocess_exec(
             *as_nobody(service.command, listener),
-            env={**service.environment(place / "credentials", settings), "NOTIFY_SOCKET": str(place / "ready")},
+            env={**service.environment(place, settings), "NOTIFY_SOCKET": str(place / "ready")},
             pass_fds=[listener.fileno()] if listener else [],
         )
         try:

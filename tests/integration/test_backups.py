@@ -7,6 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from control_plane.backups.base import DATA, take_copy
+from control_plane.backups.programs import BackupFailed
+from control_plane.backups.repository import BASE
+from control_plane.backups.restore import restore
 from control_plane.backups.vault import Vault
 from control_plane.embedded.postgres import OWNER, EmbeddedPostgres
 
@@ -47,3 +51,28 @@ def test_what_was_backed_up_is_restored_to_the_row_beside_the_running_database(
 
     assert tested.snapshot == saved
     assert (tested.wrong, tested.tables, tested.rows) == ((), 1, 1000)
+
+
+def test_a_copy_of_a_postgresql_of_yours_is_tried_as_any_and_not_put_in_place_of_an_installations_own(
+    vault: Vault, state: Path
+) -> None:
+    yours = EmbeddedPostgres(state / "yours", state / "sockets", owner="postgres", database="mail")
+    yours.start()
+    try:
+        with psycopg.connect(yours.owner_url) as connection:
+            connection.execute("CREATE TABLE fish AS SELECT 'herring' AS name")
+        take_copy(yours.owner_url, state / "copy")
+    finally:
+        yours.stop()
+    for name in ("postgresql.conf", "pg_hba.conf"):
+        # On Debian they lie in /etc, and are in no copy.
+        (state / "copy" / DATA / name).unlink()
+    vault.make()
+    vault.repository.prepare()
+    saved = vault.repository.save(state / "copy", BASE)
+
+    tested = vault.test()
+
+    assert (tested.snapshot, tested.wrong, tested.tables, tested.rows) == (saved, (), 1, 1)
+    with pytest.raises(BackupFailed, match="of a PostgreSQL of yours"):
+        restore(vault, state / "postgres")
