@@ -28,6 +28,8 @@ from agent.commands.log_size import LogSize
 from agent.commands.mail_log import ReadMailLog
 from agent.commands.probe_port import ProbePort
 from agent.commands.root_deeds import ROOT_DEEDS, RootDeed
+from agent.configuration.ask_opendkim import signed_by_opendkim
+from agent.configuration.asking import look_for_ever
 from agent.configuration.configurator import Configurator
 from agent.configuration.drift import DriftWatch
 from agent.configuration.mail_look import MailLook
@@ -47,6 +49,7 @@ from agent.metrics.postfix_queue import queued_among
 from agent.metrics.report import Reporter
 from agent.metrics.status_file import StatusFile
 from agent.relay.relay import Relay
+from agent.relay.self_test import SigningSelfTest
 from agent.settings import Settings
 from agent.supervisor import StopForGood, Supervisor, TaskFailed
 from agent.systemd import keep_watchdog, notify
@@ -105,6 +108,8 @@ async def run(settings: Settings, version: str) -> None:
     certificates = CertificateWatch()
     drift = DriftWatch(configurator, settings.configure_socket)
     mail_look = MailLook(settings.configure_socket)
+    opendkim = partial(signed_by_opendkim, settings.configure_socket)
+    signing_test = SigningSelfTest(configurator.applied, relay.keys, opendkim)
     updates = UpdateWatch()
     metrics_door = MetricsDoor(settings.metrics_address, lambda: uplink.connected)
     reporter = Reporter(
@@ -115,6 +120,7 @@ async def run(settings: Settings, version: str) -> None:
         drift=lambda: drift.seen,
         logins=lambda: mail_look.logins,
         corrupt=lambda: mail_look.corrupt,
+        signing_test=lambda: signing_test.told,
         package_updates=lambda: updates.told,
         certificate_issue=CertificateIssueFile(settings.certificate_status),
         upgrade=StatusFile(settings.upgrade_dir / "status.json", agent_upgrade),
@@ -128,6 +134,7 @@ async def run(settings: Settings, version: str) -> None:
     supervisor.add("configuration", configurator.run)
     supervisor.add("drift", drift.run)
     supervisor.add("mail look", mail_look.run)
+    supervisor.add("signing test", partial(look_for_ever, signing_test.look))
     supervisor.add("log size", LogSize(settings.mail_log, deeds["rotate_mail_log"]).run)
     supervisor.add("commands", commands.run)
     supervisor.add("maillog", MailLog(journal, settings.mail_log).run)

@@ -25,6 +25,8 @@ def problems(report: HealthReport) -> tuple[str, ...]:
     found += [sentence for served in report.certificates if (sentence := _certificate_problem(served, report.at_ms))]
     if report.certificate_issue.failures:
         found.append(f"no certificate was got ({report.certificate_issue.state})")
+    if report.signing_test.failed:
+        found.append(f"mail of {report.signing_test.failed} domains is not signed with their keys")
     if names := report.certificate_issue.missing_names:
         found.append(f"the certificate is not for {', '.join(names)}")
     if report.HasField("relay") and not report.relay.redis_connected:

@@ -16,6 +16,7 @@ _ANSWERS = {
     "certificate_pair": "configuration_result",
     "look_for_drift": "drift",
     "look_at_mail": "mail_seen",
+    "try_signing": "signed_trials",
     None: None,
 }
 #: Seconds between two looks. All are taken one after the other, so that the root half is started once for them.

@@ -27,10 +27,12 @@ from google.protobuf.message import DecodeError
 from agent.configuration import wire
 from agent.configuration.deeds import perform
 from agent.configuration.root_look import look_at_mail
+from agent.configuration.signing_trial import try_signing
 from agent.configuration.translate import to_spec
 from agent.identity.own_log import start_own_log
 from agent.settings import Settings
 from log_lines.lines import about
+from mailstack import layout
 from mailstack.apply.certificate import install
 from mailstack.apply.converge import ConvergeOutcome, Outcome, converge, recover
 from mailstack.apply.desired import drifted_paths
@@ -90,6 +92,8 @@ def answer(request: RootRequest, host: Host) -> RootAnswer:
             return RootAnswer(drift=Drift(paths=drifted_paths(host)))
         case "look_at_mail":
             return RootAnswer(mail_seen=look_at_mail(request.look_at_mail, host))
+        case "try_signing":
+            return RootAnswer(signed_trials=try_signing(request.try_signing, layout.OPENDKIM_SOCKET))
         case _:
             raise wire.BadFrame("the request asks nothing that is known here")
 

@@ -67,6 +67,10 @@ def _mail(report: HealthReport) -> Iterator[str]:
     if report.HasField("logins"):
         logins = [([("outcome", name)], getattr(report.logins, name)) for name in ("succeeded", "failed")]
         yield _family("logins", "counter", "What came of log-ins at Dovecot.", logins)
+    if report.HasField("signing_test"):
+        test = report.signing_test
+        domains = [([("signed", "yes")], test.good), ([("signed", "no")], test.failed)]
+        yield _family("tried_domains", "gauge", "Domains whose mail was found signed with their key, or not.", domains)
     attempts = [
         ([("destination", each.provider), ("outcome", outcome)], getattr(each, outcome))
         for each in report.destinations

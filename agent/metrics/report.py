@@ -24,6 +24,7 @@ from protos.agent.v1.telemetry_pb2 import (
     PostfixQueue,
     QueuedDomain,
     Relay,
+    SigningTest,
 )
 
 #: A listing of the queue is followed by a rest of so many times its own duration: a long queue is costly to list.
@@ -50,6 +51,7 @@ class Reporter:
         drift: Callable[[], ConfigurationDrift | None],
         logins: Callable[[], Logins | None],
         corrupt: Callable[[], int | None],
+        signing_test: Callable[[], SigningTest | None],
         package_updates: Callable[[], PackageUpdates | None],
         agent_version: str,
     ) -> None:
@@ -65,6 +67,7 @@ class Reporter:
         self._drift = drift
         self._logins = logins
         self._corrupt = corrupt
+        self._signing_test = signing_test
         self._package_updates = package_updates
         self._agent_version = agent_version
         self._processors = Processors()
@@ -105,6 +108,7 @@ class Reporter:
             relay=await self._relay(),
             configuration_drift=self._drift(),
             logins=self._logins(),
+            signing_test=self._signing_test(),
             certificate_issue=self._certificate_issue.issue,
             agent_upgrade=self._upgrade.told,
             package_change=self._package_change.told,

@@ -66,7 +66,8 @@ class Relay:
         #: What came of handing sends over to Postfix.
         self.hand_overs = HandOvers()
         self._hand = Hand()
-        self._keys = KeyRing(applied)
+        #: What sends are signed with.
+        self.keys = KeyRing(applied)
         self._taker = Taker(journal, self._hand, queue_access, request_queue_access, now_ms)
         self._settler = Settler(journal, self._hand, INJECTION_HOST, injection_port, queued_among)
 
@@ -84,7 +85,7 @@ class Relay:
             submitter = Submitter(
                 self._journal,
                 self._hand,
-                self._keys,
+                self.keys,
                 self._settler,
                 tasks,
                 hand_overs=self.hand_overs,
@@ -92,7 +93,7 @@ class Relay:
                 port=self._port,
                 now_ms=self._now_ms,
             )
-            tasks.create_task(self._keys.run())
+            tasks.create_task(self.keys.run())
             for _ in range(SESSIONS):
                 tasks.create_task(submitter.run_session())
             tasks.create_task(self._taker.run())

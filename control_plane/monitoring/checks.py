@@ -13,7 +13,7 @@ from control_plane.fleet.units import passing_units, stopped_units
 from control_plane.monitoring.agent_memory import leak
 from control_plane.monitoring.probe import Look
 from control_plane.monitoring.states import Check, Finding, State, worst
-from protos.agent.v1.telemetry_pb2 import HealthReport
+from protos.agent.v1.telemetry_pb2 import HealthReport, SigningTest
 
 #: Shares of a disk that are used.
 DISK_WARN, DISK_FAIL = NEARLY_FULL, 0.9
@@ -203,11 +203,13 @@ def check_dns(facts: Facts) -> Finding:
 
 
 def check_dkim(facts: Facts) -> Finding:
-    """Whether what it signs can be verified: the signer runs and the keys' records are there."""
+    """Whether what it signs can be verified: the signer runs and signs, and the keys' records are there."""
     if facts.said is not None and any(
         unit.name.startswith("opendkim") and unit.active_state != "active" for unit in facts.said.units
     ):
         return Finding(Check.DKIM, State.FAIL, "opendkim does not run: what passes through Postfix is not signed.")
+    if facts.said is not None and facts.said.signing_test.faults:
+        return _unsigned(facts.said.signing_test)
     return _records(Check.DKIM, facts.dkim_records, facts.dkim_wrong, "DKIM records")
 
 
@@ -323,6 +325,13 @@ def _uncertified(facts: Facts) -> Sequence[str]:
         return ()
     issue = facts.said.certificate_issue
     return issue.missing_names if issue.failures or issue.state == "issued" else ()
+
+
+def _unsigned(test: SigningTest) -> Finding:
+    first = test.faults[0]
+    sentence = f"Mail is not signed with the key of {first.domain}: {first.fault}"
+    others = f", and of {test.failed - 1} others" if test.failed > 1 else ""
+    return Finding(Check.DKIM, State.FAIL, f"{sentence}{others}.", float(test.failed))
 
 
 def _broken_chains(facts: Facts) -> str:

@@ -81,7 +81,7 @@ METRICS = (
     *_counters(*HAND_OVERS),
     *_gauges("agent_memory_bytes", "updates_waiting", "security_updates_waiting"),
     *_counters("logins", "login_failures"),
-    *_gauges("queue_corrupt"),
+    *_gauges("queue_corrupt", "unsigned_domains"),
 )
 _METRIC_NAMES = [metric.name for metric in METRICS]
 POSITION = {metric.name: place for place, metric in enumerate(METRICS)}
@@ -202,6 +202,8 @@ def _mail(report: HealthReport) -> Iterator[tuple[str, float]]:
         yield "queue_oldest_seconds", queue.oldest_seconds
         if queue.HasField("corrupt"):
             yield "queue_corrupt", float(queue.corrupt)
+    if report.HasField("signing_test"):
+        yield "unsigned_domains", float(report.signing_test.failed)
     if report.HasField("logins"):
         yield "logins", float(report.logins.succeeded)
         yield "login_failures", float(report.logins.failed)

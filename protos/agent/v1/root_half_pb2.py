@@ -26,7 +26,7 @@ from protos.agent.v1 import commands_pb2 as protos_dot_agent_dot_v1_dot_commands
 from protos.agent.v1 import configuration_pb2 as protos_dot_agent_dot_v1_dot_configuration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/agent/v1/root_half.proto\x12\x15penguinmails.agent.v1\x1a\x1eprotos/agent/v1/commands.proto\x1a#protos/agent/v1/configuration.proto\"\xc4\x02\n\x0bRootRequest\x12<\n\rdesired_state\x18\x01 \x01(\x0b\x32#.penguinmails.agent.v1.DesiredStateH\x00\x12\x31\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1e.penguinmails.agent.v1.CommandH\x00\x12\x42\n\x10\x63\x65rtificate_pair\x18\x03 \x01(\x0b\x32&.penguinmails.agent.v1.CertificatePairH\x00\x12=\n\x0elook_for_drift\x18\x04 \x01(\x0b\x32#.penguinmails.agent.v1.LookForDriftH\x00\x12\x39\n\x0clook_at_mail\x18\x05 \x01(\x0b\x32!.penguinmails.agent.v1.LookAtMailH\x00\x42\x06\n\x04\x62ody\"\x85\x02\n\nRootAnswer\x12J\n\x14\x63onfiguration_result\x18\x01 \x01(\x0b\x32*.penguinmails.agent.v1.ConfigurationResultH\x00\x12>\n\x0e\x63ommand_result\x18\x02 \x01(\x0b\x32$.penguinmails.agent.v1.CommandResultH\x00\x12-\n\x05\x64rift\x18\x03 \x01(\x0b\x32\x1c.penguinmails.agent.v1.DriftH\x00\x12\x34\n\tmail_seen\x18\x04 \x01(\x0b\x32\x1f.penguinmails.agent.v1.MailSeenH\x00\x42\x06\n\x04\x62ody\"\x0e\n\x0cLookForDrift\"\x16\n\x05\x44rift\x12\r\n\x05paths\x18\x01 \x03(\t\"%\n\nLookAtMail\x12\x17\n\x0flogins_since_us\x18\x01 \x01(\x03\"_\n\x08MailSeen\x12\x31\n\x06logins\x18\x01 \x01(\x0b\x32!.penguinmails.agent.v1.LoginsSeen\x12\x14\n\x07\x63orrupt\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\n\n\x08_corrupt\"A\n\nLoginsSeen\x12\x11\n\tsucceeded\x18\x01 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x04\x12\x10\n\x08until_us\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/agent/v1/root_half.proto\x12\x15penguinmails.agent.v1\x1a\x1eprotos/agent/v1/commands.proto\x1a#protos/agent/v1/configuration.proto\"\xfe\x02\n\x0bRootRequest\x12<\n\rdesired_state\x18\x01 \x01(\x0b\x32#.penguinmails.agent.v1.DesiredStateH\x00\x12\x31\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1e.penguinmails.agent.v1.CommandH\x00\x12\x42\n\x10\x63\x65rtificate_pair\x18\x03 \x01(\x0b\x32&.penguinmails.agent.v1.CertificatePairH\x00\x12=\n\x0elook_for_drift\x18\x04 \x01(\x0b\x32#.penguinmails.agent.v1.LookForDriftH\x00\x12\x39\n\x0clook_at_mail\x18\x05 \x01(\x0b\x32!.penguinmails.agent.v1.LookAtMailH\x00\x12\x38\n\x0btry_signing\x18\x06 \x01(\x0b\x32!.penguinmails.agent.v1.TrySigningH\x00\x42\x06\n\x04\x62ody\"\xc3\x02\n\nRootAnswer\x12J\n\x14\x63onfiguration_result\x18\x01 \x01(\x0b\x32*.penguinmails.agent.v1.ConfigurationResultH\x00\x12>\n\x0e\x63ommand_result\x18\x02 \x01(\x0b\x32$.penguinmails.agent.v1.CommandResultH\x00\x12-\n\x05\x64rift\x18\x03 \x01(\x0b\x32\x1c.penguinmails.agent.v1.DriftH\x00\x12\x34\n\tmail_seen\x18\x04 \x01(\x0b\x32\x1f.penguinmails.agent.v1.MailSeenH\x00\x12<\n\rsigned_trials\x18\x05 \x01(\x0b\x32#.penguinmails.agent.v1.SignedTrialsH\x00\x42\x06\n\x04\x62ody\"\x0e\n\x0cLookForDrift\"\x16\n\x05\x44rift\x12\r\n\x05paths\x18\x01 \x03(\t\"%\n\nLookAtMail\x12\x17\n\x0flogins_since_us\x18\x01 \x01(\x03\"_\n\x08MailSeen\x12\x31\n\x06logins\x18\x01 \x01(\x0b\x32!.penguinmails.agent.v1.LoginsSeen\x12\x14\n\x07\x63orrupt\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\n\n\x08_corrupt\"A\n\nLoginsSeen\x12\x11\n\tsucceeded\x18\x01 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x04\x12\x10\n\x08until_us\x18\x03 \x01(\x03\"\x1d\n\nTrySigning\x12\x0f\n\x07\x64omains\x18\x01 \x03(\t\"B\n\x0cSignedTrials\x12\x32\n\x06trials\x18\x01 \x03(\x0b\x32\".penguinmails.agent.v1.SignedTrial\".\n\x0bSignedTrial\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.agent.v1.root_half_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ROOTREQUEST']._serialized_start=128
-  _globals['_ROOTREQUEST']._serialized_end=452
-  _globals['_ROOTANSWER']._serialized_start=455
-  _globals['_ROOTANSWER']._serialized_end=716
-  _globals['_LOOKFORDRIFT']._serialized_start=718
-  _globals['_LOOKFORDRIFT']._serialized_end=732
-  _globals['_DRIFT']._serialized_start=734
-  _globals['_DRIFT']._serialized_end=756
-  _globals['_LOOKATMAIL']._serialized_start=758
-  _globals['_LOOKATMAIL']._serialized_end=795
-  _globals['_MAILSEEN']._serialized_start=797
-  _globals['_MAILSEEN']._serialized_end=892
-  _globals['_LOGINSSEEN']._serialized_start=894
-  _globals['_LOGINSSEEN']._serialized_end=959
+  _globals['_ROOTREQUEST']._serialized_end=510
+  _globals['_ROOTANSWER']._serialized_start=513
+  _globals['_ROOTANSWER']._serialized_end=836
+  _globals['_LOOKFORDRIFT']._serialized_start=838
+  _globals['_LOOKFORDRIFT']._serialized_end=852
+  _globals['_DRIFT']._serialized_start=854
+  _globals['_DRIFT']._serialized_end=876
+  _globals['_LOOKATMAIL']._serialized_start=878
+  _globals['_LOOKATMAIL']._serialized_end=915
+  _globals['_MAILSEEN']._serialized_start=917
+  _globals['_MAILSEEN']._serialized_end=1012
+  _globals['_LOGINSSEEN']._serialized_start=1014
+  _globals['_LOGINSSEEN']._serialized_end=1079
+  _globals['_TRYSIGNING']._serialized_start=1081
+  _globals['_TRYSIGNING']._serialized_end=1110
+  _globals['_SIGNEDTRIALS']._serialized_start=1112
+  _globals['_SIGNEDTRIALS']._serialized_end=1178
+  _globals['_SIGNEDTRIAL']._serialized_start=1180
+  _globals['_SIGNEDTRIAL']._serialized_end=1226
 # @@protoc_insertion_point(module_scope)

@@ -29,6 +29,7 @@ class RootRequest(_message.Message):
     CERTIFICATE_PAIR_FIELD_NUMBER: _builtins.int
     LOOK_FOR_DRIFT_FIELD_NUMBER: _builtins.int
     LOOK_AT_MAIL_FIELD_NUMBER: _builtins.int
+    TRY_SIGNING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def desired_state(self) -> _configuration_pb2.DesiredState: ...
     @_builtins.property
@@ -41,6 +42,8 @@ class RootRequest(_message.Message):
     def look_for_drift(self) -> Global___LookForDrift: ...
     @_builtins.property
     def look_at_mail(self) -> Global___LookAtMail: ...
+    @_builtins.property
+    def try_signing(self) -> Global___TrySigning: ...
     def __init__(
         self,
         *,
@@ -49,12 +52,13 @@ class RootRequest(_message.Message):
         certificate_pair: _configuration_pb2.CertificatePair | None = ...,
         look_for_drift: Global___LookForDrift | None = ...,
         look_at_mail: Global___LookAtMail | None = ...,
+        try_signing: Global___TrySigning | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_at_mail", b"look_at_mail", "look_for_drift", b"look_for_drift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_at_mail", b"look_at_mail", "look_for_drift", b"look_for_drift", "try_signing", b"try_signing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_at_mail", b"look_at_mail", "look_for_drift", b"look_for_drift"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate_pair", b"certificate_pair", "command", b"command", "desired_state", b"desired_state", "look_at_mail", b"look_at_mail", "look_for_drift", b"look_for_drift", "try_signing", b"try_signing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["desired_state", "command", "certificate_pair", "look_for_drift", "look_at_mail"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["desired_state", "command", "certificate_pair", "look_for_drift", "look_at_mail", "try_signing"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -68,6 +72,7 @@ class RootAnswer(_message.Message):
     COMMAND_RESULT_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
     MAIL_SEEN_FIELD_NUMBER: _builtins.int
+    SIGNED_TRIALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def configuration_result(self) -> _configuration_pb2.ConfigurationResult: ...
     @_builtins.property
@@ -76,6 +81,8 @@ class RootAnswer(_message.Message):
     def drift(self) -> Global___Drift: ...
     @_builtins.property
     def mail_seen(self) -> Global___MailSeen: ...
+    @_builtins.property
+    def signed_trials(self) -> Global___SignedTrials: ...
     def __init__(
         self,
         *,
@@ -83,12 +90,13 @@ class RootAnswer(_message.Message):
         command_result: _commands_pb2.CommandResult | None = ...,
         drift: Global___Drift | None = ...,
         mail_seen: Global___MailSeen | None = ...,
+        signed_trials: Global___SignedTrials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift", "mail_seen", b"mail_seen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift", "mail_seen", b"mail_seen", "signed_trials", b"signed_trials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift", "mail_seen", b"mail_seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command_result", b"command_result", "configuration_result", b"configuration_result", "drift", b"drift", "mail_seen", b"mail_seen", "signed_trials", b"signed_trials"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["configuration_result", "command_result", "drift", "mail_seen"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["configuration_result", "command_result", "drift", "mail_seen", "signed_trials"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -209,3 +217,70 @@ class LoginsSeen(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoginsSeen: _TypeAlias = LoginsSeen  # noqa: Y015
+
+@_typing.final
+class TrySigning(_message.Message):
+    """Have opendkim sign a message from each of these domains, as one that somebody submitted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAINS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        domains: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domains", b"domains"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrySigning: _TypeAlias = TrySigning  # noqa: Y015
+
+@_typing.final
+class SignedTrials(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedTrial]:
+        """Of domains for which opendkim could be asked."""
+
+    def __init__(
+        self,
+        *,
+        trials: _abc.Iterable[Global___SignedTrial] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trials", b"trials"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedTrials: _TypeAlias = SignedTrials  # noqa: Y015
+
+@_typing.final
+class SignedTrial(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    domain: _builtins.str
+    message: _builtins.bytes
+    """With the header fields that opendkim gave it, if any."""
+    def __init__(
+        self,
+        *,
+        domain: _builtins.str = ...,
+        message: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedTrial: _TypeAlias = SignedTrial  # noqa: Y015

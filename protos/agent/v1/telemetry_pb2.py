@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.agent.v1 import configuration_pb2 as protos_dot_agent_dot_v1_dot_configuration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/agent/v1/telemetry.proto\x12\x15penguinmails.agent.v1\x1a#protos/agent/v1/configuration.proto\"\xa4\x08\n\x0cHealthReport\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12)\n\x04host\x18\x03 \x01(\x0b\x32\x1b.penguinmails.agent.v1.Host\x12*\n\x05\x64isks\x18\x04 \x03(\x0b\x32\x1b.penguinmails.agent.v1.Disk\x12:\n\rpostfix_queue\x18\x05 \x01(\x0b\x32#.penguinmails.agent.v1.PostfixQueue\x12*\n\x05units\x18\x06 \x03(\x0b\x32\x1b.penguinmails.agent.v1.Unit\x12>\n\x0c\x63\x65rtificates\x18\x07 \x03(\x0b\x32(.penguinmails.agent.v1.ServedCertificate\x12+\n\x05relay\x18\x08 \x01(\x0b\x32\x1c.penguinmails.agent.v1.Relay\x12\x42\n\x11\x63\x65rtificate_issue\x18\t \x01(\x0b\x32\'.penguinmails.agent.v1.CertificateIssue\x12/\n\x07network\x18\n \x01(\x0b\x32\x1e.penguinmails.agent.v1.Network\x12\x38\n\x0c\x64\x65stinations\x18\x0b \x03(\x0b\x32\".penguinmails.agent.v1.Destination\x12\x19\n\x11\x63ounting_since_ms\x18\x0c \x01(\x03\x12;\n\x0equeued_domains\x18\r \x03(\x0b\x32#.penguinmails.agent.v1.QueuedDomain\x12\x46\n\x13\x63onfiguration_drift\x18\x0e \x01(\x0b\x32).penguinmails.agent.v1.ConfigurationDrift\x12\x34\n\x07\x62\x61\x63klog\x18\x14 \x03(\x0b\x32#.penguinmails.agent.v1.HealthReport\x12:\n\ragent_upgrade\x18\x1e \x01(\x0b\x32#.penguinmails.agent.v1.AgentUpgrade\x12<\n\x0bmail_backup\x18\x1f \x01(\x0b\x32\'.penguinmails.agent.v1.MailBackupStatus\x12;\n\x0epackage_change\x18  \x01(\x0b\x32#.penguinmails.agent.v1.AgentUpgrade\x12\x17\n\x0f\x61gent_rss_bytes\x18! \x01(\x04\x12>\n\x0fpackage_updates\x18\" \x01(\x0b\x32%.penguinmails.agent.v1.PackageUpdates\x12-\n\x06logins\x18# \x01(\x0b\x32\x1d.penguinmails.agent.v1.Logins\"\xdb\x01\n\x04Host\x12\x0f\n\x07load_1m\x18\x01 \x01(\x01\x12\x11\n\tcpu_count\x18\x02 \x01(\r\x12\x1a\n\x12memory_total_bytes\x18\x03 \x01(\x04\x12\x1e\n\x16memory_available_bytes\x18\x04 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x05 \x01(\x01\x12\x18\n\x0b\x63pu_percent\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x10swap_total_bytes\x18\x07 \x01(\x04\x12\x17\n\x0fswap_free_bytes\x18\x08 \x01(\x04\x42\x0e\n\x0c_cpu_percent\"5\n\x07Network\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x04\x12\x12\n\nsent_bytes\x18\x02 \x01(\x04\"U\n\x0b\x44\x65stination\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x11\n\tdelivered\x18\x02 \x01(\x04\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x03 \x01(\x04\x12\x0f\n\x07\x62ounced\x18\x04 \x01(\x04\"B\n\x0cQueuedDomain\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08messages\x18\x03 \x01(\r\"i\n\x04\x44isk\x12\r\n\x05mount\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x12\n\nfree_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cinodes_total\x18\x04 \x01(\x04\x12\x13\n\x0binodes_free\x18\x05 \x01(\x04\"\x8a\x01\n\x0cPostfixQueue\x12\x10\n\x08incoming\x18\x01 \x01(\r\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\r\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x03 \x01(\r\x12\x0c\n\x04hold\x18\x04 \x01(\r\x12\x16\n\x0eoldest_seconds\x18\x05 \x01(\x01\x12\x14\n\x07\x63orrupt\x18\x06 \x01(\rH\x00\x88\x01\x01\x42\n\n\x08_corrupt\"+\n\x06Logins\x12\x11\n\tsucceeded\x18\x01 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x04\"O\n\x04Unit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63tive_state\x18\x02 \x01(\t\x12\x11\n\tsub_state\x18\x03 \x01(\t\x12\x10\n\x08restarts\x18\x04 \x01(\r\"\x92\x01\n\x11ServedCertificate\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06issuer\x18\x03 \x01(\t\x12\x14\n\x0cnot_after_ms\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x14\n\x0c\x63hain_length\x18\x06 \x01(\r\x12\x13\n\x0b\x63hain_fault\x18\x07 \x01(\t\"\xd4\x01\n\x05Relay\x12\x0f\n\x07in_hand\x18\x01 \x01(\r\x12\x12\n\nin_postfix\x18\x02 \x01(\r\x12\x16\n\x0espooled_events\x18\x03 \x01(\r\x12\x1b\n\x13malformed_envelopes\x18\x04 \x01(\x04\x12\x1b\n\x13malformed_log_lines\x18\x05 \x01(\x04\x12\x17\n\x0fredis_connected\x18\x06 \x01(\x08\x12\x15\n\rjournal_fault\x18\x07 \x01(\t\x12\x13\n\x0bhanded_over\x18\x08 \x01(\x04\x12\x0f\n\x07refused\x18\t \x01(\x04\"\xde\x01\n\x10\x43\x65rtificateIssue\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x17\n\x0flast_attempt_ms\x18\x03 \x01(\x03\x12\x17\n\x0fnext_attempt_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x61ttempts_today\x18\x05 \x01(\r\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\r\x12\x38\n\nchallenges\x18\x07 \x03(\x0b\x32$.penguinmails.agent.v1.AcmeChallenge\x12\x15\n\rmissing_names\x18\x08 \x03(\t\",\n\rAcmeChallenge\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"_\n\x0c\x41gentUpgrade\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12\x10\n\x08previous\x18\x05 \x01(\t\"\x8d\x01\n\x10MailBackupStatus\x12\x10\n\x08\x65nded_ms\x18\x01 \x01(\x03\x12\x0f\n\x07good_ms\x18\x02 \x01(\x03\x12\x11\n\tmailboxes\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x33\n\x07restore\x18\x05 \x01(\x0b\x32\".penguinmails.agent.v1.MailRestore\"G\n\x0bMailRestore\x12\n\n\x02id\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08\x65nded_ms\x18\x04 \x01(\x03\"\x8d\x01\n\x0ePackageUpdates\x12\x11\n\tlooked_ms\x18\x01 \x01(\x03\x12\x10\n\x08lists_ms\x18\x02 \x01(\x03\x12\x0f\n\x07waiting\x18\x03 \x01(\r\x12\x10\n\x08security\x18\x04 \x01(\r\x12\x33\n\x04mail\x18\x05 \x03(\x0b\x32%.penguinmails.agent.v1.OfferedPackage\"b\n\x0eOfferedPackage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tinstalled\x18\x02 \x01(\t\x12\x0f\n\x07offered\x18\x03 \x01(\t\x12\x10\n\x08security\x18\x04 \x01(\x08\x12\x0c\n\x04held\x18\x05 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/agent/v1/telemetry.proto\x12\x15penguinmails.agent.v1\x1a#protos/agent/v1/configuration.proto\"\xde\x08\n\x0cHealthReport\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12)\n\x04host\x18\x03 \x01(\x0b\x32\x1b.penguinmails.agent.v1.Host\x12*\n\x05\x64isks\x18\x04 \x03(\x0b\x32\x1b.penguinmails.agent.v1.Disk\x12:\n\rpostfix_queue\x18\x05 \x01(\x0b\x32#.penguinmails.agent.v1.PostfixQueue\x12*\n\x05units\x18\x06 \x03(\x0b\x32\x1b.penguinmails.agent.v1.Unit\x12>\n\x0c\x63\x65rtificates\x18\x07 \x03(\x0b\x32(.penguinmails.agent.v1.ServedCertificate\x12+\n\x05relay\x18\x08 \x01(\x0b\x32\x1c.penguinmails.agent.v1.Relay\x12\x42\n\x11\x63\x65rtificate_issue\x18\t \x01(\x0b\x32\'.penguinmails.agent.v1.CertificateIssue\x12/\n\x07network\x18\n \x01(\x0b\x32\x1e.penguinmails.agent.v1.Network\x12\x38\n\x0c\x64\x65stinations\x18\x0b \x03(\x0b\x32\".penguinmails.agent.v1.Destination\x12\x19\n\x11\x63ounting_since_ms\x18\x0c \x01(\x03\x12;\n\x0equeued_domains\x18\r \x03(\x0b\x32#.penguinmails.agent.v1.QueuedDomain\x12\x46\n\x13\x63onfiguration_drift\x18\x0e \x01(\x0b\x32).penguinmails.agent.v1.ConfigurationDrift\x12\x34\n\x07\x62\x61\x63klog\x18\x14 \x03(\x0b\x32#.penguinmails.agent.v1.HealthReport\x12:\n\ragent_upgrade\x18\x1e \x01(\x0b\x32#.penguinmails.agent.v1.AgentUpgrade\x12<\n\x0bmail_backup\x18\x1f \x01(\x0b\x32\'.penguinmails.agent.v1.MailBackupStatus\x12;\n\x0epackage_change\x18  \x01(\x0b\x32#.penguinmails.agent.v1.AgentUpgrade\x12\x17\n\x0f\x61gent_rss_bytes\x18! \x01(\x04\x12>\n\x0fpackage_updates\x18\" \x01(\x0b\x32%.penguinmails.agent.v1.PackageUpdates\x12-\n\x06logins\x18# \x01(\x0b\x32\x1d.penguinmails.agent.v1.Logins\x12\x38\n\x0csigning_test\x18$ \x01(\x0b\x32\".penguinmails.agent.v1.SigningTest\"\xdb\x01\n\x04Host\x12\x0f\n\x07load_1m\x18\x01 \x01(\x01\x12\x11\n\tcpu_count\x18\x02 \x01(\r\x12\x1a\n\x12memory_total_bytes\x18\x03 \x01(\x04\x12\x1e\n\x16memory_available_bytes\x18\x04 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x05 \x01(\x01\x12\x18\n\x0b\x63pu_percent\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x10swap_total_bytes\x18\x07 \x01(\x04\x12\x17\n\x0fswap_free_bytes\x18\x08 \x01(\x04\x42\x0e\n\x0c_cpu_percent\"5\n\x07Network\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x04\x12\x12\n\nsent_bytes\x18\x02 \x01(\x04\"U\n\x0b\x44\x65stination\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x11\n\tdelivered\x18\x02 \x01(\x04\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x03 \x01(\x04\x12\x0f\n\x07\x62ounced\x18\x04 \x01(\x04\"B\n\x0cQueuedDomain\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08messages\x18\x03 \x01(\r\"i\n\x04\x44isk\x12\r\n\x05mount\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x12\n\nfree_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cinodes_total\x18\x04 \x01(\x04\x12\x13\n\x0binodes_free\x18\x05 \x01(\x04\"\x8a\x01\n\x0cPostfixQueue\x12\x10\n\x08incoming\x18\x01 \x01(\r\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\r\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x03 \x01(\r\x12\x0c\n\x04hold\x18\x04 \x01(\r\x12\x16\n\x0eoldest_seconds\x18\x05 \x01(\x01\x12\x14\n\x07\x63orrupt\x18\x06 \x01(\rH\x00\x88\x01\x01\x42\n\n\x08_corrupt\"+\n\x06Logins\x12\x11\n\tsucceeded\x18\x01 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x04\"`\n\x0bSigningTest\x12\x0c\n\x04good\x18\x01 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\r\x12\x33\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32#.penguinmails.agent.v1.SigningFault\"-\n\x0cSigningFault\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x02 \x01(\t\"O\n\x04Unit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63tive_state\x18\x02 \x01(\t\x12\x11\n\tsub_state\x18\x03 \x01(\t\x12\x10\n\x08restarts\x18\x04 \x01(\r\"\x92\x01\n\x11ServedCertificate\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06issuer\x18\x03 \x01(\t\x12\x14\n\x0cnot_after_ms\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x14\n\x0c\x63hain_length\x18\x06 \x01(\r\x12\x13\n\x0b\x63hain_fault\x18\x07 \x01(\t\"\xd4\x01\n\x05Relay\x12\x0f\n\x07in_hand\x18\x01 \x01(\r\x12\x12\n\nin_postfix\x18\x02 \x01(\r\x12\x16\n\x0espooled_events\x18\x03 \x01(\r\x12\x1b\n\x13malformed_envelopes\x18\x04 \x01(\x04\x12\x1b\n\x13malformed_log_lines\x18\x05 \x01(\x04\x12\x17\n\x0fredis_connected\x18\x06 \x01(\x08\x12\x15\n\rjournal_fault\x18\x07 \x01(\t\x12\x13\n\x0bhanded_over\x18\x08 \x01(\x04\x12\x0f\n\x07refused\x18\t \x01(\x04\"\xde\x01\n\x10\x43\x65rtificateIssue\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x17\n\x0flast_attempt_ms\x18\x03 \x01(\x03\x12\x17\n\x0fnext_attempt_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x61ttempts_today\x18\x05 \x01(\r\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\r\x12\x38\n\nchallenges\x18\x07 \x03(\x0b\x32$.penguinmails.agent.v1.AcmeChallenge\x12\x15\n\rmissing_names\x18\x08 \x03(\t\",\n\rAcmeChallenge\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"_\n\x0c\x41gentUpgrade\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12\x10\n\x08previous\x18\x05 \x01(\t\"\x8d\x01\n\x10MailBackupStatus\x12\x10\n\x08\x65nded_ms\x18\x01 \x01(\x03\x12\x0f\n\x07good_ms\x18\x02 \x01(\x03\x12\x11\n\tmailboxes\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x33\n\x07restore\x18\x05 \x01(\x0b\x32\".penguinmails.agent.v1.MailRestore\"G\n\x0bMailRestore\x12\n\n\x02id\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08\x65nded_ms\x18\x04 \x01(\x03\"\x8d\x01\n\x0ePackageUpdates\x12\x11\n\tlooked_ms\x18\x01 \x01(\x03\x12\x10\n\x08lists_ms\x18\x02 \x01(\x03\x12\x0f\n\x07waiting\x18\x03 \x01(\r\x12\x10\n\x08security\x18\x04 \x01(\r\x12\x33\n\x04mail\x18\x05 \x03(\x0b\x32%.penguinmails.agent.v1.OfferedPackage\"b\n\x0eOfferedPackage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tinstalled\x18\x02 \x01(\t\x12\x0f\n\x07offered\x18\x03 \x01(\t\x12\x10\n\x08security\x18\x04 \x01(\x08\x12\x0c\n\x04held\x18\x05 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,39 +33,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.agent.v1.telemetry_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HEALTHREPORT']._serialized_start=96
-  _globals['_HEALTHREPORT']._serialized_end=1156
-  _globals['_HOST']._serialized_start=1159
-  _globals['_HOST']._serialized_end=1378
-  _globals['_NETWORK']._serialized_start=1380
-  _globals['_NETWORK']._serialized_end=1433
-  _globals['_DESTINATION']._serialized_start=1435
-  _globals['_DESTINATION']._serialized_end=1520
-  _globals['_QUEUEDDOMAIN']._serialized_start=1522
-  _globals['_QUEUEDDOMAIN']._serialized_end=1588
-  _globals['_DISK']._serialized_start=1590
-  _globals['_DISK']._serialized_end=1695
-  _globals['_POSTFIXQUEUE']._serialized_start=1698
-  _globals['_POSTFIXQUEUE']._serialized_end=1836
-  _globals['_LOGINS']._serialized_start=1838
-  _globals['_LOGINS']._serialized_end=1881
-  _globals['_UNIT']._serialized_start=1883
-  _globals['_UNIT']._serialized_end=1962
-  _globals['_SERVEDCERTIFICATE']._serialized_start=1965
-  _globals['_SERVEDCERTIFICATE']._serialized_end=2111
-  _globals['_RELAY']._serialized_start=2114
-  _globals['_RELAY']._serialized_end=2326
-  _globals['_CERTIFICATEISSUE']._serialized_start=2329
-  _globals['_CERTIFICATEISSUE']._serialized_end=2551
-  _globals['_ACMECHALLENGE']._serialized_start=2553
-  _globals['_ACMECHALLENGE']._serialized_end=2597
-  _globals['_AGENTUPGRADE']._serialized_start=2599
-  _globals['_AGENTUPGRADE']._serialized_end=2694
-  _globals['_MAILBACKUPSTATUS']._serialized_start=2697
-  _globals['_MAILBACKUPSTATUS']._serialized_end=2838
-  _globals['_MAILRESTORE']._serialized_start=2840
-  _globals['_MAILRESTORE']._serialized_end=2911
-  _globals['_PACKAGEUPDATES']._serialized_start=2914
-  _globals['_PACKAGEUPDATES']._serialized_end=3055
-  _globals['_OFFEREDPACKAGE']._serialized_start=3057
-  _globals['_OFFEREDPACKAGE']._serialized_end=3155
+  _globals['_HEALTHREPORT']._serialized_end=1214
+  _globals['_HOST']._serialized_start=1217
+  _globals['_HOST']._serialized_end=1436
+  _globals['_NETWORK']._serialized_start=1438
+  _globals['_NETWORK']._serialized_end=1491
+  _globals['_DESTINATION']._serialized_start=1493
+  _globals['_DESTINATION']._serialized_end=1578
+  _globals['_QUEUEDDOMAIN']._serialized_start=1580
+  _globals['_QUEUEDDOMAIN']._serialized_end=1646
+  _globals['_DISK']._serialized_start=1648
+  _globals['_DISK']._serialized_end=1753
+  _globals['_POSTFIXQUEUE']._serialized_start=1756
+  _globals['_POSTFIXQUEUE']._serialized_end=1894
+  _globals['_LOGINS']._serialized_start=1896
+  _globals['_LOGINS']._serialized_end=1939
+  _globals['_SIGNINGTEST']._serialized_start=1941
+  _globals['_SIGNINGTEST']._serialized_end=2037
+  _globals['_SIGNINGFAULT']._serialized_start=2039
+  _globals['_SIGNINGFAULT']._serialized_end=2084
+  _globals['_UNIT']._serialized_start=2086
+  _globals['_UNIT']._serialized_end=2165
+  _globals['_SERVEDCERTIFICATE']._serialized_start=2168
+  _globals['_SERVEDCERTIFICATE']._serialized_end=2314
+  _globals['_RELAY']._serialized_start=2317
+  _globals['_RELAY']._serialized_end=2529
+  _globals['_CERTIFICATEISSUE']._serialized_start=2532
+  _globals['_CERTIFICATEISSUE']._serialized_end=2754
+  _globals['_ACMECHALLENGE']._serialized_start=2756
+  _globals['_ACMECHALLENGE']._serialized_end=2800
+  _globals['_AGENTUPGRADE']._serialized_start=2802
+  _globals['_AGENTUPGRADE']._serialized_end=2897
+  _globals['_MAILBACKUPSTATUS']._serialized_start=2900
+  _globals['_MAILBACKUPSTATUS']._serialized_end=3041
+  _globals['_MAILRESTORE']._serialized_start=3043
+  _globals['_MAILRESTORE']._serialized_end=3114
+  _globals['_PACKAGEUPDATES']._serialized_start=3117
+  _globals['_PACKAGEUPDATES']._serialized_end=3258
+  _globals['_OFFEREDPACKAGE']._serialized_start=3260
+  _globals['_OFFEREDPACKAGE']._serialized_end=3358
 # @@protoc_insertion_point(module_scope)

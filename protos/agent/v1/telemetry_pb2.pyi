@@ -44,6 +44,7 @@ class HealthReport(_message.Message):
     AGENT_RSS_BYTES_FIELD_NUMBER: _builtins.int
     PACKAGE_UPDATES_FIELD_NUMBER: _builtins.int
     LOGINS_FIELD_NUMBER: _builtins.int
+    SIGNING_TEST_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     """Milliseconds since the Unix epoch, UTC, by the server's clock."""
     agent_version: _builtins.str
@@ -105,6 +106,10 @@ class HealthReport(_message.Message):
     def logins(self) -> Global___Logins:
         """Unset until they were looked for."""
 
+    @_builtins.property
+    def signing_test(self) -> Global___SigningTest:
+        """Unset until it was tried."""
+
     def __init__(
         self,
         *,
@@ -129,10 +134,11 @@ class HealthReport(_message.Message):
         agent_rss_bytes: _builtins.int = ...,
         package_updates: Global___PackageUpdates | None = ...,
         logins: Global___Logins | None = ...,
+        signing_test: Global___SigningTest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "logins", b"logins", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "relay", b"relay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_upgrade", b"agent_upgrade", "certificate_issue", b"certificate_issue", "configuration_drift", b"configuration_drift", "host", b"host", "logins", b"logins", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "relay", b"relay", "signing_test", b"signing_test"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_rss_bytes", b"agent_rss_bytes", "agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "logins", b"logins", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_rss_bytes", b"agent_rss_bytes", "agent_upgrade", b"agent_upgrade", "agent_version", b"agent_version", "at_ms", b"at_ms", "backlog", b"backlog", "certificate_issue", b"certificate_issue", "certificates", b"certificates", "configuration_drift", b"configuration_drift", "counting_since_ms", b"counting_since_ms", "destinations", b"destinations", "disks", b"disks", "host", b"host", "logins", b"logins", "mail_backup", b"mail_backup", "network", b"network", "package_change", b"package_change", "package_updates", b"package_updates", "postfix_queue", b"postfix_queue", "queued_domains", b"queued_domains", "relay", b"relay", "signing_test", b"signing_test", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -356,6 +362,62 @@ class Logins(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Logins: _TypeAlias = Logins  # noqa: Y015
+
+@_typing.final
+class SigningTest(_message.Message):
+    """What came of signing a message from each domain, as sends are signed and by opendkim, and verifying it with the key that
+    is to be in force.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOOD_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
+    good: _builtins.int
+    """Domains whose mail is signed, and others."""
+    failed: _builtins.int
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___SigningFault]:
+        """The first ten of the others."""
+
+    def __init__(
+        self,
+        *,
+        good: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        faults: _abc.Iterable[Global___SigningFault] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "faults", b"faults", "good", b"good"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SigningTest: _TypeAlias = SigningTest  # noqa: Y015
+
+@_typing.final
+class SigningFault(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    domain: _builtins.str
+    fault: _builtins.str
+    """A few words."""
+    def __init__(
+        self,
+        *,
+        domain: _builtins.str = ...,
+        fault: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "fault", b"fault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SigningFault: _TypeAlias = SigningFault  # noqa: Y015
 
 @_typing.final
 class Unit(_message.Message):

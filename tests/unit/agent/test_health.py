@@ -5,7 +5,16 @@ import datetime as dt
 import pytest
 
 from agent.health import problems
-from protos.agent.v1.telemetry_pb2 import CertificateIssue, Disk, HealthReport, Host, Relay, ServedCertificate, Unit
+from protos.agent.v1.telemetry_pb2 import (
+    CertificateIssue,
+    Disk,
+    HealthReport,
+    Host,
+    Relay,
+    ServedCertificate,
+    SigningTest,
+    Unit,
+)
 
 DAY_MS = int(dt.timedelta(days=1).total_seconds() * 1000)
 NOW_MS = 1_800_000_000_000
@@ -59,6 +68,7 @@ def test_a_file_system_without_inodes_of_its_own_has_enough_of_them() -> None:
             ),
             "port 25 serves its certificate with others",
         ),
+        (HealthReport(signing_test=SigningTest(good=1, failed=2)), "mail of 2 domains is not signed with their keys"),
     ],
 )
 def test_each_problem_is_told_in_a_sentence(change: HealthReport, sentence: str) -> None:

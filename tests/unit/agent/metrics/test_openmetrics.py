@@ -17,6 +17,7 @@ from protos.agent.v1.telemetry_pb2 import (
     PostfixQueue,
     Relay,
     ServedCertificate,
+    SigningTest,
     Unit,
 )
 from tests.openmetrics import families_of
@@ -43,6 +44,7 @@ _REPORTS = st.builds(
     | st.builds(PostfixQueue, deferred=_COUNTS, oldest_seconds=st.floats(), corrupt=st.none() | _COUNTS),
     logins=st.none() | st.builds(Logins, succeeded=_BYTES, failed=_BYTES),
     package_updates=st.none() | st.builds(PackageUpdates, waiting=_COUNTS, security=_COUNTS),
+    signing_test=st.none() | st.builds(SigningTest, good=_COUNTS, failed=_COUNTS),
     network=st.none() | st.builds(Network, received_bytes=_BYTES),
     units=st.lists(
         st.builds(Unit, name=_WORDS, active_state=st.sampled_from(["active", "failed"]), restarts=_COUNTS),
@@ -87,6 +89,9 @@ def test_every_report_is_openmetrics_and_says_what_the_report_says(report: Healt
     if report.HasField("logins"):
         logins = {each.labels["outcome"]: each.value for each in families["penguin_agent_logins"].samples}
         assert logins == {"succeeded": float(report.logins.succeeded), "failed": float(report.logins.failed)}
+    if report.HasField("signing_test"):
+        tried = {each.labels["signed"]: each.value for each in families["penguin_agent_tried_domains"].samples}
+        assert tried == {"yes": float(report.signing_test.good), "no": float(report.signing_test.failed)}
     if report.HasField("postfix_queue"):
         queues = {each.labels["queue"]: each.value for each in families["penguin_agent_postfix_queue_messages"].samples}
         told_corrupt = report.postfix_queue.corrupt if report.postfix_queue.HasField("corrupt") else None

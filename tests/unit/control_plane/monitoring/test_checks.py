@@ -17,6 +17,8 @@ from protos.agent.v1.telemetry_pb2 import (
     PostfixQueue,
     Relay,
     ServedCertificate,
+    SigningFault,
+    SigningTest,
     Unit,
 )
 
@@ -25,6 +27,8 @@ DAY = dt.timedelta(days=1)
 GOOD = Look(not_after=NOW + 60 * DAY)
 #: Issued for the server's own name, and not for one of a domain's.
 PARTLY = CertificateIssue(state="issued", missing_names=["mta-sts.a.example"])
+
+UNSIGNED = SigningFault(domain="a.example", fault="as opendkim signs, there is no signature")
 
 
 def told(**changes: Any) -> HealthReport:  # noqa: ANN401 - any field of a report
@@ -266,6 +270,19 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
             State.FAIL,
             "opendkim",
         ),
+        (
+            {"report": told(signing_test=SigningTest(good=3, failed=1, faults=[UNSIGNED]))},
+            Check.DKIM,
+            State.FAIL,
+            "Mail is not signed with the key of a.example: as opendkim signs, there is no signature.",
+        ),
+        (
+            {"report": told(signing_test=SigningTest(failed=3, faults=[UNSIGNED]))},
+            Check.DKIM,
+            State.FAIL,
+            "there is no signature, and of 2 others.",
+        ),
+        ({"report": told(signing_test=SigningTest(good=3))}, Check.DKIM, State.OK, "All 1 DKIM records"),
         ({"clock_offset_ms": -6000}, Check.CLOCK, State.WARN, "-6.0 s"),
         ({"clock_offset_ms": 10_000}, Check.CLOCK, State.FAIL, "+10.0 s"),
         ({"agent_version": "0.9"}, Check.VERSION, State.WARN, "most are 1.0"),

@@ -21,7 +21,16 @@ from control_plane.monitoring.metrics import (
 )
 from control_plane.monitoring.probe import may_be_looked_at
 from control_plane.monitoring.rings import Ring
-from protos.agent.v1.telemetry_pb2 import Destination, HealthReport, Host, Logins, PackageUpdates, PostfixQueue, Relay
+from protos.agent.v1.telemetry_pb2 import (
+    Destination,
+    HealthReport,
+    Host,
+    Logins,
+    PackageUpdates,
+    PostfixQueue,
+    Relay,
+    SigningTest,
+)
 
 
 def test_positions_of_kept_rows_stay() -> None:
@@ -53,9 +62,11 @@ def test_updates_that_wait_can_be_asked_for_once_a_server_tells() -> None:
 
 def test_log_ins_and_damaged_messages_can_be_asked_for_once_a_server_tells() -> None:
     assert "queue_corrupt" not in derive(measure(HealthReport(postfix_queue=PostfixQueue(active=1))))
-    report = HealthReport(postfix_queue=PostfixQueue(corrupt=2), logins=Logins(succeeded=40, failed=3))
+    logins, test = Logins(succeeded=40, failed=3), SigningTest(good=5, failed=1)
+    report = HealthReport(postfix_queue=PostfixQueue(corrupt=2), logins=logins, signing_test=test)
     told = derive(measure(report))
     assert (told["logins"], told["login_failures"], told["queue_corrupt"]) == (40, 3, 2)
+    assert told["unsigned_domains"] == 1
     assert "login_failures" not in derive(gauges_of(measure(report)))
     assert parse("login_failures > 100") == Comparison("login_failures", ">", 100.0)
 
