@@ -3,27 +3,25 @@
 import datetime as dt
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, not_, null, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, delete, exists, false, not_, null, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.fleet.servers import is_reachable
-from control_plane.healing.decide import BUDGET_TIME, Condition, Server, advance
+from control_plane.healing.decide import Condition, Server, advance
 from control_plane.healing.rules import Rule
 from control_plane.monitoring.expressions import condition, render
+from control_plane.monitoring.package_changes import changed_until
 from control_plane.monitoring.states import State
-from control_plane.upgrades.states import UNDER_WAY, ServerState
 from db.models import (
     HealingActRow,
     HealingCondition,
     HealingForbidden,
     HealthCheck,
     ServerHealthRow,
-    Upgrade,
-    UpgradeServer,
     VpsServer,
 )
 
@@ -109,7 +107,7 @@ async def _servers(
     servers = (await session.execute(query.order_by(VpsServer.id))).all()
     forbidden = list(await session.scalars(select(HealingForbidden)))
     names = frozenset(rule.name for rule in rules)
-    changed = await _changed_until(session, [vps_id for vps_id, *_ in servers], now)
+    changed = await changed_until(session, [vps_id for vps_id, *_ in servers], now)
     return [
         Server(
             vps_id,
@@ -121,28 +119,6 @@ async def _servers(
         )
         for vps_id, link, seen, is_watched in servers
     ]
-
-
-async def _changed_until(
-    session: AsyncSession, servers: Collection[uuid.UUID], now: dt.datetime
-) -> Mapping[uuid.UUID, dt.datetime]:
-    """Return until when plans changed the mail packages of servers lately; now where one does.
-
-    A plan gives a server up that does not come to an end (upgrades/decide.py).
-    """
-    is_at_it = UpgradeServer.state.in_([ServerState.ASKED.value, ServerState.REVERTING.value])
-    query = (
-        select(UpgradeServer.vps_id, func.max(case((is_at_it, now), else_=UpgradeServer.since)).label("until"))
-        .join(Upgrade, Upgrade.id == UpgradeServer.upgrade_id)
-        .where(
-            UpgradeServer.vps_id.in_(servers),
-            UpgradeServer.state != ServerState.WAITING.value,
-            Upgrade.packages.is_not(None),
-            or_(Upgrade.state.in_([state.value for state in UNDER_WAY]), Upgrade.ended_at > now - BUDGET_TIME),
-        )
-        .group_by(UpgradeServer.vps_id)
-    )
-    return {row.vps_id: row.until for row in await session.execute(query)}
 
 
 def _untold(conditions: Mapping[str, Condition]) -> Mapping[str, Condition]:

@@ -16,6 +16,10 @@ from dataclasses import dataclass, replace
 from control_plane.monitoring.alert_rules import Rule
 from control_plane.monitoring.states import Check, Finding, State
 
+#: For which a mail server may stand still while a plan changes its packages before somebody is told: dpkg's work takes
+#: seconds, most of a minute on a busy server, and as long again where it goes back.
+CHANGE_LASTS = dt.timedelta(minutes=2)
+
 
 class AlertState(enum.StrEnum):
     """`alerts.state`."""
@@ -41,10 +45,16 @@ class Standing:
 
 
 def advance(
-    rules: Sequence[Rule], findings: Sequence[Finding], standing: Mapping[str, Standing], now: dt.datetime
+    rules: Sequence[Rule],
+    findings: Sequence[Finding],
+    standing: Mapping[str, Standing],
+    now: dt.datetime,
+    changed_until: dt.datetime | None = None,
 ) -> dict[str, Standing | None]:
     """Return what becomes of the alerts of one server, by rule; None for one that is forgotten.
 
+    `changed_until` is until when a plan changed its mail packages lately, now while one does: what such a mail server
+    is told of begins then, and no later than `CHANGE_LASTS` after it stood still.
     What is hidden by its cause, or was not found out, neither begins nor ends: nobody can tell how it is.
     """
     found = {finding.check: finding for finding in findings}
@@ -57,7 +67,9 @@ def advance(
             if before is not None and before.state is AlertState.PENDING:
                 after[rule.name] = None
         elif rule.name in bad:
-            after[rule.name] = _worse(rule, before, found[rule.check].sentence, now)
+            alert = _worse(rule, before, found[rule.check].sentence, now)
+            begins = _excused_until(alert, changed_until) if rule.check is Check.MAIL_SERVER else alert.since
+            after[rule.name] = _opened(rule, alert, begins, now)
         elif before is not None:
             after[rule.name] = _better(rule, before, now)
     known = {rule.name for rule in rules}
@@ -75,8 +87,15 @@ def _is_known(rule: Rule, found: Mapping[Check, Finding]) -> bool:
 
 def _worse(rule: Rule, before: Standing | None, sentence: str, now: dt.datetime) -> Standing:
     alert = before or Standing(rule.name, rule.severity, AlertState.PENDING, sentence, since=now)
-    alert = replace(alert, sentence=sentence, severity=rule.severity, well_since=None)
-    if alert.state is AlertState.PENDING and (now - alert.since).total_seconds() >= rule.for_seconds:
+    return replace(alert, sentence=sentence, severity=rule.severity, well_since=None)
+
+
+def _excused_until(alert: Standing, changed_until: dt.datetime | None) -> dt.datetime:
+    return max(alert.since, min(changed_until or alert.since, alert.since + CHANGE_LASTS))
+
+
+def _opened(rule: Rule, alert: Standing, begins: dt.datetime, now: dt.datetime) -> Standing:
+    if alert.state is AlertState.PENDING and (now - begins).total_seconds() >= rule.for_seconds:
         return replace(alert, state=AlertState.OPEN, opened_at=now)
     return alert
 

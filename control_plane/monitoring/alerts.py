@@ -11,6 +11,8 @@ from control_plane.errors import NotFound
 from control_plane.monitoring.alert_rules import Rule
 from control_plane.monitoring.alert_states import AlertState, Standing, advance
 from control_plane.monitoring.health_check import Checked
+from control_plane.monitoring.package_changes import changed_until
+from control_plane.monitoring.states import Check, State
 from db.ids import uuid7
 from db.models import Alert
 
@@ -54,11 +56,14 @@ async def advance_some(
 
 
 async def next_opening(session: AsyncSession, rules: Sequence[Rule], now: dt.datetime) -> dt.datetime:
-    """Return when the first of the pending alerts of these rules is due to open; far from now when none is."""
+    """Return when the first of the pending alerts of these rules is due to open; far from now when none is.
+
+    One that is overdue waits for the end of a change of packages, of which each look asks.
+    """
     seconds = {rule.name: rule.for_seconds for rule in rules}
     pending = select(Alert.rule, Alert.since).where(Alert.state == AlertState.PENDING.value, Alert.rule.in_(seconds))
     due = [since + dt.timedelta(seconds=seconds[rule]) for rule, since in await session.execute(pending)]
-    return min(due, default=now + dt.timedelta(days=1))
+    return min((each for each in due if each > now), default=now + dt.timedelta(days=1))
 
 
 async def _advance(
@@ -72,8 +77,11 @@ async def _advance(
     standing: dict[uuid.UUID, dict[str, Standing]] = {}
     for (vps_id, rule), row in rows.items():
         standing.setdefault(vps_id, {})[rule] = _standing(row)
+    down = [each.vps_id for each in checked if _stands_still(each)]
+    changed = await changed_until(session, down, now) if down else {}
     for each in checked:
-        for rule, alert in advance(rules, each.findings, standing.get(each.vps_id, {}), now).items():
+        before = standing.get(each.vps_id, {})
+        for rule, alert in advance(rules, each.findings, before, now, changed.get(each.vps_id)).items():
             kept = rows.get((each.vps_id, rule))
             if alert is None:
                 await session.delete(kept)
@@ -101,6 +109,10 @@ async def acknowledge(session: AsyncSession, alert_id: uuid.UUID, by: str, now: 
     row.state, row.acknowledged_by, row.acknowledged_at = AlertState.ACKNOWLEDGED.value, by, now
     await session.flush()
     return row
+
+
+def _stands_still(checked: Checked) -> bool:
+    return any(each.check is Check.MAIL_SERVER and each.state is not State.OK for each in checked.findings)
 
 
 def _standing(row: Alert) -> Standing:

@@ -222,6 +222,35 @@ async def test_ports_that_were_shut_stay_an_alert_until_they_are_looked_at_again
     assert await looked(system_database, NOW + 3 * SECOND) == [("mail_server", "open")]
 
 
+@pytest.mark.parametrize(
+    ("packages", "told_after"), [('{"postfix": ["3.7.11"]}', 122), (None, 2)], ids=["packages", "settings"]
+)
+async def test_a_mail_server_that_a_plan_changes_packages_of_is_told_of_if_it_lasts(
+    system_database: Database, vps_id: uuid.UUID, packages: str | None, told_after: int
+) -> None:
+    await execute(
+        system_database,
+        "WITH given AS (INSERT INTO fleet_configurations (settings) VALUES ('{}') RETURNING number), plan AS ("
+        " INSERT INTO upgrades (packages, configuration, state, rings, minimum_sends, soak_seconds, patience_seconds,"
+        "  requested_by) SELECT CAST(:packages AS jsonb), CASE WHEN CAST(:packages AS jsonb) IS NULL THEN number END,"
+        "  'running', 1, 0, 0, 1, 'tester' FROM given RETURNING id)"
+        " INSERT INTO upgrade_servers (upgrade_id, vps_id, tenant_id, ring, state, since)"
+        " SELECT plan.id, v.id, v.tenant_id, 0, 'asked', :now FROM plan, vps_servers v",
+        packages=packages,
+        now=NOW,
+    )
+    opened: dict[int, str] = {}
+    for second in (0, 1, 2, 60, 120, 121, 122):
+        at = NOW + second * SECOND
+        await heard(system_database, at, "postfix@-.service")
+        async with system_database.system() as session:
+            again = await look(session, RULES, at)
+        # It is looked at each second, also while it is overdue.
+        assert again - at == SECOND
+        opened[second] = (await looked(system_database, at))[0][1]
+    assert next(second for second, state in opened.items() if state == "open") == told_after
+
+
 async def test_two_workers_that_watch_open_one_alert(system_database: Database, vps_id: uuid.UUID) -> None:
     await heard(system_database, NOW, "postfix@-.service")
     async with system_database.system() as one, system_database.system() as two:

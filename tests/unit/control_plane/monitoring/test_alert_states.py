@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.monitoring.alert_rules import Rule, read_rules
-from control_plane.monitoring.alert_states import AlertState, Standing, advance
+from control_plane.monitoring.alert_states import CHANGE_LASTS, AlertState, Standing, advance
 from control_plane.monitoring.states import Check, Finding, State
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -55,6 +57,40 @@ def test_one_cause_is_one_alert() -> None:
     before = look(look({}, 0, disk=State.FAIL), 300, disk=State.FAIL)
     hidden = look(before, 2000, reachable=State.FAIL)
     assert hidden["disk"] == before["disk"]
+
+
+DOWN = Rule("mail_server", Check.MAIL_SERVER, frozenset({State.FAIL}), 2, 0, "critical", frozenset())
+
+
+def opens_after(changed_until: Callable[[float], float | None], rule: Rule = DOWN) -> float:
+    """Return when something that is bad from 0 on is told of, by until when packages were changed as is known then."""
+    standing: dict[str, Standing] = {}
+    for second in range(600):
+        until = changed_until(second)
+        changed = None if until is None else NOW + dt.timedelta(seconds=until)
+        now = NOW + dt.timedelta(seconds=second)
+        alert = advance([rule], [Finding(rule.check, State.FAIL, "Bad.")], standing, now, changed)[rule.name]
+        assert alert is not None
+        if alert.state is AlertState.OPEN:
+            return second
+        standing[rule.name] = alert
+    raise AssertionError("it is never told of")
+
+
+def test_a_mail_server_that_stands_still_while_its_packages_are_changed_is_told_of_once_that_is_over() -> None:
+    assert opens_after(lambda _: None) == 2
+    assert opens_after(lambda now: min(now, 40)) == 42
+    # Of a change before it stood still.
+    assert opens_after(lambda _: -10) == 2
+
+
+def test_a_change_without_end_hides_nothing_for_long() -> None:
+    assert opens_after(lambda now: now) == CHANGE_LASTS.total_seconds() + 2
+    assert opens_after(lambda now: now, replace(DOWN, for_seconds=30)) == CHANGE_LASTS.total_seconds() + 30
+
+
+def test_a_change_of_packages_excuses_nothing_else() -> None:
+    assert opens_after(lambda now: now, replace(DOWN, check=Check.DISK)) == 2
 
 
 def test_alerts_of_a_rule_that_is_gone_are_over() -> None:
