@@ -39,7 +39,12 @@ class HangingPublisher(ManualPublisher):
         raise AssertionError
 
 
-async def test_a_publishing_that_hangs_and_is_broken_off_keeps_no_thread_that_others_need() -> None:
+def test_a_publishing_that_hangs_and_is_broken_off_keeps_no_thread_that_others_need() -> None:
+    # In a loop of its own: others are not to have a single thread.
+    asyncio.run(_break_off_a_publishing_with_one_thread_for_all())
+
+
+async def _break_off_a_publishing_with_one_thread_for_all() -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     host = HangingPublisher()
 
