@@ -51,7 +51,7 @@ def forbid(
 
     async def act() -> None:
         async with system_session(instance) as session:
-            await healing.forbid(session, this_user(), _rules(instance), rule, server, reason)
+            await healing.forbid(session, this_user(), _rules(instance), rule, server, reason=reason)
 
     asyncio.run(act())
     say(f"{rule or 'every rule'} does nothing on {server or 'any server'} from now on")

@@ -13,8 +13,8 @@ from control_plane.operators.rule_files import RuleFiles
 from db.models import HealingForbidden, VpsServer
 
 
-async def forbid(  # noqa: PLR0917 - who forbids what, where and why
-    session: AsyncSession, actor: Actor, rules: RuleFiles, rule: str | None, vps_id: uuid.UUID | None, reason: str
+async def forbid(
+    session: AsyncSession, actor: Actor, rules: RuleFiles, rule: str | None, vps_id: uuid.UUID | None, *, reason: str
 ) -> None:
     """Forbid a rule, or all, on a server, or on all, from now on; what stands by it is taken back at the next look.
 

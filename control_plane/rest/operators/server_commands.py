@@ -173,7 +173,7 @@ async def show_healing(vps_id: uuid.UUID, access: _Reading) -> HealingActList:
 async def forbid_healing(what: NewForbidden, request: Request, access: _Managing) -> None:
     """Forbid a rule of self-healing, or all, on a server, or on all; what stands by it is taken back in seconds."""
     rules = operator_parts(request).rules
-    await healing.forbid(access.session, access.actor, rules, what.rule, what.vps_id, what.reason or "")
+    await healing.forbid(access.session, access.actor, rules, what.rule, what.vps_id, reason=what.reason or "")
 
 
 @router.post("/fleet/healing:allow", status_code=status.HTTP_204_NO_CONTENT)

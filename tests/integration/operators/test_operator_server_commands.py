@@ -111,14 +111,14 @@ async def test_what_was_done_about_a_server_is_shown_and_what_is_forbidden_recor
             )
         )
         for _ in range(2):
-            await healing.forbid(session, TESTER, RuleFiles(), "listed", inbox.vps_id, "mine")
+            await healing.forbid(session, TESTER, RuleFiles(), "listed", inbox.vps_id, reason="mine")
         assert [each.rule for each in await healing.forbidden(session)] == ["listed"]
         await healing.allow(session, TESTER, "listed", inbox.vps_id)
         assert await healing.forbidden(session) == []
         with pytest.raises(NotFound):
             await healing.allow(session, TESTER, "listed", inbox.vps_id)
         with pytest.raises(InvalidInput):
-            await healing.forbid(session, TESTER, RuleFiles(), "no_such", None, "mine")
+            await healing.forbid(session, TESTER, RuleFiles(), "no_such", None, reason="mine")
     [act] = (await operator.get(f"vps/{inbox.vps_id}/healing")).json()["items"]
     assert (act["act"], act["reason"], act["state"]) == ("slow_sending", "On a list.", "standing")
     acts = [each["act"] for each in (await operator.get("acts")).json()["items"]]
