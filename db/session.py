@@ -53,13 +53,18 @@ class UnsafeRole(Exception):
 
 
 class Database:
-    """One role's engine and pool."""
+    """One role's engine and pool.
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    Of its connections `pool_size` are kept, and up to `overflow` more opened while all are in use. A new one plans
+    each statement again, at ten times what a kept one takes.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 5, overflow: int = 10) -> None:
         # Parameters can be secrets, and errors are logged.
         self.engine: AsyncEngine = create_async_engine(
             url.replace("postgresql://", "postgresql+psycopg://", 1),
             pool_size=pool_size,
+            max_overflow=overflow,
             pool_pre_ping=False,
             # That which was used last: its statements are prepared, and what the server keeps for it is at hand.
             pool_use_lifo=True,

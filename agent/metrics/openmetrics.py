@@ -5,13 +5,16 @@ Labels are what the report is made of: mounts, units, ports, and the few provide
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from protos.agent.v1.telemetry_pb2 import HealthReport
+from agent.metrics.queue_tally import AGE_BANDS
+from protos.agent.v1.telemetry_pb2 import Disk, HealthReport, PostfixQueue
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _Labels = Sequence[tuple[str, str]]
 _Samples = Iterable[tuple[_Labels, float]]
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+#: A metric of one of these ends with its name.
+_UNITS = ("seconds", "bytes", "ratio", "messages", "inodes")
 _QUEUES = ("incoming", "active", "deferred", "hold")
 _OUTCOMES = ("delivered", "deferred", "bounced")
 
@@ -31,11 +34,14 @@ def _server(report: HealthReport, *, connected: bool) -> Iterator[str]:
         yield _family("cpu_used_ratio", "gauge", "Of all processors' time.", [([], host.cpu_percent / 100)])
     memory = [([("state", "total")], host.memory_total_bytes), ([("state", "available")], host.memory_available_bytes)]
     yield _family("memory_bytes", "gauge", "Main memory.", memory)
+    swap = [([("state", "total")], host.swap_total_bytes), ([("state", "free")], host.swap_free_bytes)]
+    yield _family("swap_bytes", "gauge", "Swap space.", swap)
     yield _family("agent_memory_bytes", "gauge", "Resident memory of the agent.", [([], report.agent_rss_bytes)])
     space = [(disk.mount, disk.total_bytes, disk.free_bytes) for disk in disks]
     inodes = [(disk.mount, disk.inodes_total, disk.inodes_free) for disk in disks]
     yield _family("disk_bytes", "gauge", "Space on disks.", _total_and_free(space))
     yield _family("disk_inodes", "gauge", "Inodes on disks.", _total_and_free(inodes))
+    yield _family("disk_lasts_seconds", "gauge", "Until nothing is left, if it goes on as it did.", _lasts(disks))
     if report.HasField("network"):
         network = report.network
         passed = [([("direction", "received")], network.received_bytes), ([("direction", "sent")], network.sent_bytes)]
@@ -52,11 +58,7 @@ def _server(report: HealthReport, *, connected: bool) -> Iterator[str]:
 
 def _mail(report: HealthReport) -> Iterator[str]:
     if report.HasField("postfix_queue"):
-        queue = report.postfix_queue
-        names = (*_QUEUES, "corrupt") if queue.HasField("corrupt") else _QUEUES
-        waiting = [([("queue", name)], getattr(queue, name)) for name in names]
-        yield _family("postfix_queue_messages", "gauge", "Messages in Postfix's queues.", waiting)
-        yield _family("postfix_queue_oldest_seconds", "gauge", "Age of the oldest.", [([], queue.oldest_seconds)])
+        yield from _queue(report.postfix_queue)
     served = [([("port", str(each.port))], each.not_after_ms / 1000) for each in report.certificates if not each.error]
     yield _family("certificate_expiry_timestamp_seconds", "gauge", "When served certificates end.", served)
     unserved = [([("port", str(each.port))], float(not each.error)) for each in report.certificates]
@@ -79,6 +81,25 @@ def _mail(report: HealthReport) -> Iterator[str]:
     yield _family("delivery_attempts", "counter", "What became of attempts to deliver.", attempts)
 
 
+def _queue(queue: PostfixQueue) -> Iterator[str]:
+    names = (*_QUEUES, "corrupt") if queue.HasField("corrupt") else _QUEUES
+    waiting = [([("queue", name)], getattr(queue, name)) for name in names]
+    yield _family("postfix_queue_messages", "gauge", "Messages in Postfix's queues.", waiting)
+    yield _family("postfix_queue_oldest_seconds", "gauge", "Age of the oldest.", [([], queue.oldest_seconds)])
+    aged = [
+        ([("queue", name), ("age", band)], count)
+        for name in _QUEUES
+        for band, count in zip(AGE_BANDS, getattr(queue, f"{name}_ages"), strict=False)
+    ]
+    yield _family("postfix_queue_aged_messages", "gauge", "Messages by how long ago they arrived.", aged)
+    awaiting = [
+        ([("destination", provider.name), ("queue", name)], count)
+        for name in _QUEUES
+        for provider, count in getattr(queue, f"{name}_providers").ListFields()
+    ]
+    yield _family("postfix_queue_destination_messages", "gauge", "Messages by who they wait for.", awaiting)
+
+
 def _relay(report: HealthReport) -> Iterator[str]:
     if not report.HasField("relay"):
         return
@@ -99,6 +120,14 @@ def _relay(report: HealthReport) -> Iterator[str]:
     yield _family("malformed", "counter", "What could not be read, and was set aside.", malformed)
 
 
+def _lasts(disks: Iterable[Disk]) -> Iterator[tuple[_Labels, float]]:
+    for disk in disks:
+        if disk.HasField("seconds_to_full"):
+            yield [("mount", disk.mount), ("of", "space")], disk.seconds_to_full
+        if disk.HasField("seconds_to_no_inodes"):
+            yield [("mount", disk.mount), ("of", "inodes")], disk.seconds_to_no_inodes
+
+
 def _total_and_free(sizes: Iterable[tuple[str, int, int]]) -> Iterator[tuple[_Labels, float]]:
     for mount, total, free in sizes:
         yield [("mount", mount), ("state", "total")], total
@@ -109,7 +138,7 @@ def _family(name: str, kind: str, meaning: str, samples: _Samples) -> str:
     """Return a metric's lines; one whose name ends with a unit says so, and a counter's samples end with _total."""
     full = f"penguin_agent_{name}"
     lines = [f"# TYPE {full} {kind}", f"# HELP {full} {meaning}"]
-    lines += [f"# UNIT {full} {unit}" for unit in ("seconds", "bytes", "ratio") if full.endswith(f"_{unit}")]
+    lines += [f"# UNIT {full} {unit}" for unit in _UNITS if full.endswith(f"_{unit}")]
     suffix = "_total" if kind == "counter" else ""
     lines += [f"{full}{suffix}{_in_braces(labels)} {float(value)!r}" for labels, value in samples]
     return "\n".join(lines) + "\n"

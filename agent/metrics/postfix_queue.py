@@ -1,4 +1,4 @@
-"""Messages in Postfix's queue by state, from `postqueue -j` (postqueue(1), JSON OBJECT FORMAT).
+"""What lies in Postfix's queue, from `postqueue -j` (postqueue(1), JSON OBJECT FORMAT).
 
 The output is one JSON object a line and is read as it comes, so a queue of a million messages needs no memory. A line
 that is too long, of a message with thousands of recipients, is passed over; no send of ours has such. The agent may not
@@ -8,68 +8,14 @@ gain rights by a set-gid program, so its unit is in the group postdrop, which ow
 import asyncio
 import json
 import time
-from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Any
 
 from agent.metrics.command import CommandFailed, lines_of, output_of
-from agent.metrics.destinations import provider_of
+from agent.metrics.queue_tally import Tally
 from protos.agent.v1.telemetry_pb2 import PostfixQueue, QueuedDomain
 
 #: Seconds the whole listing may take.
 TIMEOUT = 60.0
-#: Domains that are counted apart; whatever comes after so many others is passed over.
-_MOST_DOMAINS = 1000
-#: Domains that are told of.
-TOP_DOMAINS = 10
-#: A message in maildrop has been posted and is on its way to incoming.
-_STATE_OF = {"maildrop": "incoming", "incoming": "incoming", "active": "active", "deferred": "deferred", "hold": "hold"}
-
-
-@dataclass
-class Tally:
-    """Counts lines of `postqueue -j`; a line that is cut or strange is left out."""
-
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STATE_OF.values(), 0))
-    oldest_arrival: float | None = None
-    domains: Counter[str] = field(default_factory=Counter)
-
-    def add(self, line: bytes) -> None:
-        """Count one line."""
-        try:
-            entry = json.loads(line)
-            state, arrival = _STATE_OF[entry["queue_name"]], float(entry["arrival_time"])
-        except (KeyError, TypeError, ValueError):
-            return
-        self.counts[state] += 1
-        if self.oldest_arrival is None or arrival < self.oldest_arrival:
-            self.oldest_arrival = arrival
-        self._add_domains(entry)
-
-    def top_domains(self) -> list[QueuedDomain]:
-        """Return the domains that most messages wait for, the most waited for first."""
-        top = sorted(self.domains.items(), key=lambda each: (-each[1], each[0]))[:TOP_DOMAINS]
-        return [QueuedDomain(domain=name, provider=provider_of(name), messages=count) for name, count in top]
-
-    def result(self, now: float) -> PostfixQueue:
-        """Return the counts; `now` is in seconds since the epoch."""
-        oldest = 0.0 if self.oldest_arrival is None else max(0.0, now - self.oldest_arrival)
-        return PostfixQueue(oldest_seconds=oldest, **self.counts)
-
-    def _add_domains(self, entry: dict[str, Any]) -> None:
-        """Count a message once for each domain of its recipients."""
-        recipients = entry.get("recipients")
-        if not isinstance(recipients, list):
-            return
-        for domain in {_domain_of(recipient) for recipient in recipients} - {""}:
-            if domain in self.domains or len(self.domains) < _MOST_DOMAINS:
-                self.domains[domain] += 1
-
-
-def _domain_of(recipient: object) -> str:
-    address = recipient.get("address") if isinstance(recipient, dict) else None
-    return address.rpartition("@")[2].lower()[:253] if isinstance(address, str) else ""
 
 
 def with_corrupt(queue: PostfixQueue | None, corrupt: int | None) -> PostfixQueue | None:
@@ -108,11 +54,11 @@ def queue_id_of(line: bytes) -> str:
 
 async def read_postfix_queue() -> tuple[PostfixQueue, list[QueuedDomain]] | None:
     """Ask Postfix what waits, and for whom; None when it cannot say, such as while it is stopped."""
-    tally = Tally()
+    tally = Tally(time.time())
     try:
         async with asyncio.timeout(TIMEOUT), output_of("postqueue", "-j") as listing:
             async for line in lines_of(listing):
                 tally.add(line)
     except (CommandFailed, TimeoutError):
         return None
-    return tally.result(time.time()), tally.top_domains()
+    return tally.result(), tally.top_domains()

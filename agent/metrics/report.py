@@ -8,6 +8,7 @@ from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.deliveries import Deliveries
 from agent.metrics.disk import read_disks
+from agent.metrics.disk_forecast import DiskForecast
 from agent.metrics.due import Due
 from agent.metrics.host import Processors, read_host, read_network, read_own_memory
 from agent.metrics.postfix_queue import read_postfix_queue, with_corrupt
@@ -71,6 +72,7 @@ class Reporter:
         self._package_updates = package_updates
         self._agent_version = agent_version
         self._processors = Processors()
+        self._disk_forecast = DiskForecast()
         self._queue: PostfixQueue | None = None
         self._queued_domains: list[QueuedDomain] = []
         self._queue_due = 0.0
@@ -101,7 +103,7 @@ class Reporter:
             at_ms=time.time_ns() // 1_000_000,
             agent_version=self._agent_version,
             host=read_host(self._processors),
-            disks=read_disks(),
+            disks=self._disk_forecast.told(read_disks(), time.monotonic()),
             postfix_queue=with_corrupt(self._queue, self._corrupt()),
             units=units,
             certificates=self._certificates.served,

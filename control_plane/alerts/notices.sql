@@ -21,19 +21,21 @@ WHERE v.id = a.vps_id AND g.provider = v.provider AND g.region = v.region AND g.
 UPDATE alert_groups g SET resolved_at = %(now)s
 WHERE g.resolved_at IS NULL AND NOT EXISTS (SELECT FROM alerts a WHERE a.group_id = g.id AND a.state <> 'resolved');
 
--- Of an alert that nobody looks at each channel is told, as soon as it wants to be.
+-- Of an alert that nobody looks at each channel is told, as soon as it wants to be. One about the installation itself
+-- is of no server, and no silence of a server or a tenant is about it.
 INSERT INTO alert_notices (channel_id, fingerprint, kind, alert_id, due_at, body)
 SELECT c.id, 'opened:' || a.id, CASE WHEN c.after_minutes = 0 THEN 'opened' ELSE 'escalated' END, a.id, %(now)s,
-    jsonb_build_object('rule', a.rule, 'severity', a.severity, 'sentence', a.sentence, 'since', a.since,
-        'opened_at', a.opened_at, 'alert_id', a.id, 'vps_id', v.id, 'hostname', v.hostname, 'tenant_id', v.tenant_id,
-        'provider', v.provider, 'region', v.region)
-FROM alerts a JOIN vps_servers v ON v.id = a.vps_id CROSS JOIN alert_channels c
+    jsonb_strip_nulls(jsonb_build_object('rule', a.rule, 'severity', a.severity, 'sentence', a.sentence,
+        'since', a.since, 'opened_at', a.opened_at, 'alert_id', a.id, 'vps_id', v.id, 'hostname', v.hostname,
+        'tenant_id', v.tenant_id, 'provider', v.provider, 'region', v.region))
+FROM alerts a LEFT JOIN vps_servers v ON v.id = a.vps_id CROSS JOIN alert_channels c
 WHERE a.state = 'open' AND a.group_id IS NULL
     AND a.opened_at + c.after_minutes * interval '1 minute' <= %(now)s
     AND array_position(ARRAY['notice', 'warning', 'critical'], a.severity)
         >= array_position(ARRAY['notice', 'warning', 'critical'], c.least_severity)
-    AND NOT EXISTS (SELECT FROM alert_silences s WHERE s.until > %(now)s AND coalesce(s.of_tenant_id = a.tenant_id, true)
-                    AND coalesce(s.of_vps_id = a.vps_id, true) AND coalesce(s.rule = a.rule, true))
+    AND NOT EXISTS (SELECT FROM alert_silences s WHERE s.until > %(now)s
+                    AND (s.of_tenant_id IS NULL OR s.of_tenant_id = a.tenant_id)
+                    AND (s.of_vps_id IS NULL OR s.of_vps_id = a.vps_id) AND coalesce(s.rule = a.rule, true))
 ON CONFLICT DO NOTHING;
 
 -- An outage is told of once, with all that are in it; it is acknowledged when each of those is.

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import InvalidInput, NotFound
+from db.by_time import Place, oldest_first
 from db.models import AlertSilence
 
 LONGEST = dt.timedelta(days=30)
@@ -58,10 +59,12 @@ async def silence(
     return row
 
 
-async def list_silences(session: AsyncSession, now: dt.datetime) -> Sequence[AlertSilence]:
-    """Return those in force, the first to end first."""
-    query = select(AlertSilence).where(AlertSilence.until > now).order_by(AlertSilence.until, AlertSilence.id)
-    return (await session.scalars(query)).all()
+async def list_silences(
+    session: AsyncSession, now: dt.datetime, after: Place | None = None, limit: int | None = None
+) -> Sequence[AlertSilence]:
+    """Return a page of those in force, the first to end first; without a limit, all."""
+    query = select(AlertSilence).where(AlertSilence.until > now)
+    return (await session.scalars(oldest_first(query, AlertSilence.until, AlertSilence.id, after).limit(limit))).all()
 
 
 async def end_silence(session: AsyncSession, silence_id: uuid.UUID) -> None:

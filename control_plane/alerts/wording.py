@@ -11,15 +11,13 @@ def title_of(kind: str, body: Mapping[str, Any]) -> str:
     state = "over" if "resolved_at" in body else body.get("severity")
     match kind:
         case "opened" | "resolved":
-            return f"[{state}] {body['hostname']}: {body['rule']}"
+            return f"[{state}] {_about(body)}: {body['rule']}"
         case "escalated":
-            return f"[{body['severity']}, nobody looks] {body['hostname']}: {body['rule']}"
+            return f"[{body['severity']}, nobody looks] {_about(body)}: {body['rule']}"
         case "outage":
             return f"[{body['severity']}] outage at {body['provider']} {body['region']}: {body['servers']} servers"
         case "outage_over":
             return f"[over] outage at {body['provider']} {body['region']}"
-        case "platform":
-            return f"[{state}] the platform: {body['rule']}"
         case _:
             return "PenguinMails: a test of this channel"
 
@@ -40,3 +38,7 @@ def text_of(kind: str, body: Mapping[str, Any]) -> str:
     if "alert_id" in body and kind != "resolved":
         lines.append(f"You look at it: penguin alerts ack {body['alert_id']}")
     return "\n".join(lines)
+
+
+def _about(body: Mapping[str, Any]) -> str:
+    return str(body.get("hostname", "the installation"))

@@ -1,4 +1,4 @@
-"""What came of backups and restore tests, and whether that is well: `penguin backup status`, and an alert.
+"""What came of backups and restore tests, and whether that is well: `penguin backup status`, and alerts.
 
 A copy that was never restored proves nothing, so a restore test that failed, or that nobody made for longer than its
 period and a day, is as bad as a backup that failed.
@@ -9,12 +9,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from procrastinate import App
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-
-from control_plane.clock import Clock
-from db.session import Database
 
 COPY_EVERY = dt.timedelta(days=1)
 TEST_EVERY = dt.timedelta(days=7)
@@ -28,6 +24,10 @@ class Kind(enum.StrEnum):
 
     COPY = "copy"
     RESTORE_TEST = "restore_test"
+
+
+#: What each is called, and how often there is to be one.
+_NAMED = {Kind.COPY: ("backup", COPY_EVERY), Kind.RESTORE_TEST: ("restore test", TEST_EVERY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +48,6 @@ _NEWEST = text(
     "SELECT DISTINCT ON (kind) kind, ok, sentence, ended_at, max(ended_at) FILTER (WHERE ok) OVER (PARTITION BY kind)"
     " AS good_at FROM backup_results ORDER BY kind, ended_at DESC"
 )
-# Once a day each channel that wants it, for as long as it is so.
-_TELL = text(
-    "INSERT INTO alert_notices (channel_id, fingerprint, kind, due_at, body)"
-    " SELECT c.id, 'backup:' || CAST(:day AS text), 'platform', :now, jsonb_build_object('rule', 'backup',"
-    "  'severity', 'critical', 'sentence', CAST(:sentence AS text), 'opened_at', CAST(:now AS timestamptz))"
-    " FROM alert_channels c WHERE c.after_minutes = 0 ON CONFLICT DO NOTHING"
-)
-
-
-# Who was told of it is told of its end.
-_TELL_END = text(
-    "INSERT INTO alert_notices (channel_id, fingerprint, kind, due_at, body)"
-    " SELECT DISTINCT ON (n.channel_id) n.channel_id, 'backup-over:' || split_part(n.fingerprint, ':', 2), n.kind,"
-    "  :now, n.body || jsonb_build_object('resolved_at', CAST(:now AS timestamptz))"
-    " FROM alert_notices n WHERE n.kind = 'platform' AND n.fingerprint LIKE 'backup:%'"
-    " ORDER BY n.channel_id, n.fingerprint DESC ON CONFLICT DO NOTHING"
-)
 
 
 async def keep_result(session: AsyncSession, kind: Kind, began: dt.datetime, *, ok: bool, sentence: str) -> None:
@@ -79,41 +62,29 @@ async def newest_results(session: AsyncSession) -> dict[Kind, Newest]:
     return {Kind(row.kind): Newest(row.ok, row.sentence, row.ended_at, row.good_at) for row in rows}
 
 
-def what_is_wrong(newest: Mapping[Kind, Newest], now: dt.datetime) -> str:
-    """Return why backups cannot be relied upon, nothing when they can. Pure.
+def wrong_with(kind: Kind, newest: Mapping[Kind, Newest], now: dt.datetime) -> str:
+    """Return why what was made of a kind cannot be relied upon, nothing when it can. Pure.
 
     Where none was ever asked for there is nothing to be wrong.
     """
     if not newest:
         return ""
-    names = {Kind.COPY: ("backup", COPY_EVERY), Kind.RESTORE_TEST: ("restore test", TEST_EVERY)}
-    wrong = []
-    for kind, (name, period) in names.items():
-        result = newest.get(kind)
-        if result and not result.ok:
-            wrong.append(f"the newest {name} failed: {result.sentence}")
-        elif result is None or result.good_at is None:
-            wrong.append(f"there was no {name} yet")
-        elif now - result.good_at > period + _GRACE:
-            wrong.append(f"the newest {name} is of {result.good_at:%Y-%m-%d %H:%M} UTC")
-    return "; ".join(wrong)
+    name, period = _NAMED[kind]
+    result = newest.get(kind)
+    if result and not result.ok:
+        return f"the newest {name} failed: {result.sentence}"
+    if result is None or result.good_at is None:
+        return f"there was no {name} yet"
+    if now - result.good_at > period + _GRACE:
+        return f"the newest {name} is of {result.good_at:%Y-%m-%d %H:%M} UTC"
+    return ""
 
 
-async def tell_what_is_wrong(session: AsyncSession, now: dt.datetime) -> str:
-    """Have operators' channels told, once a day and when it is over, and return what is wrong; system role."""
-    wrong = what_is_wrong(await newest_results(session), now)
-    if wrong:
-        await session.execute(_TELL, {"day": now.date().isoformat(), "now": now, "sentence": wrong})
-    else:
-        await session.execute(_TELL_END, {"now": now})
-    return wrong
+def is_awaited(kind: Kind, newest: Mapping[Kind, Newest], now: dt.datetime) -> bool:
+    """Return whether the first of a kind may still come: what there is of the other is new. Pure."""
+    return bool(newest) and kind not in newest and all(now - other.ended_at < _GRACE for other in newest.values())
 
 
-def add_backup_jobs(app: App, database: Database, clock: Clock) -> None:
-    """Add `backups.look`, every five minutes: by a process that does not make them, for that may be what is wrong."""
-
-    @app.periodic(cron="*/5 * * * *")
-    @app.task(name="backups.look", queue=BACKUPS_QUEUE, queueing_lock="backups.look")
-    async def backups_looked_at(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
-        async with database.system() as session:
-            await tell_what_is_wrong(session, clock())
+def what_is_wrong(newest: Mapping[Kind, Newest], now: dt.datetime) -> str:
+    """Return all that is wrong with backups, nothing when they can be relied upon. Pure."""
+    return "; ".join(filter(None, (wrong_with(kind, newest, now) for kind in Kind)))

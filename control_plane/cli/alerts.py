@@ -1,4 +1,4 @@
-"""`alerts`: what is wrong with servers for long enough that somebody should look, and who does."""
+"""`alerts`: what is wrong for long enough that somebody should look, and who does."""
 
 import asyncio
 import uuid
@@ -16,7 +16,7 @@ from control_plane.monitoring.alerts import list_alerts
 from control_plane.operators.alerting import acknowledge
 from db.models import Alert
 
-alert_commands = typer.Typer(invoke_without_command=True, help="Alerts about servers.")
+alert_commands = typer.Typer(invoke_without_command=True, help="Alerts about servers, and about the installation.")
 alert_commands.add_typer(channel_commands, name="channel")
 alert_commands.add_typer(silence_commands, name="silence")
 _SHOWN = ("id", "severity", "state", "rule", "vps_id", "since", "sentence", "acknowledged_by")

@@ -98,7 +98,7 @@ def fleet(*, as_json: bool = False, instance: str = "main") -> None:
 
 async def _load(instance: str) -> Sequence[FleetServer]:
     async with system_session(instance) as session:
-        return await fleet_overview(session)
+        return sorted(await fleet_overview(session), key=lambda server: server.health.hostname)
 
 
 def _fields(server: FleetServer) -> dict[str, Any]:

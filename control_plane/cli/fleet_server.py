@@ -14,6 +14,7 @@ from control_plane.cli.installation import system_session
 from control_plane.cli.logins import login_lines
 from control_plane.cli.output import Instance, Json, print_json
 from control_plane.cli.package_updates import update_lines
+from control_plane.cli.queue_lines import queue_lines
 from control_plane.clock import utc_now
 from control_plane.errors import NotFound
 from control_plane.fleet.servers import ServerHealth, server_health
@@ -126,6 +127,7 @@ def _head(page: _Page) -> list[str]:
         f"release {health.agent_version or 'not known'}",
         *update_lines(health.report),
         *login_lines(health.report),
+        *queue_lines(health.report),
     ]
 
 

@@ -47,7 +47,7 @@ def forbid(
     server: Server = None,
     instance: Instance = "main",
 ) -> None:
-    """Forbid a rule, or all; what stands by it is taken back in seconds."""
+    """Forbid a rule, or all; what stands by it is taken back in seconds. Leases end at their deadline all the same."""
 
     async def act() -> None:
         async with system_session(instance) as session:

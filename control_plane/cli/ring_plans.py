@@ -107,7 +107,7 @@ def tell_plan(plan: dict[str, Any], sentence: str, *, as_json: bool) -> None:
 
 async def _load(instance: str) -> list[dict[str, Any]]:
     async with system_session(instance) as session:
-        return [_fields(each, _PLAN) for each in await list_plans(session, _SHOWN_PLANS)]
+        return [_fields(each, _PLAN) for each in await list_plans(session, None, _SHOWN_PLANS)]
 
 
 async def _load_one(instance: str, plan_id: uuid.UUID) -> dict[str, Any]:

@@ -25,12 +25,12 @@ _INBOXES = text(
     " d.client_records, d.client_settings, d.mta_sts,"
     " CASE WHEN d.mta_sts <> 'none' OR d.client_settings THEN policy_hosts(d.id) ELSE '{}' END AS policy_hosts,"
     " (SELECT host(s.ip_address) FROM inboxes p JOIN vps_servers s ON s.id = p.vps_id"
-    "  WHERE (d.mta_sts <> 'none' OR d.client_settings) AND p.id = policy_inbox(d.id)) AS policy_address"
+    "  WHERE (d.mta_sts <> 'none' OR d.client_settings) AND p.id = policy_inbox(d.id)) AS policy_address,"
+    # By which else the domain's inboxes may send.
+    " ARRAY(SELECT sending_addresses(:domain)) AS further_addresses"
     " FROM inboxes i JOIN domains d ON d.id = i.domain_id JOIN vps_servers v ON v.id = i.vps_id"
     " WHERE i.domain_id = :domain AND i.status <> 'deleting' AND v.ip_address IS NOT NULL ORDER BY i.id"
 )
-# By which else its inboxes may send.
-_SENDING_ADDRESSES = text("SELECT sending_addresses(:domain)")
 _KEYS = text(
     "SELECT selector, public_key FROM dkim_keys WHERE domain_id = :domain AND state <> 'withdrawn' ORDER BY selector"
 )
@@ -71,11 +71,8 @@ class ZoneShare:
 
 async def wanted_records(session: AsyncSession, domain_id: uuid.UUID) -> Mapping[uuid.UUID, frozenset[DnsRecord]]:
     """Return the records that each inbox of the domain needs."""
-    return await _wanted_with(session, domain_id, await _keys(session, domain_id))
-
-
-async def _keys(session: AsyncSession, domain_id: uuid.UUID) -> list[DkimRecordKey]:
-    return [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
+    keys = [DkimRecordKey(*row) for row in await session.execute(_KEYS, {"domain": domain_id})]
+    return await _wanted_with(session, domain_id, keys)
 
 
 async def _wanted_with(
@@ -84,7 +81,7 @@ async def _wanted_with(
     inboxes = (await session.execute(_INBOXES, {"domain": domain_id})).all()
     # One of version 6 is named before anything is sent from it.
     addresses = [address for i in inboxes for address in (i.ipv4_address, i.ipv6_address) if address]
-    addresses += await session.scalars(_SENDING_ADDRESSES, {"domain": domain_id})
+    addresses += inboxes[0].further_addresses if inboxes else []
     return {
         inbox.id: frozenset(
             records_for_inbox(
@@ -101,9 +98,13 @@ async def _wanted_with(
     }
 
 
-async def records_of_domain(session: AsyncSession, domain_id: uuid.UUID, name: str) -> Sequence[DnsRecord]:
-    """Return what the domain's zone should have; before there is an inbox, what does not depend on its server."""
-    keys = await _keys(session, domain_id)
+async def records_of_domain(
+    session: AsyncSession, domain_id: uuid.UUID, name: str, keys: Sequence[DkimRecordKey]
+) -> Sequence[DnsRecord]:
+    """Return what the domain's zone should have; before there is an inbox, what does not depend on its server.
+
+    `keys` are those of the domain that are not withdrawn.
+    """
     of_inboxes = (await _wanted_with(session, domain_id, keys)).values()
     found = {record for records in of_inboxes for record in records if record.zone == name}
     return sorted(found.union(records_without_server(name, keys)))

@@ -1,4 +1,4 @@
-"""How servers are, for people: one server's health, and the whole fleet in one list."""
+"""How servers are, for people: one server's health, and the fleet in pages."""
 
 import uuid
 from collections.abc import Sequence
@@ -24,11 +24,12 @@ _SERVERS = (
     " FROM vps_servers v LEFT JOIN vps_reports r ON r.tenant_id = v.tenant_id AND r.vps_id = v.id"
 )
 _ONE = text(_SERVERS + " WHERE v.id = :vps")
-_ALL = text(_SERVERS + " WHERE v.status <> 'deleted' ORDER BY v.hostname")
+_ALL = text(_SERVERS + " WHERE v.status <> 'deleted' AND v.id > :after ORDER BY v.id LIMIT :most")
+_BEFORE_ALL = uuid.UUID(int=0)
 _SENDS = text(
     "SELECT vps_id, count(*) FILTER (WHERE state = 'accepted') AS waiting,"
     " count(*) FILTER (WHERE state = 'queued') AS queued"
-    " FROM messages WHERE state IN ('accepted', 'queued') GROUP BY vps_id"
+    " FROM messages WHERE state IN ('accepted', 'queued') AND vps_id = ANY(:servers) GROUP BY vps_id"
 )
 
 
@@ -86,10 +87,13 @@ async def server_health(session: AsyncSession, vps_id: uuid.UUID, now: datetime 
     return _health(row, now or utc_now()) if row else None
 
 
-async def fleet_overview(session: AsyncSession, now: datetime | None = None) -> Sequence[FleetServer]:
-    """Return every server that the session sees and that is not deleted, by host name."""
-    sends = {vps_id: (waiting, queued) for vps_id, waiting, queued in await session.execute(_SENDS)}
-    servers = (await session.execute(_ALL)).all()
+async def fleet_overview(
+    session: AsyncSession, after: uuid.UUID | None = None, limit: int | None = None, now: datetime | None = None
+) -> Sequence[FleetServer]:
+    """Return a page of the servers that the session sees and that are not deleted, by id; without a limit, of all."""
+    servers = (await session.execute(_ALL, {"after": after or _BEFORE_ALL, "most": limit})).all()
+    counted = await session.execute(_SENDS, {"servers": [row.id for row in servers]})
+    sends = {vps_id: (waiting, queued) for vps_id, waiting, queued in counted}
     return [FleetServer(_health(row, now or utc_now()), *sends.get(row.id, (0, 0))) for row in servers]
 
 

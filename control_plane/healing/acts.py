@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.by_time import Place, newest_first
 from db.models import HealingActRow
 
+#: Of one page, where nothing is said of it.
 _SHOWN = 50
 
 
-async def acts_about(session: AsyncSession, vps_id: uuid.UUID) -> Sequence[HealingActRow]:
-    """Return the newest acts about a server that the session sees, newest first."""
-    query = select(HealingActRow).where(HealingActRow.vps_id == vps_id).order_by(HealingActRow.began_at.desc())
-    return (await session.scalars(query.limit(_SHOWN))).all()
+async def acts_about(
+    session: AsyncSession, vps_id: uuid.UUID, after: Place | None = None, limit: int = _SHOWN
+) -> Sequence[HealingActRow]:
+    """Return a page of the acts about a server that the session sees, newest first."""
+    query = select(HealingActRow).where(HealingActRow.vps_id == vps_id)
+    page = newest_first(query, HealingActRow.began_at, HealingActRow.id, after).limit(limit)
+    return (await session.scalars(page)).all()

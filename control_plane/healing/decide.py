@@ -147,7 +147,8 @@ def _begins(rules: Sequence[Rule], server: Server, past: Sequence[Past], now: dt
 
 def _is_due(rule: Rule, server: Server, condition: Condition, own: Sequence[Past], now: dt.datetime) -> bool:
     """Whether it has held for long enough, also since it was last acted on, and may and can be acted on."""
-    if condition.bad_since is None or rule.name in server.forbidden:
+    # What happens whether it is forbidden or not is written down all the same.
+    if condition.bad_since is None or (rule.name in server.forbidden and rule.act not in ONCE):
         return False
     if rule.act in COMMANDS and not server.is_linked:
         return False

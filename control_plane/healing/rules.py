@@ -36,7 +36,7 @@ class HealingAct(enum.StrEnum):
 COMMANDS = frozenset({HealingAct.RESTART_MAIL_SERVER, HealingAct.FLUSH_QUEUE, HealingAct.SHED_DISK})
 #: What stands until it is ended.
 STANDING = frozenset({HealingAct.HOLD_QUEUE, HealingAct.SLOW_SENDING, HealingAct.QUARANTINE})
-#: What is done once, however long its reason lasts.
+#: What is written down once, however long its reason lasts, and cannot be forbidden: it happens by itself.
 ONCE = frozenset({HealingAct.HAND_ON})
 
 

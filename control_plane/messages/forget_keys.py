@@ -1,8 +1,9 @@
 """Forget idempotency keys, and the answers that are kept under them, once they have been kept for a day."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from db.pages import in_pages
 from db.session import Database
@@ -13,19 +14,33 @@ KEPT = timedelta(hours=24)
 PAGE = 1000
 MOST_PAGES = 100
 
+#: Each table with what its rows are found by.
+_TABLES: Mapping[str, Sequence[str]] = {
+    "idempotency_keys": ("tenant_id", "within", "key"),
+    "kept_answers": ("tenant_id", "within", "key"),
+    "kept_answers_to_people": ("place",),
+    "kept_answers_to_operators": ("key_id", "key"),
+}
 # Nobody who uses an old key at this moment is waited for. Place holders go into it, and names of ours.
 _FORGET = """
 DELETE FROM {table} k
-USING (SELECT tenant_id, within, key FROM {table}
+USING (SELECT {columns} FROM {table}
        WHERE created_at < now() - CAST(:kept AS interval)
        ORDER BY created_at
        LIMIT :page
        FOR UPDATE SKIP LOCKED) AS old
-WHERE k.tenant_id = old.tenant_id AND k.within = old.within AND k.key = old.key
+WHERE {same}
 """
-_STATEMENTS = tuple(text(_FORGET.format(table=table)) for table in ("idempotency_keys", "kept_answers"))
+
+
+def _forgetting(table: str, columns: Sequence[str]) -> TextClause:
+    same = " AND ".join(f"k.{column} = old.{column}" for column in columns)
+    return text(_FORGET.format(table=table, columns=", ".join(columns), same=same))
+
+
+_STATEMENTS = tuple(_forgetting(*each) for each in _TABLES.items())
 
 
 async def forget_old_keys(database: Database) -> int:
-    """Forget the oldest keys of all tenants that are due, so many at a time; return how many there were."""
+    """Forget the oldest keys of everybody that are due, so many at a time; return how many there were."""
     return sum([await in_pages(database, statement, {"kept": KEPT}, PAGE, MOST_PAGES) for statement in _STATEMENTS])

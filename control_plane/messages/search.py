@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from control_plane.inboxes.load import require_inbox
@@ -29,12 +28,15 @@ _RARE = frozenset({"bounced", "expired", "failed", "cancelled", "suppressed", "u
 
 _AND = SQL(" AND ")
 _SHOWN = SQL(", ").join(map(Identifier, COLUMNS))
-# How far is written out: the plan depends on it.
+# How far is written out: the plan depends on it. The last row of the walk comes in any case, and together with what is
+# shown: by its id alone it would be looked for in a plan that sorts all that the tenant ever sent.
 _PAGE = SQL("""
-SELECT * FROM (SELECT {columns} FROM messages WHERE {along} ORDER BY id DESC LIMIT {most}) walked
-WHERE {met} ORDER BY id DESC LIMIT %(limit)s
+SELECT {columns}, {met}, place = {most} FROM (
+    SELECT {columns}, row_number() OVER (ORDER BY id DESC) AS place FROM messages WHERE {along}
+    ORDER BY id DESC LIMIT {most}
+) walked
+WHERE {met} OR place = {most} ORDER BY id DESC LIMIT %(limit)s
 """)
-_LAST_WALKED = SQL("SELECT id FROM messages WHERE {along} ORDER BY id DESC OFFSET {most} - 1 LIMIT 1")
 _LIKE_ESCAPE = "\\"
 
 
@@ -65,20 +67,18 @@ async def search_sends(
     if wanted.inbox_id is not None:
         await require_inbox(connection, scope, wanted.inbox_id)
     walk = Walk.towards(scope, wanted, after)
-    cursor = connection.cursor(row_factory=class_row(Sent))
-    messages = await (await cursor.execute(walk.page, {**walk.values, "limit": limit})).fetchall()
-    if len(messages) == limit:
-        return Found(messages, messages[-1].id)
-    last = await (await connection.execute(walk.last, walk.values)).fetchone()
-    return Found(messages, None if last is None else last[0])
+    rows = await (await connection.execute(walk.page, {**walk.values, "limit": limit})).fetchall()
+    messages = [Sent(*shown) for *shown, met, _ in rows if met]
+    # A walk goes on where it had to end, or after what filled the page.
+    goes_on = len(rows) == limit or any(last for *_, last in rows)
+    return Found(messages, rows[-1][0] if goes_on else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The walk for one page: the query for what is found on it, that for its last row, and the values of both."""
+    """The walk for one page: the query for what is found on it, and its values but for `limit`."""
 
     page: Composed
-    last: Composed
     values: dict[str, Any]
 
     @classmethod
@@ -86,13 +86,9 @@ class Walk:
         """Return the walk along the index that fits."""
         indexed = list(_indexed(scope, wanted))
         along = _AND.join([*indexed[:1], *_between(wanted, after), SQL("tenant_id = %(tenant_id)s")])
-        met = _AND.join([*indexed[1:], *_looked_for(wanted), SQL("true")])
+        met = SQL("({})").format(_AND.join([*indexed[1:], *_looked_for(wanted), SQL("true")]))
         most = Literal(MOST_WALKED)
-        return cls(
-            _PAGE.format(columns=_SHOWN, along=along, most=most, met=met),
-            _LAST_WALKED.format(along=along, most=most),
-            _values(scope, wanted, after),
-        )
+        return cls(_PAGE.format(columns=_SHOWN, along=along, most=most, met=met), _values(scope, wanted, after))
 
 
 def _indexed(scope: TenantScope, wanted: Wanted) -> Iterator[Composable]:

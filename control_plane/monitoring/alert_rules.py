@@ -1,15 +1,16 @@
 """When a check that is not well is worth an alert: rules as data, those that are shipped in alert_rules.json. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from control_plane.monitoring.states import Check, State
+from control_plane.monitoring.states import Check, InstallationCheck, State
 
 SHIPPED = Path(__file__).with_name("alert_rules.json")
 SEVERITIES = ("notice", "warning", "critical")
+_CHECKS: Mapping[str, Check | InstallationCheck] = {each.value: each for each in (*Check, *InstallationCheck)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Rule:
     """
 
     name: str
-    check: Check
+    check: Check | InstallationCheck
     states: frozenset[State]
     for_seconds: float
     well_seconds: float
@@ -45,7 +46,7 @@ def read_rules(file: Path | None = None) -> Sequence[Rule]:
 def _rule(fields: dict[str, Any]) -> Rule:
     rule = Rule(
         name=str(fields["name"]),
-        check=Check(fields["check"]),
+        check=_CHECKS[fields["check"]],
         states=frozenset(map(State, fields["states"])),
         for_seconds=float(fields["for_seconds"]),
         well_seconds=float(fields["well_seconds"]),

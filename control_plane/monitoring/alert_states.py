@@ -1,4 +1,4 @@
-"""The life of an alert, from one look at a server to the next. Pure.
+"""The life of an alert, from one look at a server, or at the installation, to the next. Pure.
 
 | state | meaning | becomes |
 | --- | --- | --- |
@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from control_plane.monitoring.alert_rules import Rule
-from control_plane.monitoring.states import Check, Finding, State
+from control_plane.monitoring.states import Check, Finding, InstallationCheck, State
+
+_Found = Mapping[Check | InstallationCheck, Finding]
 
 #: For which a mail server may stand still while a plan changes its packages before somebody is told: dpkg's work takes
 #: seconds, most of a minute on a busy server, and as long again where it goes back.
@@ -32,7 +34,7 @@ class AlertState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An alert of one rule about one server that is not over."""
+    """An alert of one rule about one server, or about the installation, that is not over."""
 
     rule: str
     severity: str
@@ -51,7 +53,7 @@ def advance(
     now: dt.datetime,
     changed_until: dt.datetime | None = None,
 ) -> dict[str, Standing | None]:
-    """Return what becomes of the alerts of one server, by rule; None for one that is forgotten.
+    """Return what becomes of the alerts of one server, or of the installation, by rule; None for one that is forgotten.
 
     `changed_until` is until when a plan changed its mail packages lately, now while one does: what such a mail server
     is told of begins then, and no later than `CHANGE_LASTS` after it stood still.
@@ -77,11 +79,11 @@ def advance(
     return after | over
 
 
-def _is_bad(rule: Rule, found: Mapping[Check, Finding]) -> bool:
+def _is_bad(rule: Rule, found: _Found) -> bool:
     return rule.check in found and found[rule.check].state in rule.states
 
 
-def _is_known(rule: Rule, found: Mapping[Check, Finding]) -> bool:
+def _is_known(rule: Rule, found: _Found) -> bool:
     return rule.check in found and found[rule.check].state is not State.UNKNOWN
 
 

@@ -2,7 +2,8 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,7 +13,8 @@ from control_plane.monitoring.alert_rules import Rule
 from control_plane.monitoring.alert_states import AlertState, Standing, advance
 from control_plane.monitoring.health_check import Checked
 from control_plane.monitoring.package_changes import changed_until
-from control_plane.monitoring.states import Check, State
+from control_plane.monitoring.states import Check, Finding, State
+from db.by_time import Place, newest_first
 from db.ids import uuid7
 from db.models import Alert
 
@@ -37,6 +39,15 @@ async def advance_alerts(
     await session.execute(_TURN)
     await session.execute(_OVER, {"now": now})
     await _advance(session, rules, checked, now, (await session.scalars(_NOT_OVER)).all())
+
+
+async def advance_installation(
+    session: AsyncSession, rules: Sequence[Rule], findings: Sequence[Finding], now: dt.datetime
+) -> None:
+    """Do what the rules say about the installation itself: its alerts are of no server and of no tenant."""
+    await session.execute(_TURN)
+    rows = {row.rule: row for row in await session.scalars(_NOT_OVER.where(Alert.vps_id.is_(None)))}
+    await _keep(session, {}, rows, advance(rules, findings, _standing(rows), now))
 
 
 async def is_ours_to_advance(session: AsyncSession) -> bool:
@@ -73,30 +84,41 @@ async def _advance(
     now: dt.datetime,
     not_over: Sequence[Alert],
 ) -> None:
-    rows = {(row.vps_id, row.rule): row for row in not_over}
-    standing: dict[uuid.UUID, dict[str, Standing]] = {}
-    for (vps_id, rule), row in rows.items():
-        standing.setdefault(vps_id, {})[rule] = _standing(row)
+    of_servers: defaultdict[uuid.UUID | None, dict[str, Alert]] = defaultdict(dict)
+    for row in not_over:
+        of_servers[row.vps_id][row.rule] = row
     down = [each.vps_id for each in checked if _stands_still(each)]
     changed = await changed_until(session, down, now) if down else {}
     for each in checked:
-        before = standing.get(each.vps_id, {})
-        for rule, alert in advance(rules, each.findings, before, now, changed.get(each.vps_id)).items():
-            kept = rows.get((each.vps_id, rule))
-            if alert is None:
-                await session.delete(kept)
-            elif kept is None:
-                session.add(Alert(id=uuid7(), vps_id=each.vps_id, tenant_id=each.tenant_id, **_fields(alert)))
-            else:
-                for name, value in _fields(alert).items():
-                    setattr(kept, name, value)
+        rows = of_servers[each.vps_id]
+        after = advance(rules, each.findings, _standing(rows), now, changed.get(each.vps_id))
+        await _keep(session, {"tenant_id": each.tenant_id, "vps_id": each.vps_id}, rows, after)
 
 
-async def list_alerts(session: AsyncSession, *, over: bool = False, limit: int = 100) -> Sequence[Alert]:
-    """Return alerts that were opened, newest first: those that are not over, or all."""
+async def _keep(
+    session: AsyncSession,
+    about: Mapping[str, uuid.UUID],
+    rows: Mapping[str, Alert],
+    after: Mapping[str, Standing | None],
+) -> None:
+    for rule, alert in after.items():
+        kept = rows.get(rule)
+        if alert is None:
+            await session.delete(kept)
+        elif kept is None:
+            session.add(Alert(id=uuid7(), **about, **_fields(alert)))
+        else:
+            for name, value in _fields(alert).items():
+                setattr(kept, name, value)
+
+
+async def list_alerts(
+    session: AsyncSession, *, over: bool = False, after: Place | None = None, limit: int = 100
+) -> Sequence[Alert]:
+    """Return a page of the alerts that were opened, newest first: those that are not over, or all."""
     wanted = Alert.opened_at.is_not(None)
     query = select(Alert).where(wanted if over else wanted & (Alert.state != AlertState.RESOLVED.value))
-    return (await session.scalars(query.order_by(Alert.since.desc(), Alert.id).limit(limit))).all()
+    return (await session.scalars(newest_first(query, Alert.since, Alert.id, after).limit(limit))).all()
 
 
 async def acknowledge(session: AsyncSession, alert_id: uuid.UUID, by: str, now: dt.datetime) -> Alert:
@@ -115,9 +137,13 @@ def _stands_still(checked: Checked) -> bool:
     return any(each.check is Check.MAIL_SERVER and each.state is not State.OK for each in checked.findings)
 
 
-def _standing(row: Alert) -> Standing:
-    state = AlertState(row.state)
-    return Standing(row.rule, row.severity, state, row.sentence, row.since, row.opened_at, row.well_since)
+def _standing(rows: Mapping[str, Alert]) -> dict[str, Standing]:
+    return {
+        rule: Standing(
+            rule, row.severity, AlertState(row.state), row.sentence, row.since, row.opened_at, row.well_since
+        )
+        for rule, row in rows.items()
+    }
 
 
 def _fields(alert: Standing) -> dict[str, object]:

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from control_plane.fleet.disks import NEARLY_FULL, used_share
+from control_plane.fleet.disks import NEARLY_FULL, Room, first_to_end, rooms
 from control_plane.fleet.hearing import SILENT
 from control_plane.fleet.units import passing_units, stopped_units
 from control_plane.monitoring.agent_memory import leak
@@ -144,20 +144,33 @@ def check_ssl(facts: Facts) -> Finding:
 
 
 def check_disk(facts: Facts) -> Finding:
-    """How full its disks are, and whether one is full soon."""
+    """How full its disks are, of space and of inodes, and which of them is full soon."""
     report = facts.said
     if report is None or not report.disks:
         return Finding(Check.DISK, State.UNKNOWN, "It does not tell how full its disks are.")
-    fullest = max(report.disks, key=used_share)
-    used = used_share(fullest)
-    state = _state(used, DISK_WARN, DISK_FAIL)
-    sentence = f"{fullest.mount} is {used:.0%} full"
-    lasts = facts.metrics.get("disk_full_seconds")
-    if lasts is not None and lasts <= FULL_SOON.total_seconds():
-        is_now = state is State.FAIL or (state is State.WARN and lasts <= FULL_NOW.total_seconds())
-        state = State.FAIL if is_now else State.WARN
-        sentence += f", and full in {_duration(lasts)}"
-    return Finding(Check.DISK, state, f"{sentence}.", used)
+    found = list(rooms(report.disks))
+    fullest = max(found, key=lambda room: room.used)
+    full = "is {:.0%} full" if fullest.is_space else "has {:.0%} of its inodes in use"
+    sentence = f"{fullest.mount} {full.format(fullest.used)}{_full_soon(found, fullest.mount)}."
+    return Finding(Check.DISK, worst(_room_state(room) for room in found), sentence, fullest.used)
+
+
+def _room_state(room: Room) -> State:
+    state = _state(room.used, DISK_WARN, DISK_FAIL)
+    if room.lasts is None or room.lasts > FULL_SOON.total_seconds():
+        return state
+    is_now = state is State.FAIL or (state is State.WARN and room.lasts <= FULL_NOW.total_seconds())
+    return State.FAIL if is_now else State.WARN
+
+
+def _full_soon(found: Sequence[Room], fullest: str) -> str:
+    """Say what runs out first, where that is soon; its mount only where it is not the fullest, which was named."""
+    first = first_to_end(found)
+    if first is None or first[1] > FULL_SOON.total_seconds():
+        return ""
+    room, seconds = first
+    mount = "" if room.mount == fullest else f"{room.mount} "
+    return f", and {mount}{'full' if room.is_space else 'out of inodes'} in {_duration(seconds)}"
 
 
 def check_queue(facts: Facts) -> Finding:

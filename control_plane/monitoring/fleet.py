@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, case, cast, exists, func, select
+from sqlalchemy import ARRAY, ColumnElement, Text, Uuid, any_, case, cast, exists, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.monitoring.expressions import condition, parse
@@ -59,6 +59,11 @@ class Server:
     metrics: Mapping[str, Any]
     wrong: Sequence[CheckResult]
 
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Its place among all of them, the worst first: how grave it is, and its name."""
+        return list(State).index(State(self.state)), self.hostname
+
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
@@ -68,27 +73,65 @@ class Fleet:
     servers: Sequence[Server]
 
 
-async def fleet_health(session: AsyncSession, wanted: Wanted, limit: int = 100) -> Fleet:
-    """Return what is asked for, of all that the session sees. Raises `InvalidInput` for a question of no sense."""
-    conditions = _conditions(wanted)
-    joined = select(VpsServer).outerjoin(ServerHealthRow, ServerHealthRow.vps_id == VpsServer.id).where(*conditions)
-    counted = joined.with_only_columns(_STATE, func.count()).group_by(_STATE)
-    totals = {row[0]: row[1] for row in await session.execute(counted)}
-    worst_first = joined.with_only_columns(
-        VpsServer.id,
-        VpsServer.tenant_id,
-        VpsServer.hostname,
-        VpsServer.provider,
-        VpsServer.region,
-        VpsServer.agent_version,
-        _STATE.label("state"),
-        ServerHealthRow.checked_at,
-        ServerHealthRow.metrics,
-    ).order_by(_GRAVITY.desc(), VpsServer.hostname)
-    rows = (await session.execute(worst_first.limit(min(limit, MOST)))).all()
+async def fleet_health(
+    session: AsyncSession, wanted: Wanted, limit: int = 100, after: tuple[int, str] | None = None
+) -> Fleet:
+    """Return what is asked for, of all that the session sees, and of the servers those behind the rank `after`.
+
+    Raises `InvalidInput` for a question of no sense.
+    """
+    asked = (
+        select(VpsServer.id, VpsServer.hostname, _STATE.label("state"), _GRAVITY.label("gravity"))
+        .outerjoin(ServerHealthRow, ServerHealthRow.vps_id == VpsServer.id)
+        .where(*_conditions(wanted))
+        # Asked for twice, it is worked out once.
+        .cte("asked")
+    )
+    counted = select(asked.c.state, func.count().label("servers")).group_by(asked.c.state).subquery()
+    totals = select(func.jsonb_object_agg(counted.c.state, counted.c.servers))
+    ranked = select(asked).order_by(asked.c.gravity.desc(), asked.c.hostname).limit(min(limit, MOST))
+    if after is not None:
+        gravity, hostname = after
+        as_grave = (asked.c.gravity == gravity) & (asked.c.hostname > hostname)
+        ranked = ranked.where((asked.c.gravity < gravity) | as_grave)
+    worst = ranked.subquery()
+    query = (
+        select(
+            VpsServer.id,
+            VpsServer.tenant_id,
+            VpsServer.hostname,
+            VpsServer.provider,
+            VpsServer.region,
+            VpsServer.agent_version,
+            worst.c.state,
+            ServerHealthRow.checked_at,
+            ServerHealthRow.metrics,
+            totals.scalar_subquery().label("totals"),
+        )
+        .join_from(worst, VpsServer, VpsServer.id == worst.c.id)
+        .outerjoin(ServerHealthRow, ServerHealthRow.vps_id == worst.c.id)
+        .order_by(worst.c.gravity.desc(), worst.c.hostname)
+    )
+    rows = (await session.execute(query)).all()
+    # Behind the last of them there are no rows to tell it.
+    told = rows[0].totals if rows else await session.scalar(totals) or {}
     wrong = await checks_of(session, [row.id for row in rows], well_too=False)
-    servers = [Server(*row[:8], metrics=row.metrics or {}, wrong=wrong.get(row.id, [])) for row in rows]
-    return Fleet({state.value: totals.get(state.value, 0) for state in reversed(State)}, servers)
+    servers = [
+        Server(
+            row.id,
+            row.tenant_id,
+            row.hostname,
+            row.provider,
+            row.region,
+            row.agent_version,
+            row.state,
+            row.checked_at,
+            row.metrics or {},
+            wrong.get(row.id, []),
+        )
+        for row in rows
+    ]
+    return Fleet({state.value: told.get(state.value, 0) for state in reversed(State)}, servers)
 
 
 async def checks_of(
@@ -103,7 +146,7 @@ async def checks_of(
         HealthCheck.value,
         HealthCheck.sentence,
         HealthCheck.changed_at,
-    ).where(HealthCheck.vps_id.in_(servers))
+    ).where(HealthCheck.vps_id == any_(literal(servers, ARRAY(Uuid))))
     if not well_too:
         query = query.where(HealthCheck.state != State.OK.value)
     found: dict[uuid.UUID, list[CheckResult]] = {}

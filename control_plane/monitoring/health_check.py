@@ -16,49 +16,44 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.fleet.disks import first_to_end, rooms
 from control_plane.fleet.hearing import excused_before as excused_before_now
 from control_plane.fleet.reports import parse_report
 from control_plane.fleet.units import stopped_units
 from control_plane.monitoring.agent_memory import HOURS
 from control_plane.monitoring.checks import Facts, check_all
 from control_plane.monitoring.metrics import (
+    FORECAST,
     POSITION,
     derive,
     derive_destinations,
     gauges_of,
     measure,
-    seconds_to_full,
 )
 from control_plane.monitoring.probe import Look, believable, look_at
 from control_plane.monitoring.rings import Ring
 from control_plane.monitoring.samples import HOUR, STEP, drop_old, floor, roll_up
 from control_plane.monitoring.states import Finding, worst
 from db.session import Database
+from protos.agent.v1.telemetry_pb2 import HealthReport
 
 Looking = Callable[[str], Awaitable[Mapping[int, Look]]]
 
 #: Servers that are looked at side by side.
 _AT_ONCE = 50
-#: From when on a disk's filling is looked at: the one sees what began to run over, the other what goes on for long.
-_LATELY, _LONG_AGO = dt.timedelta(hours=1), dt.timedelta(hours=6)
 
 _SERVERS = text(
     "SELECT v.id, v.tenant_id, host(v.ip_address) AS address, v.last_seen_at, v.cloned_at,"
     " v.clock_offset_ms, v.agent_version, v.desired_version, v.applied_version, v.mail_server_status,"
-    " r.report::text AS report, s.measured, s.at AS sampled_at, b.measured AS before, b.at AS before_at,"
-    " e.measured AS long_before, e.at AS long_before_at,"
+    " r.report::text AS report, s.measured,"
     " coalesce(d.records, 0) AS dns_records, coalesce(d.wrong, 0) AS dns_wrong,"
     " coalesce(d.dkim, 0) AS dkim_records, coalesce(d.dkim_wrong, 0) AS dkim_wrong, p.findings,"
     " t.set_at AS backed_up_since, m.agent_memory"
     " FROM vps_servers v"
     " LEFT JOIN vps_reports r ON r.vps_id = v.id"
     " LEFT JOIN mail_backup_targets t ON t.tenant_id = v.tenant_id AND t.removed_at IS NULL"
-    " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
+    " LEFT JOIN LATERAL (SELECT measured FROM health_samples WHERE vps_id = v.id"
     "  AND at >= CAST(:recent AS timestamptz) ORDER BY at DESC LIMIT 1) s ON true"
-    " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
-    "  AND at >= CAST(:lately AS timestamptz) ORDER BY at LIMIT 1) b ON true"
-    " LEFT JOIN LATERAL (SELECT measured, at FROM health_samples WHERE vps_id = v.id"
-    "  AND at >= CAST(:long_ago AS timestamptz) ORDER BY at LIMIT 1) e ON true"
     " LEFT JOIN LATERAL (SELECT array_agg(measured[:memory] ORDER BY at) AS agent_memory FROM health_hours"
     "  WHERE vps_id = v.id AND slot = ANY(CAST(:memory_slots AS smallint[]))"
     "  AND at >= CAST(:memory_from AS timestamptz) AND at < CAST(:memory_to AS timestamptz)"
@@ -138,8 +133,7 @@ async def check_health(
 
 
 async def _load(session: AsyncSession, now: dt.datetime) -> Sequence[Row[Any]]:
-    moments = {"recent": now - 3 * STEP, "lately": now - _LATELY, "long_ago": now - _LONG_AGO}
-    return (await session.execute(_SERVERS, moments | _memory(now))).all()
+    return (await session.execute(_SERVERS, {"recent": now - 3 * STEP, **_memory(now)})).all()
 
 
 def _memory(now: dt.datetime) -> dict[str, object]:
@@ -174,8 +168,6 @@ def _check(row: Row[Any], looks: Mapping[int, Look], known: _Known) -> Checked:
     report = parse_report(row.report) if row.report else None
     measured = row.measured or (measure(report, row.clock_offset_ms) if report else [])
     metrics = derive(row.measured or gauges_of(measured))
-    if row.measured and (lasts := _disk_lasts(row)) is not None:
-        metrics["disk_full_seconds"] = lasts
     facts = Facts(
         now=known.now,
         last_seen_at=row.last_seen_at,
@@ -205,9 +197,15 @@ def _check(row: Row[Any], looks: Mapping[int, Look], known: _Known) -> Checked:
         row.tenant_id,
         row.agent_version,
         check_all(facts),
-        {**metrics, "destinations": destinations},
+        {**metrics, **_forecast(facts.said), "destinations": destinations},
         _shut_ports(facts),
     )
+
+
+def _forecast(report: HealthReport | None) -> dict[str, float]:
+    """Return when the first of its disks is full, if it foretells any."""
+    first = first_to_end(rooms(report.disks)) if report else None
+    return {FORECAST: first[1]} if first else {}
 
 
 def _shut_ports(facts: Facts) -> Sequence[int]:
@@ -215,20 +213,6 @@ def _shut_ports(facts: Facts) -> Sequence[int]:
     if facts.said is not None and stopped_units(facts.said):
         return ()
     return sorted(port for port, look in facts.looks.items() if look.error)
-
-
-def _disk_lasts(row: Row[Any]) -> float | None:
-    place = POSITION["disk_free_bytes"]
-    free = row.measured[place]
-    known = [
-        (measured[place], (row.sampled_at - at).total_seconds())
-        for measured, at in ((row.before, row.before_at), (row.long_before, row.long_before_at))
-        if measured and measured[place] is not None
-    ]
-    if free is None:
-        return None
-    forecasts = [seconds_to_full(free, before, seconds) for before, seconds in known]
-    return min((lasts for lasts in forecasts if lasts is not None), default=None)
 
 
 def _preflight(findings: Sequence[Sequence[str]]) -> dict[str, tuple[str, str]]:

@@ -49,20 +49,6 @@ class Measured:
         return sum(value is not None for value in self.values)
 
 
-@dataclass(frozen=True, slots=True)
-class DiskSeen:
-    """The fullest disk at a moment: the share that was used, and the octets that were free."""
-
-    at: dt.datetime
-    used: float
-    free: float
-
-    @property
-    def size(self) -> float | None:
-        """In octets; None for a disk that is full, of which that cannot be told."""
-        return self.free / (1 - self.used) if self.used < 1 else None
-
-
 def _gauges(*names: str) -> list[Metric]:
     return [Metric(name, Kind.GAUGE) for name in names]
 
@@ -89,12 +75,10 @@ POSITION = {metric.name: place for place, metric in enumerate(METRICS)}
 COUNTER_POSITIONS = [place for place, metric in enumerate(METRICS, start=1) if metric.kind is Kind.COUNTER]
 #: What is worked out from outcomes, of one destination or of all.
 DERIVED = (*OUTCOMES, "deferred_ratio", "bounced_ratio")
-#: Worked out from how the disk was before.
-FORECASTS = ("disk_full_seconds",)
-#: Six hours of filling foretell a day, as in the alerts of the Prometheus node mixin.
-_BELIEVED = 4
+#: Seconds until the first of its disks is full, as its agent foretells; kept with what came of its checks alone.
+FORECAST = "disk_full_seconds"
 #: Whatever a question may name.
-NAMES = (*(metric.name for metric in METRICS if "." not in metric.name), *DERIVED, *FORECASTS)
+NAMES = (*(metric.name for metric in METRICS if "." not in metric.name), *DERIVED, FORECAST)
 
 
 def measure(report: HealthReport, clock_offset_ms: int | None = None) -> list[float | None]:
@@ -127,29 +111,6 @@ def derive_destinations(measured: Sequence[float | None]) -> dict[str, dict[str,
     """Return what follows from the outcomes of each destination that was tried."""
     counted = {destination: _outcomes(measured, destination) for destination in DESTINATIONS}
     return {destination: _ratios(outcomes) for destination, outcomes in counted.items() if any(outcomes.values())}
-
-
-def seconds_to_full(free: float, free_before: float, seconds: float) -> float | None:
-    """Return how long the disk lasts if it goes on filling as it did; None when it does not fill, or not for long yet.
-
-    What fills for some minutes does not do so for a day: it is believed to go on `_BELIEVED` times as long as it did.
-    """
-    if seconds <= 0 or free_before <= free:
-        return None
-    lasts = free * seconds / (free_before - free)
-    return lasts if lasts <= _BELIEVED * seconds else None
-
-
-def disk_lasts(seen: Sequence[DiskSeen]) -> float | None:
-    """Return how long the fullest disk lasts by how it was before, oldest first; None when nobody can tell.
-
-    Another may have been the fullest one then: only what was seen of one of the same size counts.
-    """
-    if not seen or seen[-1].size is None:
-        return None
-    newest, size = seen[-1], seen[-1].size
-    first = next(each for each in seen if each.size is not None and math.isclose(each.size, size, rel_tol=0.01))
-    return seconds_to_full(newest.free, first.free, (newest.at - first.at).total_seconds())
 
 
 def _outcomes(measured: Sequence[float | None], destination: str) -> dict[str, float]:

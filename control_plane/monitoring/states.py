@@ -42,11 +42,19 @@ class Check(enum.StrEnum):
     AGENT_MEMORY = "agent_memory"
 
 
+class InstallationCheck(enum.StrEnum):
+    """What is checked of the installation itself, and kept as alerts alone."""
+
+    DATABASE_BACKUP = "database_backup"
+    RESTORE_TEST = "restore_test"
+    DATABASE_LOG = "database_log"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a check found: `sentence` is for people, `value` for whoever counts."""
 
-    check: Check
+    check: Check | InstallationCheck
     state: State
     sentence: str
     value: float | None = None

@@ -9,8 +9,6 @@ Of two workers that watch, one waits for nothing: who finds the other at it leav
 import asyncio
 import datetime as dt
 import logging
-import uuid
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Never
 
@@ -24,7 +22,6 @@ from control_plane.monitoring.alert_rules import Rule
 from control_plane.monitoring.alerts import advance_some, is_ours_to_advance, next_opening
 from control_plane.monitoring.checks import Facts, check_disk, check_identity, check_mail_server, check_reachable
 from control_plane.monitoring.health_check import Checked, keep_findings
-from control_plane.monitoring.metrics import POSITION, DiskSeen, disk_lasts
 from control_plane.monitoring.probe import Look
 from control_plane.monitoring.states import Check
 from db.notifications import DATABASE_AWAY, listen
@@ -40,24 +37,16 @@ CHANNEL = "server_watch"
 PERIOD = 1.0
 #: What is checked here, each from rows alone.
 FAST = frozenset({Check.REACHABLE, Check.MAIL_SERVER, Check.DISK, Check.IDENTITY})
-#: How far back is looked for how fast a disk fills that is nearly full.
-_FILLING_SPAN = dt.timedelta(minutes=10)
 
 _SUSPICIOUS = text(
     "SELECT v.id, v.tenant_id, v.last_seen_at, v.cloned_at, v.agent_version, v.mail_server_status,"
-    " r.report::text AS report, h.shut_ports, h.metrics->>'disk_full_seconds' AS disk_full_seconds, v.disk_nearly_full"
+    " r.report::text AS report, h.shut_ports"
     " FROM vps_servers v LEFT JOIN vps_reports r ON r.vps_id = v.id LEFT JOIN server_health h ON h.vps_id = v.id"
     " WHERE v.status = 'ready' AND v.monitoring_enabled AND (v.last_seen_at IS NULL"
     "  OR v.last_seen_at < CAST(:heard_since AS timestamptz) OR v.stopped_units <> '{}' OR v.cloned_at IS NOT NULL"
     "  OR v.disk_nearly_full"
     "  OR v.id IN (SELECT vps_id FROM alerts WHERE state <> 'resolved' AND rule = ANY(CAST(:rules AS text[]))))"
 )
-_FILLING = text(
-    "SELECT vps_id, at, measured[:used] AS used, measured[:free] AS free FROM health_reports"
-    " WHERE vps_id = ANY(CAST(:servers AS uuid[])) AND reported_at >= CAST(:since AS timestamptz)"
-    " AND measured[:used] IS NOT NULL AND measured[:free] IS NOT NULL ORDER BY reported_at"
-)
-_FILLING_PLACES = {"used": POSITION["disk_used_ratio"] + 1, "free": POSITION["disk_free_bytes"] + 1}
 _KEEP_WORST = text(
     "UPDATE server_health h SET state = w.state FROM (SELECT vps_id, (ARRAY['ok', 'unknown', 'warn', 'fail'])["
     "  max(array_position(ARRAY['ok', 'unknown', 'warn', 'fail'], state))] AS state"
@@ -82,8 +71,7 @@ async def look(session: AsyncSession, rules: Sequence[Rule], now: dt.datetime) -
     if not rows:
         return again
     excused = await excused_before(session, now)
-    lasts = await _disks_last(session, rows, now)
-    checked = [_check(row, now, excused, lasts.get(row.id)) for row in rows]
+    checked = [_check(row, now, excused) for row in rows]
     await keep_findings(session, now, checked)
     await session.execute(_KEEP_WORST, {"servers": [each.vps_id for each in checked]})
     await advance_some(session, fast, checked, now)
@@ -119,20 +107,7 @@ async def _wait(changed: asyncio.Event, until: dt.datetime, clock: Clock) -> Non
         return
 
 
-async def _disks_last(session: AsyncSession, rows: Sequence[Row[Any]], now: dt.datetime) -> dict[uuid.UUID, float]:
-    """Return how long disks last: as the last minutes tell, or else as the last hour told when all were checked."""
-    lasts = {row.id: float(row.disk_full_seconds) for row in rows if row.disk_full_seconds is not None}
-    if not (filling := [row.id for row in rows if row.disk_nearly_full]):
-        return lasts
-    seen: dict[uuid.UUID, list[DiskSeen]] = defaultdict(list)
-    wanted = {"servers": filling, "since": now - _FILLING_SPAN, **_FILLING_PLACES}
-    for row in await session.execute(_FILLING, wanted):
-        seen[row.vps_id].append(DiskSeen(row.at, row.used, row.free))
-    soon = {vps_id: disk_lasts(moments) for vps_id, moments in seen.items()}
-    return lasts | {vps_id: seconds for vps_id, seconds in soon.items() if seconds is not None}
-
-
-def _check(row: Row[Any], now: dt.datetime, excused: dt.datetime, lasts: float | None) -> Checked:
+def _check(row: Row[Any], now: dt.datetime, excused: dt.datetime) -> Checked:
     facts = Facts(
         now=now,
         last_seen_at=row.last_seen_at,
@@ -141,7 +116,6 @@ def _check(row: Row[Any], now: dt.datetime, excused: dt.datetime, lasts: float |
         report=parse_report(row.report) if row.report else None,
         looks={port: Look(error="no answer") for port in row.shut_ports or ()},
         mail_server_status=row.mail_server_status,
-        metrics={} if lasts is None else {"disk_full_seconds": lasts},
     )
     findings = [check_reachable(facts), check_mail_server(facts), check_disk(facts), check_identity(facts)]
     return Checked(row.id, row.tenant_id, row.agent_version, findings, {})

@@ -12,16 +12,24 @@ from control_plane.operators.acts import Act, Actor, record
 from control_plane.operators.rule_files import RuleFiles
 from db.models import HealingForbidden, VpsServer
 
+_BY_THEMSELVES = (
+    "{rule} cannot be forbidden: it only writes down that leases end, which they do at their deadline by themselves,"
+    " or sends would wait for good for a server that is gone. Pause the server to have nothing more leased to it."
+)
+
 
 async def forbid(
     session: AsyncSession, actor: Actor, rules: RuleFiles, rule: str | None, vps_id: uuid.UUID | None, *, reason: str
 ) -> None:
     """Forbid a rule, or all, on a server, or on all, from now on; what stands by it is taken back at the next look.
 
-    Raises `InvalidInput` for a rule and `NotFound` for a server that there is not.
+    Raises `InvalidInput` for a rule that there is not or that only writes down what happens by itself, and `NotFound`
+    for a server that there is not.
     """
     if rule is not None and rule not in rules.names_of_healing():
         raise InvalidInput("There is no such rule.", "/rule")
+    if rule in rules.names_of_notes():
+        raise InvalidInput(_BY_THEMSELVES.format(rule=rule), "/rule")
     if vps_id is not None and await session.scalar(select(VpsServer.id).where(VpsServer.id == vps_id)) is None:
         raise NotFound("There is no such server.")
     row = {"rule": rule, "of_vps_id": vps_id, "reason": reason, "created_by": actor.name}

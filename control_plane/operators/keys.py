@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.errors import Forbidden, NotFound, Unauthenticated
+from control_plane.errors import NotFound, Unauthenticated
 from control_plane.identity.secret_keys import KeptKey, new_secret, require_in_force, sha256_of
 from control_plane.operators.acts import Act, Actor, record
 from control_plane.operators.scopes import OperatorScope
@@ -37,12 +37,6 @@ class OperatorKey:
     id: uuid.UUID
     name: str
     scopes: frozenset[str]
-
-    def require(self, scope: OperatorScope) -> None:
-        """Raise `Forbidden` unless the key opens this."""
-        if scope not in self.scopes:
-            opens = ", ".join(sorted(self.scopes))
-            raise Forbidden(f"This needs a key with the scope {scope}; the key that was sent opens {opens}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class RuleFiles:
         """Return the names of the rules of self-healing."""
         return frozenset(rule.name for rule in healing.read_rules(self.healing))
 
+    def names_of_notes(self) -> frozenset[str]:
+        """Return the names of those rules of self-healing that only write down what happens by itself."""
+        return frozenset(rule.name for rule in healing.read_rules(self.healing) if rule.act in healing.ONCE)
+
     def names_of_alerts(self) -> frozenset[str]:
         """Return the names that alerts have: of the rules of alerts, and of what self-healing tells."""
         of_checks = {rule.name for rule in alert_rules.read_rules(self.alerts)}

@@ -1,9 +1,9 @@
-"""What an operator's key may open, by name. Each route of the operators' door names one of these."""
+"""What an operator's key may open, by name. Each route of the operators' door names those that open it."""
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from control_plane.errors import InvalidInput
+from control_plane.errors import Forbidden, InvalidInput
 
 
 class OperatorScope(enum.StrEnum):
@@ -12,7 +12,15 @@ class OperatorScope(enum.StrEnum):
     READ_QUEUE = "queue:read"
     MANAGE_QUEUE = "queue:write"
     READ_FLEET = "fleet:read"
+    #: Plans for all servers, and what may be healed.
     MANAGE_FLEET = "fleet:write"
+    #: Commands to one server, by what harm they can do; which is which is a table (operators/server_commands.py).
+    LOOK_AT_SERVER = "commands:look"
+    RUN_SERVER = "commands:run"
+    HOLD_MAIL = "commands:hold"
+    DELETE_MAIL = "commands:delete"
+    RESTORE_MAIL = "commands:restore"
+    ROTATE_KEY = "commands:rotate-key"
     READ_ALERTS = "alerts:read"
     MANAGE_ALERTS = "alerts:write"
     READ_ACTS = "acts:read"
@@ -34,6 +42,13 @@ READING = frozenset(
         OperatorScope.READ_TENANTS,
     }
 )
+
+
+def require_one(held: Collection[str], wanted: Collection[OperatorScope]) -> None:
+    """Raise `Forbidden` unless one of these scopes is held."""
+    if not set(held) & set(wanted):
+        names, opens = " or ".join(sorted(wanted)), ", ".join(sorted(held))
+        raise Forbidden(f"This needs a key with the scope {names}; the key that was sent opens {opens}.")
 
 
 def parse_scopes(names: Iterable[str]) -> frozenset[OperatorScope]:

@@ -1,10 +1,13 @@
-"""What an operator may ask of one server now: a closed list, each with its arguments, recorded with its reason."""
+"""What an operator may ask of one server now: a closed list, each with its scope and its arguments, recorded.
+
+Tenants have a route and a permission for each of the few that are theirs (rest/server_commands.py).
+"""
 
 import datetime as dt
 import enum
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +17,7 @@ from control_plane.fleet.commands import CommandOrder, CommandState, command_sta
 from control_plane.fleet.servers import is_reachable
 from control_plane.inboxes.dkim_rotation import request_rotation
 from control_plane.operators.acts import Act, Actor, record
+from control_plane.operators.scopes import OperatorScope
 from db.models import Domain, Inbox, VpsServer
 from protos.agent.v1 import commands_pb2 as wire
 
@@ -47,7 +51,7 @@ class CommandKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for, with what a command of the kind takes (`_TAKES`)."""
+    """What is asked for, with what a command of the kind takes (`TERMS`)."""
 
     kind: CommandKind
     queue_id: str | None = None
@@ -68,15 +72,31 @@ class Wanted:
         return {name: value for name, value in asdict(self).items() if name != "kind" and value is not None}
 
 
-#: What a command takes, and whether it must.
-_TAKES: Mapping[CommandKind, Mapping[str, bool]] = {
-    CommandKind.HOLD: {"queue_id": True},
-    CommandKind.RELEASE: {"queue_id": True},
-    CommandKind.DELETE: {"queue_id": True},
-    CommandKind.TAIL: {"lines": False},
-    CommandKind.ROTATE_KEY: {"domain": True},
-    CommandKind.RESTORE_MAIL: {"inbox": True, "snapshot": False, "from_server": False, "in_place": False},
-    CommandKind.LIST_MAIL_BACKUPS: {"inbox": False, "from_server": False},
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a key must open to ask for a kind, and what it takes: each argument, and whether it must be given."""
+
+    scope: OperatorScope
+    takes: Mapping[str, bool] = field(default_factory=dict)
+
+
+_MESSAGE = {"queue_id": True}
+_RESTORED = {"inbox": True, "snapshot": False, "from_server": False, "in_place": False}
+#: On what terms each kind is asked for.
+TERMS: Mapping[CommandKind, Terms] = {
+    CommandKind.RESTART: Terms(OperatorScope.RUN_SERVER),
+    CommandKind.RELOAD: Terms(OperatorScope.RUN_SERVER),
+    CommandKind.FLUSH: Terms(OperatorScope.RUN_SERVER),
+    CommandKind.HOLD: Terms(OperatorScope.HOLD_MAIL, _MESSAGE),
+    CommandKind.RELEASE: Terms(OperatorScope.HOLD_MAIL, _MESSAGE),
+    CommandKind.DELETE: Terms(OperatorScope.DELETE_MAIL, _MESSAGE),
+    CommandKind.TAIL: Terms(OperatorScope.LOOK_AT_SERVER, {"lines": False}),
+    CommandKind.SELF_TEST: Terms(OperatorScope.LOOK_AT_SERVER),
+    CommandKind.SHED_DISK: Terms(OperatorScope.RUN_SERVER),
+    CommandKind.ROTATE_KEY: Terms(OperatorScope.ROTATE_KEY, {"domain": True}),
+    CommandKind.BACK_UP_MAIL: Terms(OperatorScope.RUN_SERVER),
+    CommandKind.RESTORE_MAIL: Terms(OperatorScope.RESTORE_MAIL, _RESTORED),
+    CommandKind.LIST_MAIL_BACKUPS: Terms(OperatorScope.LOOK_AT_SERVER, {"inbox": False, "from_server": False}),
 }
 
 
@@ -127,7 +147,7 @@ async def outcome(session: AsyncSession, vps_id: uuid.UUID, command_id: uuid.UUI
 
 
 def _check_arguments(wanted: Wanted) -> None:
-    takes = _TAKES.get(wanted.kind, {})
+    takes = TERMS[wanted.kind].takes
     given = wanted.arguments.keys()
     if extra := sorted(given - takes.keys()):
         raise InvalidInput(f"{wanted.kind} takes no {extra[0]}.", f"/{extra[0]}")

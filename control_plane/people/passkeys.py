@@ -30,6 +30,7 @@ from control_plane.people.origins import Origin
 from control_plane.people.people import People
 from control_plane.people.security_events import Happened, note
 from control_plane.people.who import load_person
+from db.by_time import Place, oldest_first
 from db.models import Passkey
 
 _MOST = 20
@@ -105,10 +106,10 @@ async def answered_by(
     return whose
 
 
-async def list_of(session: AsyncSession, person_id: uuid.UUID) -> Sequence[Passkey]:
-    """Return a person's passkeys, the oldest first."""
-    query = select(Passkey).where(Passkey.person_id == person_id).order_by(Passkey.created_at, Passkey.id)
-    return (await session.scalars(query)).all()
+async def list_of(session: AsyncSession, person_id: uuid.UUID, after: Place | None, limit: int) -> Sequence[Passkey]:
+    """Return a page of a person's passkeys, the oldest first."""
+    query = select(Passkey).where(Passkey.person_id == person_id)
+    return (await session.scalars(oldest_first(query, Passkey.created_at, Passkey.id, after).limit(limit))).all()
 
 
 async def credential_ids(session: AsyncSession, person_id: uuid.UUID) -> Sequence[bytes]:

@@ -6,7 +6,9 @@ Everything here is above tenants, in transactions of the role penguin_identity.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.clock import Clock
@@ -21,7 +23,7 @@ from control_plane.people.sessions import OpenSession
 from control_plane.people.signing_keys import KeyRing
 from control_plane.sealing import Sealer
 from control_plane.settings import Settings
-from db.session import Database
+from db.session import Database, driver_connection
 
 _POOL_SIZE = 5
 
@@ -68,6 +70,12 @@ class People:
         """Open a transaction of the role that sees people."""
         async with self.database.system() as session:
             yield session
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """Open the same transaction, and give psycopg's own connection."""
+        async with self.transaction() as session:
+            yield await driver_connection(session)
 
     async def close(self) -> None:
         """Close what is open."""

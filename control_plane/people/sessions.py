@@ -17,6 +17,7 @@ from control_plane.errors import NotFound, Unauthenticated
 from control_plane.identity.secret_keys import base32, sha256_of
 from control_plane.people.origins import Origin
 from control_plane.people.security_events import Happened, note
+from db.by_time import Place, newest_first
 from db.models import Membership, RefreshToken, Session
 
 #: A session lasts so long at most, and so long without being used.
@@ -124,12 +125,14 @@ async def end_others(
     return ids
 
 
-async def list_live(session: AsyncSession, person_id: uuid.UUID, now: dt.datetime) -> Sequence[Session]:
-    """Return a person's sessions that go on, the last used first."""
+async def list_live(
+    session: AsyncSession, person_id: uuid.UUID, now: dt.datetime, after: Place | None, limit: int
+) -> Sequence[Session]:
+    """Return a page of a person's sessions that go on, newest first."""
     live = select(Session).where(
         Session.person_id == person_id, Session.ended_at.is_(None), Session.last_used_at > now - IDLE
     )
-    return (await session.scalars(live.order_by(Session.last_used_at.desc(), Session.id))).all()
+    return (await session.scalars(newest_first(live, Session.created_at, Session.id, after).limit(limit))).all()
 
 
 async def revoke(

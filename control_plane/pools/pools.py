@@ -1,9 +1,10 @@
 """A workspace's IP pools: named sets of its servers' addresses, and which inboxes send through which."""
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,26 +28,31 @@ async def load_pool(session: AsyncSession, scope: TenantScope, pool_id: uuid.UUI
     return pool
 
 
-async def list_pools(session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID) -> Sequence[IpPool]:
-    """Return a workspace's pools, by name."""
-    query = select(IpPool).where(
-        IpPool.tenant_id == scope.tenant_id, IpPool.workspace_id == workspace_id, IpPool.deleted_at.is_(None)
-    )
-    return (await session.scalars(query.order_by(IpPool.name))).all()
+async def list_pools(
+    session: AsyncSession, scope: TenantScope, workspace_id: uuid.UUID, after: uuid.UUID | None, limit: int
+) -> Sequence[IpPool]:
+    """Return a workspace's pools in the order of their ids, from the one after `after`."""
+    query = select(IpPool).where(*_of_workspace(scope, workspace_id)).order_by(IpPool.id).limit(limit)
+    return (await session.scalars(query if after is None else query.where(IpPool.id > after))).all()
 
 
-async def addresses_of(session: AsyncSession, scope: TenantScope, pool_id: uuid.UUID) -> Sequence[ServerAddress]:
-    """Return a pool's addresses."""
+async def addresses_of(
+    session: AsyncSession, scope: TenantScope, pool_ids: Collection[uuid.UUID]
+) -> Mapping[uuid.UUID, Sequence[ServerAddress]]:
+    """Return the addresses of each of the pools that has any."""
     query = (
-        select(ServerAddress)
-        .join(IpPoolAddress, IpPoolAddress.address_id == ServerAddress.id)
+        select(IpPoolAddress.pool_id, ServerAddress)
+        .join(ServerAddress, IpPoolAddress.address_id == ServerAddress.id)
         .where(
             ServerAddress.tenant_id == scope.tenant_id,
-            IpPoolAddress.pool_id == pool_id,
+            IpPoolAddress.pool_id.in_(pool_ids),
             IpPoolAddress.left_at.is_(None),
         )
     )
-    return (await session.scalars(query.order_by(ServerAddress.hostname))).all()
+    found = defaultdict[uuid.UUID, list[ServerAddress]](list)
+    for pool_id, address in await session.execute(query.order_by(ServerAddress.hostname)):
+        found[pool_id].append(address)
+    return found
 
 
 async def create_pool(
@@ -119,7 +125,8 @@ async def assign_pool(
 
     Raises `InvalidInput` for a pool that is not there.
     """
-    if pool_id is not None and pool_id not in {pool.id for pool in await list_pools(session, scope, workspace_id)}:
+    pools = select(IpPool.id).where(*_of_workspace(scope, workspace_id))
+    if pool_id is not None and await session.scalar(pools.where(IpPool.id == pool_id)) is None:
         raise InvalidInput("The inbox's workspace has no such pool.", "/ip_pool_id")
     sender_id = await sender_row(session, scope.tenant_id, inbox_id)
     await session.execute(
@@ -131,7 +138,8 @@ async def assign_pool(
 
 
 async def _rename(session: AsyncSession, scope: TenantScope, pool: IpPool, name: str) -> None:
-    if name in {other.name for other in await list_pools(session, scope, pool.workspace_id)}:
+    named = select(IpPool.id).where(*_of_workspace(scope, pool.workspace_id), IpPool.name == name)
+    if await session.scalar(named) is not None:
         raise Conflict(f"There is a pool {name} already.")
     pool.name = name
     await session.flush()
@@ -170,3 +178,7 @@ async def _set_addresses(
         await session.execute(
             joining.on_conflict_do_update(index_elements=["pool_id", "address_id"], set_={"left_at": None})
         )
+
+
+def _of_workspace(scope: TenantScope, workspace_id: uuid.UUID) -> tuple[ColumnElement[bool], ...]:
+    return (IpPool.tenant_id == scope.tenant_id, IpPool.workspace_id == workspace_id, IpPool.deleted_at.is_(None))

@@ -42,6 +42,8 @@ COLUMNS: Mapping[tuple[str, str], Fate] = {
     # Until the erasure is done.
     ("data_subject_erasures", "address"): Fate.ERASED,
     ("kept_answers", "body"): Fate.SHORT,
+    ("kept_answers_to_people", "body"): Fate.SHORT,
+    ("kept_answers_to_operators", "body"): Fate.SHORT,
     ("idempotency_keys", "problems"): Fate.SHORT,
     # Where tenants' people came from, and who they are.
     ("audit_events", "address"): Fate.OTHER,

@@ -12,7 +12,6 @@ there; later it and Redis may go away, and the links stay.
 """
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -160,15 +159,7 @@ async def _run(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await serve(settings, _say_serving, stopped)
-
-
-def _say_serving() -> None:
-    # What was loaded is there for good. To look through it for garbage, again and again while links come, cost a tenth
-    # of what opening them does.
-    gc.collect()
-    gc.freeze()
-    say_ready()
+    await serve(settings, say_ready, stopped)
 
 
 def main() -> None:

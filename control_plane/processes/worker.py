@@ -16,10 +16,10 @@ import logging
 import signal
 from functools import partial
 
+from control_plane.alerts.installation import add_installation_job
 from control_plane.alerts.notices import write_notices
 from control_plane.alerts.teller import Teller
 from control_plane.backups.mailboxes import add_mailbox_jobs
-from control_plane.backups.results import add_backup_jobs
 from control_plane.data_keys.rotation import add_key_jobs
 from control_plane.dns.publishers.choice import make_publisher
 from control_plane.healing.heal import add_healing_jobs
@@ -101,7 +101,7 @@ async def _work(settings: Settings) -> None:
     add_upgrade_jobs(app, database, environment.clock)
     add_healing_jobs(app, database, read_healing_rules(settings.healing_rules_file), environment.clock)
     add_key_jobs(app, database, environment.sealer)
-    add_backup_jobs(app, database, environment.clock)
+    add_installation_job(app, database, rules, environment.clock)
     add_mailbox_jobs(app, database, environment.clock)
     poster = Poster(private_targets=settings.webhook_private_targets, is_ours=knows_servers(database))
     # Channels are operators', who may have them in private networks.

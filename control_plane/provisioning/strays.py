@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, literal, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
@@ -140,9 +140,13 @@ async def _write(session: AsyncSession, key: str, strays: Sequence[Stray]) -> No
         await session.execute(_NOTE, {**row, "ipv4": stray.ipv4_address, "vps": stray.vps_id})
 
 
-async def strays(session: AsyncSession) -> Sequence[StrayServer]:
-    """Return what was found last, by provider and name."""
-    return (await session.scalars(select(StrayServer).order_by(StrayServer.provider, StrayServer.name))).all()
+async def strays(
+    session: AsyncSession, after: tuple[str, str] | None = None, limit: int | None = None
+) -> Sequence[StrayServer]:
+    """Return a page of what was found last, by provider and name; without a limit, all."""
+    key = tuple_(StrayServer.provider, StrayServer.name)
+    query = select(StrayServer).order_by(StrayServer.provider, StrayServer.name).limit(limit)
+    return (await session.scalars(query if after is None else query.where(key > tuple_(*map(literal, after))))).all()
 
 
 async def looks(session: AsyncSession) -> Sequence[ProviderLook]:

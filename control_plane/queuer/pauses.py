@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import Conflict, InvalidInput, NotFound
 from control_plane.queuer.keys import PRIORITIES
+from db.by_time import Place, oldest_first
 from db.models import Inbox, Pause, Tenant, VpsServer
 
 
@@ -139,9 +140,12 @@ async def resume_by_id(
     return _held(resumed)
 
 
-async def pauses_in_force(session: AsyncSession) -> Sequence[PauseInForce]:
-    """Return the pauses that the session sees, the oldest first."""
-    rows = await session.scalars(select(Pause).where(Pause.resumed_at.is_(None)).order_by(Pause.created_at))
+async def pauses_in_force(
+    session: AsyncSession, after: Place | None = None, limit: int | None = None
+) -> Sequence[PauseInForce]:
+    """Return a page of the pauses that the session sees, the oldest first; without a limit, all."""
+    query = select(Pause).where(Pause.resumed_at.is_(None))
+    rows = await session.scalars(oldest_first(query, Pause.created_at, Pause.id, after).limit(limit))
     return [
         PauseInForce(
             row.id, _held(row), row.reason, row.by_operator, row.created_at, by_healing=row.healing_act_id is not None

@@ -11,6 +11,7 @@ commit that fails is therefore an error to the caller, and a 202 is always true.
 import enum
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import psycopg
@@ -24,8 +25,10 @@ from control_plane.identity.access_tokens import Claims, PresentedPerson
 from control_plane.identity.api_keys import MARK, parse_api_key
 from control_plane.identity.networks import address_of
 from control_plane.rest.audited_deeds import Begun, note_deed
+from control_plane.rest.auth.repeats import begin_of_person
 from control_plane.rest.dependencies import calls_of
 from control_plane.rest.kept_answers import begin_before, begin_in
+from control_plane.rest.kept_places import of_tenant
 from control_plane.rest.limited_requests import Caller, note_caller
 from control_plane.rest.parts import parts_of
 from control_plane.rest.versions import OPENED, require_expected
@@ -122,7 +125,7 @@ class _OpensTransaction(NamesPermission):
             connection = await driver_connection(session)
             scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
-            await begin_in(request, connection, scope)
+            await begin_in(request, connection, partial(of_tenant, scope))
             note_deed(request, Begun(scope, parts.clock, connection=connection))
             access = Access(scope, session)
             await require_expected(request, connection, {OPENED: access})
@@ -151,7 +154,8 @@ class _Identifies(NamesPermission):
         async with parts.database.tenant_connection(presented.tenant_id) as connection:
             scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
-            await begin_before(request, parts.database, connection, scope)
+            opens = partial(parts.database.tenant_connection, scope.reach)
+            await begin_before(request, connection, partial(of_tenant, scope), opens)
         if self.permission is not Permission.SEND_MESSAGES:
             note_deed(request, Begun(scope, parts.clock, database=parts.database))
         return scope
@@ -177,7 +181,9 @@ class _KnowsPerson(_Naming):
     async def __call__(self, request: Request, credentials: _Credentials) -> Claims:
         if credentials is None:
             raise Unauthenticated("Send an access token: Authorization: Bearer ….")
-        return await _claims(request, credentials.credentials)
+        who = await _claims(request, credentials.credentials)
+        await begin_of_person(request, who)
+        return who
 
 
 def transaction(permission: Permission) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default

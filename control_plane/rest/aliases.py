@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.inboxes.addresses import parse_mailbox_address
@@ -57,10 +57,12 @@ async def list_of_inbox(inbox_id: uuid.UUID, access: _Reading, page: TenantsPage
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
-async def add(inbox_id: uuid.UUID, body: NewAlias, access: _Managing) -> AliasView:
+async def add(inbox_id: uuid.UUID, body: NewAlias, response: Response, access: _Managing) -> AliasView:
     """Add an alias; the inbox's server takes mail for it a moment later. 409 when the address is in use."""
     address = parse_mailbox_address(body.email_address, "/email_address")
-    return AliasView.model_validate(await add_alias(access.session, access.scope, inbox_id, address))
+    made = AliasView.model_validate(await add_alias(access.session, access.scope, inbox_id, address))
+    response.headers["Location"] = f"/api/v1/inboxes/{inbox_id}/aliases/{made.id}"
+    return made
 
 
 @router.delete("/{alias_id}", status_code=status.HTTP_204_NO_CONTENT)

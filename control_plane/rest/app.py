@@ -70,13 +70,14 @@ from control_plane.sealing import Sealer
 from control_plane.settings import Settings
 from db.session import Database
 
-#: Connections to PostgreSQL of one process: as many requests are in a transaction at once.
-_POOL_SIZE = 20
+#: Connections to PostgreSQL of one process: as many requests are in a transaction at once, and others wait for one of
+#: these. More than a processor's worth of Python can keep busy would be cold when a burst of requests reaches them.
+_POOL_SIZE = 8
 
 
 def make_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     """Return the application; it connects to nothing before it is started."""
-    database = Database(settings.api_database_url.get_secret_value(), pool_size=_POOL_SIZE)
+    database = Database(settings.api_database_url.get_secret_value(), pool_size=_POOL_SIZE, overflow=0)
     limiter = RateLimiter(settings.redis_url.get_secret_value())
     sealer = Sealer.of_file(settings.sealing_key_file)
     people = make_people(settings, database, sealer, clock)

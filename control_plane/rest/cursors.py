@@ -2,8 +2,8 @@
 
 A cursor is the place and the first 16 octets of an HMAC-SHA256 (RFC 2104) over the place and the list: whose it is, at
 which path, by which filters. Its key is derived from the newest master key, and those of older ones are believed too,
-so every process writes and reads the same cursors, and there is nothing to configure. It hides nothing: a place is an
-id or a number that the page before has shown.
+so every process writes and reads the same cursors, and there is nothing to configure. It hides nothing: the page before
+has shown what a place is made of, such as an id, or a moment and an id.
 """
 
 import hmac

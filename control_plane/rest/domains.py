@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from control_plane.dns.generate import records_of_domain
 from control_plane.dns.mta_sts import MtaSts
+from control_plane.dns.records import DkimRecordKey
 from control_plane.errors import NotFound
 from control_plane.inboxes.addresses import MAX_ADDRESS, MAX_DOMAIN, parse_address, parse_domain
 from control_plane.inboxes.dkim_rotation import request_rotation
@@ -185,6 +186,8 @@ async def rotate(domain_id: uuid.UUID, access: _Managing) -> RunView:
 
 
 async def _detail(access: Access, domain: Domain) -> DomainDetail:
+    keys = await _keys(access, domain)
+    published = [DkimRecordKey(key.selector, key.public_key) for key in keys if key.state != "withdrawn"]
     return DomainDetail(
         **DomainView.model_validate(domain).model_dump(),
         tls_reports_to=domain.tls_reports_to,
@@ -194,11 +197,11 @@ async def _detail(access: Access, domain: Domain) -> DomainDetail:
         mta_sts_seen=await seen_policy(access.session, domain),
         mta_sts_looked_at=domain.mta_sts_looked_at,
         mta_sts_detail=domain.mta_sts_detail,
-        dkim_keys=[DkimKeyView.model_validate(key) for key in await _keys(access, domain)],
+        dkim_keys=[DkimKeyView.model_validate(key) for key in keys],
         rotation=await load_last_run(access.session, access.scope, domain.id),
         records=[
             ZoneRecord.model_validate(record)
-            for record in await records_of_domain(access.session, domain.id, domain.name)
+            for record in await records_of_domain(access.session, domain.id, domain.name, published)
         ],
     )
 

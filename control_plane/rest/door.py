@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.people.people import People
 from control_plane.rest import healthz, problem_pages
+from control_plane.rest.answer_headers import describe_answer_headers
 from control_plane.rest.body_limit import LimitsBodies
 from control_plane.rest.cursors import Cursors
 from control_plane.rest.examples import describe_examples
 from control_plane.rest.gateways import BelievesGateways
 from control_plane.rest.limited_requests import LimitsRequests
 from control_plane.rest.passed_over import PassedOver
-from control_plane.rest.problems import HANDLERS, RESPONSES
+from control_plane.rest.problems import HANDLERS, RESPONSES, describe_problems
 from control_plane.rest.rate_limiter import RateLimiter
 from control_plane.rest.request_id import NamesRequests
 from control_plane.rest.request_metrics import CountsRequests
@@ -38,8 +39,10 @@ class Door(FastAPI):
         made_before = self.openapi_schema is not None
         document = super().openapi()
         if not made_before:
+            describe_problems(document)
             describe_examples(document)
             describe_sparse_answers(document)
+            describe_answer_headers(document, counted=self.state.limiter is not None)
         return document
 
 

@@ -15,8 +15,9 @@ from control_plane.monitoring.fleet import Wanted, checks_of, fleet_health
 from control_plane.monitoring.history import last_hour, series
 from control_plane.monitoring.states import Check, State, worst
 from control_plane.rest.access import Access, transaction
-from control_plane.rest.pages import DEFAULT_PAGE, Limit
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.parts import parts_of
+from control_plane.rest.ranks import behind, next_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.vps import load_server
 from control_plane.tenancy.permissions import Permission
@@ -117,12 +118,14 @@ class ServerHealthView(BaseModel):
 
 
 class FleetHealthView(BaseModel):
-    """How many servers are in which state, and the worst of them first."""
+    """How many servers are in which state, and a page of them, the worst first.
 
-    model_config = ConfigDict(from_attributes=True)
+    `next` is what to send as `after` for the page that follows.
+    """
 
     totals: dict[State, int]
-    servers: list[ServerHealthView]
+    items: list[ServerHealthView]
+    next: str | None
 
 
 @router.get("/vps/{vps_id}/health")
@@ -174,6 +177,7 @@ async def get_reports(vps_id: uuid.UUID, request: Request, access: _Reading) -> 
 @router.get("/fleet/health")
 async def get_fleet(
     access: _Reading,
+    page: TenantsPage,
     *,
     provider: Name = None,
     region: Name = None,
@@ -181,11 +185,15 @@ async def get_fleet(
     version: Name = None,
     check: Check | None = None,
     where: Where = None,
-    limit: Limit = DEFAULT_PAGE,
 ) -> FleetHealthView:
     """Show how the tenant's servers are, worst first."""
     wanted = Wanted(access.scope.tenant_id, provider, region, state, version, check, where)
-    return FleetHealthView.model_validate(await fleet_health(access.session, wanted, limit))
+    fleet = await fleet_health(access.session, wanted, page.limit, behind(page))
+    return FleetHealthView(
+        totals={State(state): servers for state, servers in fleet.totals.items()},
+        items=[ServerHealthView.model_validate(server) for server in fleet.servers],
+        next=next_of(page, fleet),
+    )
 
 
 def _aware(at: dt.datetime | None) -> dt.datetime | None:

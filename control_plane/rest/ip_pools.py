@@ -16,6 +16,7 @@ from control_plane.pools.addresses import request_address, retire_address
 from control_plane.pools.pools import addresses_of, change_pool, create_pool, delete_pool, list_pools, load_pool
 from control_plane.pools.reputation import reputation_of
 from control_plane.rest.access import Access, transaction
+from control_plane.rest.pages import TenantsPage
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
@@ -101,17 +102,20 @@ class PoolView(BaseModel):
 
 
 class PoolList(BaseModel):
-    """A workspace's pools, by name."""
+    """A page of pools; `next` is what to send as `after` for the page that follows."""
 
     items: list[PoolView]
+    next: str | None
 
 
 @router.get("/workspaces/{workspace_id}/ip-pools")
-async def list_of_workspace(workspace_id: uuid.UUID, access: _Reading) -> PoolList:
+async def list_of_workspace(workspace_id: uuid.UUID, access: _Reading, page: TenantsPage) -> PoolList:
     """List a workspace's pools."""
     await require_workspace(access.session, access.scope, workspace_id)
-    pools = await list_pools(access.session, access.scope, workspace_id)
-    return PoolList(items=[await _view(access, pool) for pool in pools])
+    pools = await list_pools(access.session, access.scope, workspace_id, page.after, page.limit)
+    ids = [pool.id for pool in pools]
+    addresses = await addresses_of(access.session, access.scope, ids)
+    return PoolList(items=[_pool_view(pool, addresses.get(pool.id, [])) for pool in pools], next=page.next_after(ids))
 
 
 @router.post("/workspaces/{workspace_id}/ip-pools", status_code=status.HTTP_201_CREATED)
@@ -203,7 +207,11 @@ async def _pool_of(access: Access, workspace_id: uuid.UUID, pool_id: uuid.UUID) 
 
 
 async def _view(access: Access, pool: IpPool) -> PoolView:
-    addresses = await addresses_of(access.session, access.scope, pool.id)
+    addresses = await addresses_of(access.session, access.scope, [pool.id])
+    return _pool_view(pool, addresses.get(pool.id, []))
+
+
+def _pool_view(pool: IpPool, addresses: Sequence[ServerAddress]) -> PoolView:
     return PoolView(
         id=pool.id,
         workspace_id=pool.workspace_id,

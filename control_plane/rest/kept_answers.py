@@ -2,14 +2,16 @@
 
 A key and its answer are written in the transaction that does what was asked for, so that both are there or neither;
 whoever repeats a request while the first is being worked on is told so. A route that waits for others meanwhile holds
-no transaction: there the key is written before, and the answer after. One that says Cache-Control: no-store showed a
-secret: that it was given is kept, and not the secret. Only answers of success are kept: what failed changed nothing,
-and can be tried again under its key.
+no transaction, and those of /auth have several short ones: there the key is written before, and the answer after. One
+that says Cache-Control: no-store showed a secret: that it was given is kept, and not the secret. Only answers of
+success are kept: what failed changed nothing, and can be tried again under its key.
+
+Whose answers are kept where is in kept_places.py.
 """
 
-import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +20,7 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from control_plane.errors import AnswerShownOnce, IdempotencyKeyReused, InvalidInput, RequestInFlight
-from control_plane.tenancy.scope import TenantScope
-from db.session import Database
+from control_plane.rest.kept_places import Asked, Place, PlaceOf
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -30,24 +31,11 @@ _KEPT_HEADERS = ("content-type", "location")
 #: Minutes after which a request that was never answered counts as lost with its process.
 _LOST_MINUTES = 5
 
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%(tenant_id)s::text || %(within)s || %(key)s, 1))"
-_FIND = """
-SELECT request_sha256, status, headers, body, created_at < now() - make_interval(mins => %(lost)s) AS lost
-FROM kept_answers WHERE tenant_id = %(tenant_id)s AND within = %(within)s AND key = %(key)s
-"""
-_WRITE = """
-INSERT INTO kept_answers AS k (tenant_id, within, key, request_sha256, status, headers, body)
-VALUES (%(tenant_id)s, %(within)s, %(key)s, %(sha256)s, %(status)s, %(headers)s, %(body)s)
-ON CONFLICT (tenant_id, within, key) DO UPDATE SET
-    request_sha256 = excluded.request_sha256, status = excluded.status, headers = excluded.headers,
-    body = excluded.body, created_at = now()
-"""
-_FREE = """
-UPDATE kept_answers SET created_at = '-infinity'
-WHERE tenant_id = %(tenant_id)s AND within = %(within)s AND key = %(key)s
-"""
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1))"
 
 Handler = Callable[[Request], Awaitable[Response]]
+#: Opens a transaction that is committed on leaving it without an error.
+Opens = Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]]
 
 
 class AnsweredBefore(Exception):
@@ -60,13 +48,15 @@ class AnsweredBefore(Exception):
 
 @dataclass(slots=True)
 class Repeatable:
-    """A request with a key, and where its answer is to be kept: what the route's transaction has filled in."""
+    """A request with a key, and where its answer is to be kept: filled in once it is known who asks.
 
-    key: str
-    sha256: bytes
-    scope: TenantScope | None = None
+    It is written on the connection of the route's transaction, or in a transaction of its own.
+    """
+
+    asked: Asked
+    place: Place | None = None
     connection: AsyncConnection[Any] | None = None
-    database: Database | None = None
+    opens: Opens | None = None
 
 
 async def answer_once(request: Request, handler: Handler) -> Response:
@@ -74,7 +64,7 @@ async def answer_once(request: Request, handler: Handler) -> Response:
     key = request.headers.get(HEADER)
     if key is None:
         return await handler(request)
-    repeatable = Repeatable(_checked(key), await _digest(request))
+    repeatable = Repeatable(Asked(_checked(key), await _words(request)))
     request.scope[_STATE] = repeatable
     try:
         answer = await handler(request)
@@ -87,26 +77,34 @@ async def answer_once(request: Request, handler: Handler) -> Response:
     return answer
 
 
-async def begin_in(request: Request, connection: AsyncConnection[Any], scope: TenantScope) -> None:
+def is_repeatable(request: Request) -> bool:
+    """Return whether the request came with a key, to a route that takes one."""
+    return _STATE in request.scope
+
+
+async def begin_in(request: Request, connection: AsyncConnection[Any], place_of: PlaceOf) -> None:
     """Look for the answer of a request with a key, in the transaction that will do what it asks for.
 
     Raises `AnsweredBefore`, `IdempotencyKeyReused`, `RequestInFlight` and `AnswerShownOnce`.
     """
     repeatable: Repeatable | None = request.scope.get(_STATE)
     if repeatable is not None:
-        await _look(repeatable, connection, scope)
-        repeatable.scope, repeatable.connection = scope, connection
+        place = place_of(repeatable.asked)
+        await _look(place, connection)
+        repeatable.place, repeatable.connection = place, connection
 
 
-async def begin_before(
-    request: Request, database: Database, connection: AsyncConnection[Any], scope: TenantScope
-) -> None:
-    """Do the same in a transaction that is committed before anything is done, and write that it is begun."""
+async def begin_before(request: Request, connection: AsyncConnection[Any], place_of: PlaceOf, opens: Opens) -> None:
+    """Do the same in a transaction that is committed before anything is done, and write that it is begun.
+
+    The answer is written in another, which `opens` opens.
+    """
     repeatable: Repeatable | None = request.scope.get(_STATE)
     if repeatable is not None:
-        await _look(repeatable, connection, scope)
-        await connection.execute(_WRITE, _row(repeatable, scope) | {"status": None, "headers": Jsonb({}), "body": None})
-        repeatable.scope, repeatable.database = scope, database
+        place = place_of(repeatable.asked)
+        await _look(place, connection)
+        await _write(place, connection, status=None, headers={}, body=None)
+        repeatable.place, repeatable.opens = place, opens
 
 
 def _checked(key: str) -> str:
@@ -115,38 +113,26 @@ def _checked(key: str) -> str:
     return key
 
 
-async def _digest(request: Request) -> bytes:
+async def _words(request: Request) -> bytes:
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    digest = hashlib.sha256(f"{request.method} {target}\n".encode())
-    digest.update(await request.body())
-    return digest.digest()
+    return f"{request.method} {target}\n".encode() + await request.body()
 
 
-def _row(repeatable: Repeatable, scope: TenantScope) -> dict[str, Any]:
-    return {
-        "tenant_id": scope.tenant_id,
-        "within": scope.reach.within,
-        "key": repeatable.key,
-        "sha256": repeatable.sha256,
-    }
-
-
-async def _look(repeatable: Repeatable, connection: AsyncConnection[Any], scope: TenantScope) -> None:
-    row = _row(repeatable, scope)
+async def _look(place: Place, connection: AsyncConnection[Any]) -> None:
     # Held until the transaction ends: whoever comes second must neither wait for it nor do the same again.
-    [free] = await (await connection.execute(_LOCK, row)).fetchone() or (False,)
+    [free] = await (await connection.execute(_LOCK, (place.lock,))).fetchone() or (False,)
     if not free:
         raise RequestInFlight("A request under this idempotency key is being worked on; ask again.")
-    found = await (await connection.execute(_FIND, row | {"lost": _LOST_MINUTES})).fetchone()
+    found = await (await connection.execute(place.table.find, {**place.columns, "lost": _LOST_MINUTES})).fetchone()
     if found is None:
         return
-    sha256, status, headers, body, lost = found
-    if bytes(sha256) != repeatable.sha256:
-        raise IdempotencyKeyReused("The idempotency key was used for another request; choose a new one.")
+    digest, status, headers, body, lost = found
     if status is None:
         if lost:
             return
         raise RequestInFlight("A request under this idempotency key is being worked on; ask again.")
+    if bytes(digest) != place.digest:
+        raise IdempotencyKeyReused("The idempotency key was used for another request; choose a new one.")
     if body is None:
         where = f" What it made is at {headers['location']}." if "location" in headers else ""
         raise AnswerShownOnce(f"The request was done; its answer showed a secret once and is not kept.{where}")
@@ -158,23 +144,30 @@ async def _keep(repeatable: Repeatable, answer: Response) -> None:
     if not 200 <= answer.status_code < 300:
         await _free(repeatable)
         return
-    if repeatable.scope is None:
+    if repeatable.place is None:
         return
     secret = "no-store" in answer.headers.get("cache-control", "")
-    row = _row(repeatable, repeatable.scope) | {
+    kept: dict[str, Any] = {
         "status": answer.status_code,
-        "headers": Jsonb({name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}),
+        "headers": {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers},
         "body": None if secret else bytes(answer.body),
     }
     if repeatable.connection is not None:
-        await repeatable.connection.execute(_WRITE, row)
-    elif repeatable.database is not None:
-        async with repeatable.database.tenant_connection(repeatable.scope.reach) as connection:
-            await connection.execute(_WRITE, row)
+        await _write(repeatable.place, repeatable.connection, **kept)
+    elif repeatable.opens is not None:
+        async with repeatable.opens() as connection:
+            await _write(repeatable.place, connection, **kept)
+
+
+async def _write(
+    place: Place, connection: AsyncConnection[Any], *, status: int | None, headers: dict[str, str], body: bytes | None
+) -> None:
+    kept = {"digest": place.digest, "status": status, "headers": Jsonb(headers), "body": body}
+    await connection.execute(place.table.write, {**place.columns, **kept})
 
 
 async def _free(repeatable: Repeatable) -> None:
     """Free the key of a request that was begun before and came to nothing; a transaction frees its own."""
-    if repeatable.database is not None and repeatable.scope is not None:
-        async with repeatable.database.tenant_connection(repeatable.scope.reach) as connection:
-            await connection.execute(_FREE, _row(repeatable, repeatable.scope))
+    if repeatable.opens is not None and repeatable.place is not None:
+        async with repeatable.opens() as connection:
+            await connection.execute(repeatable.place.table.free, repeatable.place.columns)

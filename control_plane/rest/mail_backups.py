@@ -6,21 +6,23 @@ and of a host that may be public; folders of a server, and hosts of the platform
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 from typing import Annotated
 
 import httpx
 from fastapi import APIRouter, Query, Request, Response, status
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.config import JsonDict
 
 from control_plane.errors import InvalidInput, Unavailable
 from control_plane.fleet.mail_backups import drop_target, set_target, show_target
 from control_plane.rest.access import Access, identity, transaction
 from control_plane.rest.mail_backup_views import MailBackupsSet, MailBackupsView, NewMailBackups
+from control_plane.rest.pages import TenantsPage, in_time
 from control_plane.rest.parts import parts_of
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.server_commands import CommandView, answer_with, perform
-from control_plane.rest.story_ids import MOMENT
+from control_plane.rest.story_ids import CURSOR, MOMENT
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import TenantScope
 from control_plane.webhooks.urls import may_be_public
@@ -42,28 +44,27 @@ class BackupView(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": _BACKUP})
 
-    id: str
-    at: dt.datetime
+    id: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]+$")]
+    at: AwareDatetime
     inbox: str
 
 
 class BackupList(BaseModel):
-    """Backups, oldest first."""
+    """A page of backups; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_BACKUP]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_BACKUP], "next": CURSOR}})
 
     items: list[BackupView]
-
-
-class BackupQuery(BaseModel):
-    """Of which mailbox; of all when left out."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    inbox: str = Field("", max_length=318, pattern=r"^([a-z0-9_.-]+@[a-z0-9.-]+)?$")
+    next: str | None
 
 
 _SAID = TypeAdapter(list[BackupView])
+_OfInbox = Annotated[
+    str,
+    Query(
+        max_length=318, pattern=r"^([a-z0-9_.-]+@[a-z0-9.-]+)?$", description="Of which mailbox; of all when left out."
+    ),
+]
 
 
 @router.get("/tenant/mail-backups")
@@ -96,18 +97,21 @@ async def run(vps_id: uuid.UUID, request: Request, response: Response, scope: _R
 
 @router.get("/vps/{vps_id}/mail-backups")
 async def list_backups(
-    vps_id: uuid.UUID, request: Request, scope: _Listing, query: Annotated[BackupQuery, Query()]
+    vps_id: uuid.UUID, request: Request, scope: _Listing, page: TenantsPage, inbox: _OfInbox = ""
 ) -> BackupList:
-    """List what backups there are of a server's mailboxes, as it finds them; 503 when it does not say so in time."""
-    state = await perform(
-        parts_of(request), scope, vps_id, Command(list_mail_backups=ListMailBackups(address=query.inbox))
-    )
+    """List what backups there are of a server's mailboxes, oldest first; 503 when it does not say so in time.
+
+    It is asked again for each page.
+    """
+    state = await perform(parts_of(request), scope, vps_id, Command(list_mail_backups=ListMailBackups(address=inbox)))
     if state.output is None:
         raise Unavailable("The server has not answered yet; ask again, for one mailbox when there are many.")
     try:
-        return BackupList(items=_SAID.validate_json(state.output))
+        said = _SAID.validate_json(state.output)
     except ValidationError:
         raise Unavailable("The server's answer is no list of backups.") from None
+    items = _behind(said, page.behind(str))[: page.limit]
+    return BackupList(items=items, next=page.next_after([in_time(item.at, item.id) for item in items]))
 
 
 def require_place(repository: str, *, private_targets: bool) -> None:
@@ -128,3 +132,12 @@ def require_place(repository: str, *, private_targets: bool) -> None:
         raise InvalidInput("The place must be rest:https://, s3:https://, b2: or azure:.", "/repository")
     if not private_targets and not may_be_public(host):
         raise InvalidInput("The place must be at a public address.", "/repository")
+
+
+def _behind(said: Iterable[BackupView], place: tuple[dt.datetime, str] | None) -> list[BackupView]:
+    ordered = sorted(said, key=_place)
+    return [each for each in ordered if place is None or _place(each) > place]
+
+
+def _place(backup: BackupView) -> tuple[dt.datetime, str]:
+    return backup.at, backup.id

@@ -1,9 +1,10 @@
 """Lists in pages: each page says in `next` what to send as `after` for the one that follows."""
 
+import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Query, Request
 
@@ -12,13 +13,15 @@ from control_plane.rest.cursors import Cursors, Listing
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 500
-LONGEST_CURSOR = 200
+LONGEST_CURSOR = 400
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 After = Annotated[str | None, Query(max_length=LONGEST_CURSOR, description="`next` of the page before.")]
 
 #: Parameters that are no filters: a list may go on in larger pages, and with other fields.
 _NO_FILTERS = frozenset({"after", "limit", "fields"})
+
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,21 @@ class ListPage:
         """The id of the last thing on the page before, for lists whose places are ids."""
         return None if self.place is None else uuid.UUID(self.place)
 
+    def behind(self, key: Callable[[str], _Key]) -> tuple[dt.datetime, _Key] | None:
+        """Return the moment and the key of the last thing on the page before, for lists by time (`in_time`)."""
+        if self.place is None:
+            return None
+        moment, _, written = self.place.partition(" ")
+        return dt.datetime.fromisoformat(moment), key(written)
+
     def next_after(self, places: Sequence[object]) -> str | None:
         """Return the cursor to behind these; None when they are no full page."""
         return self.listing.cursor(places[-1]) if len(places) == self.limit else None
+
+
+def in_time(moment: dt.datetime, key: object) -> str:
+    """Return the place of a thing in a list by time."""
+    return f"{moment.isoformat()} {key}"
 
 
 def cursors_of(request: Request) -> Cursors:

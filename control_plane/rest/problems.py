@@ -34,7 +34,11 @@ from control_plane.tenancy.plans import limit_reached
 
 _log = logging.getLogger(__name__)
 
-_MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE = "application/problem+json"
+
+_SCHEMAS = "#/components/schemas/"
+#: Where an OpenAPI document has the schema (`describe_problems`).
+PROBLEM = f"{_SCHEMAS}Problem"
 
 _NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
 _PARAMETER = re.compile(r"\{[^}]*\}")
@@ -67,23 +71,22 @@ class Problem(BaseModel):
     errors: list[ProblemPart] = []
 
 
-def _schema() -> dict[str, Any]:
-    """Return the problem's JSON schema in one piece: OpenAPI would not find what it refers to."""
-    schema = Problem.model_json_schema()
-    schema["properties"]["errors"]["items"] = schema.pop("$defs")["ProblemPart"]
-    return schema
+def describe_problems(document: dict[str, Any]) -> None:
+    """Add what PROBLEM refers to: the framework knows what routes return, and these are not returned."""
+    schema = Problem.model_json_schema(ref_template=f"{_SCHEMAS}{{model}}")
+    document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
 
 
 #: For the routers: every answer that is no success is a problem.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "default": {"description": "A problem (RFC 9457)", "content": {_MEDIA_TYPE: {"schema": _schema()}}}
+    "default": {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {"schema": {"$ref": PROBLEM}}}}
 }
 
 
 def _answer(problem: Problem, headers: Mapping[str, str] | None) -> Response:
     content = problem.model_dump(exclude=None if problem.errors else {"errors"})
     # ASCII: the name of a field that is refused may hold what UTF-8 cannot.
-    return Response(json.dumps(content), problem.status, headers, media_type=_MEDIA_TYPE)
+    return Response(json.dumps(content), problem.status, headers, media_type=MEDIA_TYPE)
 
 
 def problem_answer(scope: Scope, error: PenguinError, errors: Sequence[ProblemPart] = ()) -> Response:

@@ -8,7 +8,7 @@ import datetime as dt
 import uuid
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Request, status
+from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.queuer import pauses
@@ -140,12 +140,14 @@ async def show_queue(request: Request, access: _Reading) -> QueueView:
 
 
 @router.post("/queue/pauses", status_code=status.HTTP_201_CREATED)
-async def pause(new: NewPause, access: _Managing) -> PauseView:
+async def pause(new: NewPause, response: Response, access: _Managing) -> PauseView:
     """Lease no more sends of a server, an inbox, a priority or the whole tenant until the pause is taken back."""
     tenant_id = access.scope.tenant_id
     name = str(tenant_id) if new.subject is Subject.TENANT else new.of or ""
     held = await pauses.held_by(access.session, new.subject, name, tenant_id)
-    return PauseView.of_pause(await pauses.pause(access.session, held, new.reason))
+    in_force = await pauses.pause(access.session, held, new.reason)
+    response.headers["Location"] = f"/api/v1/queue/pauses/{in_force.id}"
+    return PauseView.of_pause(in_force)
 
 
 @router.delete("/queue/pauses/{pause_id}", status_code=status.HTTP_204_NO_CONTENT)

@@ -2,7 +2,8 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from typing import Self
 
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.errors import NotFound
 from control_plane.tenancy.scope import TenantScope
+from db.by_time import Place, newest_first
 from db.models import PipelineRun, PipelineStep
 
 
@@ -72,11 +74,13 @@ async def load_last_run(
     return None if run is None else await _view(session, scope, run)
 
 
-async def load_runs(session: AsyncSession, scope: TenantScope, subject_id: uuid.UUID, limit: int) -> list[RunView]:
-    """Return the newest runs about a server or inbox, newest first."""
+async def load_runs(
+    session: AsyncSession, scope: TenantScope, subject_id: uuid.UUID, after: Place | None, limit: int
+) -> list[RunView]:
+    """Return a page of the runs about a server or inbox, newest first."""
     query = select(PipelineRun).where(PipelineRun.tenant_id == scope.tenant_id, PipelineRun.subject_id == subject_id)
-    runs = (await session.scalars(query.order_by(PipelineRun.created_at.desc()).limit(limit))).all()
-    return [await _view(session, scope, run) for run in runs]
+    page = newest_first(query, PipelineRun.created_at, PipelineRun.id, after).limit(limit)
+    return await _views(session, scope, (await session.scalars(page)).all())
 
 
 async def load_run(session: AsyncSession, scope: TenantScope, run_id: uuid.UUID) -> RunView:
@@ -89,18 +93,29 @@ async def load_run(session: AsyncSession, scope: TenantScope, run_id: uuid.UUID)
 
 
 async def _view(session: AsyncSession, scope: TenantScope, run: PipelineRun) -> RunView:
+    [view] = await _views(session, scope, [run])
+    return view
+
+
+async def _views(session: AsyncSession, scope: TenantScope, runs: Sequence[PipelineRun]) -> list[RunView]:
     steps = await session.scalars(
         select(PipelineStep)
-        .where(PipelineStep.tenant_id == scope.tenant_id, PipelineStep.run_id == run.id)
+        .where(PipelineStep.tenant_id == scope.tenant_id, PipelineStep.run_id.in_([run.id for run in runs]))
         .order_by(PipelineStep.position)
     )
-    return RunView(
-        id=run.id,
-        kind=run.kind,
-        state=run.state,
-        error=run.error,
-        remedy=run.remedy,
-        created_at=run.created_at,
-        finished_at=run.finished_at,
-        steps=[StepView.of(step) for step in steps],
-    )
+    of_runs = defaultdict[uuid.UUID, list[StepView]](list)
+    for step in steps:
+        of_runs[step.run_id].append(StepView.of(step))
+    return [
+        RunView(
+            id=run.id,
+            kind=run.kind,
+            state=run.state,
+            error=run.error,
+            remedy=run.remedy,
+            created_at=run.created_at,
+            finished_at=run.finished_at,
+            steps=of_runs[run.id],
+        )
+        for run in runs
+    ]

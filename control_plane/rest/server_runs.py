@@ -10,6 +10,7 @@ from sqlalchemy import select
 from control_plane.errors import Conflict, NotFound
 from control_plane.pipelines.runs import look_again
 from control_plane.rest.access import Access, transaction
+from control_plane.rest.pages import TenantsPage, in_time
 from control_plane.rest.resource_route import ResourceRoute
 from control_plane.rest.runs import RunView, load_run, load_runs
 from control_plane.tenancy.permissions import Permission
@@ -19,22 +20,23 @@ router = APIRouter(tags=["vps"], route_class=ResourceRoute)
 
 _Reading = Annotated[Access, transaction(Permission.READ_SERVERS)]
 _Managing = Annotated[Access, transaction(Permission.MANAGE_SERVERS)]
-_MOST = 100
 
 
 class RunList(BaseModel):
-    """The runs of a server, newest first, a hundred at most."""
+    """A page of runs; `next` is what to send as `after` for the page that follows."""
 
     items: list[RunView]
+    next: str | None
 
 
 @router.get("/vps/{vps_id}/runs")
-async def list_runs(vps_id: uuid.UUID, access: _Reading) -> RunList:
-    """Show what was done to a server and what is being done, step by step."""
+async def list_runs(vps_id: uuid.UUID, access: _Reading, page: TenantsPage) -> RunList:
+    """Show what was done to a server and what is being done, step by step, newest first."""
     query = select(VpsServer.id).where(VpsServer.tenant_id == access.scope.tenant_id, VpsServer.id == vps_id)
     if await access.session.scalar(query) is None:
         raise NotFound("There is no such server.")
-    return RunList(items=await load_runs(access.session, access.scope, vps_id, _MOST))
+    runs = await load_runs(access.session, access.scope, vps_id, page.behind(uuid.UUID), page.limit)
+    return RunList(items=runs, next=page.next_after([in_time(run.created_at, run.id) for run in runs]))
 
 
 @router.post("/vps/{vps_id}/runs/{run_id}/resume", status_code=status.HTTP_202_ACCEPTED)

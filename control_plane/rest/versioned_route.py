@@ -1,11 +1,10 @@
 """A route of things that have versions.
 
-JSON is strict. A GET takes `fields` and If-None-Match, and gives an ETag; PATCH, PUT and DELETE take If-Match. It is
-all around the route's own handler and still inside of its transaction: the framework leaves that when the handler has
-returned.
+A GET takes `fields` and If-None-Match, and gives an ETag; PATCH, PUT and DELETE take If-Match. It is all around the
+route's own handler and still inside of its transaction, as what each route has (strict_route.py).
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -14,15 +13,13 @@ from fastapi.routing import APIRoute
 
 from control_plane.rest.kept_answers import Handler
 from control_plane.rest.sparse_fields import LONGEST, known_fields, parse_fields, pattern_of, project
-from control_plane.rest.strict_json import StrictRequest
+from control_plane.rest.strict_route import Around, StrictRoute, header, with_parameters
 from control_plane.rest.versions import expect, tag_of, tag_of_shown, unchanged
 
 _CHANGING = frozenset({"PATCH", "PUT", "DELETE"})
 
-Around = Callable[[Request, Handler], Awaitable[Response]]
 
-
-class VersionedRoute(APIRoute):
+class VersionedRoute(StrictRoute):
     """Routers name it as their `route_class`; whoever makes the application links them (`link_versions`)."""
 
     #: For a route that changes a thing, what shows it.
@@ -32,42 +29,19 @@ class VersionedRoute(APIRoute):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - the framework's own
         super().__init__(*arguments, **named)
-        self.openapi_extra = _with(self.openapi_extra, self.header_parameters(), shows=self.shows)
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the route's handler with all of this around it."""
-        handler = super().get_route_handler()
-        around, inner = self.around(), handler if self.shows else self.changing(handler)
-
-        async def answer(request: Request) -> Response:
-            return await around(StrictRequest(request.scope, request.receive), inner)
-
-        return answer
+        if self.shows:
+            self.openapi_extra = _with_not_modified(self.openapi_extra or {})
 
     def around(self) -> Around:
         """Return what answers with the route's handler."""
         if self.shows:
             return self._show
-        return self._change if self.verbs & _CHANGING else _as_it_is
-
-    def changing(self, handler: Handler) -> Handler:
-        """Return the handler of a route that changes something, with what is done beside that."""
-        return handler
-
-    @property
-    def verbs(self) -> set[str]:
-        """The methods that it answers."""
-        return self.methods or set()
-
-    @property
-    def shows(self) -> bool:
-        """Whether it shows a thing, or a list of them."""
-        return "GET" in self.verbs
+        return self._change if self.verbs & _CHANGING else super().around()
 
     def header_parameters(self) -> list[dict[str, Any]]:
         """Return what it takes around its handler, for OpenAPI."""
         if not self.shows:
-            return []
+            return super().header_parameters()
         parameters = [header("If-None-Match", "An ETag: 304 when the answer would be the same.")]
         if known := known_fields(self.response_model):
             schema = {"type": "string", "maxLength": LONGEST, "pattern": pattern_of(known)}
@@ -82,7 +56,7 @@ class VersionedRoute(APIRoute):
         if shown_by is not None and not told_already and self.verbs & _CHANGING:
             shown_by.is_changed = True
             told = header("If-Match", "An ETag: 412 when it was changed since.")
-            self.openapi_extra = _with(self.openapi_extra, [told], shows=False)
+            self.openapi_extra = with_parameters(self.openapi_extra, [told])
 
     async def _show(self, request: Request, handler: Handler) -> Response:
         # Whoever may not ask is told so first.
@@ -107,10 +81,6 @@ class VersionedRoute(APIRoute):
         return await handler(request)
 
 
-async def _as_it_is(request: Request, handler: Handler) -> Response:
-    return await handler(request)
-
-
 def link_versions(routers: Iterable[APIRouter]) -> None:
     """Tell each route that changes a thing which route shows it: the GET of the same path."""
     routes = [route for router in routers for route in router.routes if isinstance(route, VersionedRoute)]
@@ -120,13 +90,5 @@ def link_versions(routers: Iterable[APIRouter]) -> None:
             route.show_with(showing.get(route.path))
 
 
-def header(name: str, description: str, **schema: str) -> dict[str, Any]:
-    """Return a header as OpenAPI describes it."""
-    return {"name": name, "in": "header", "schema": {"type": "string", **schema}, "description": description}
-
-
-def _with(extra: dict[str, Any] | None, parameters: list[dict[str, Any]], *, shows: bool) -> dict[str, Any]:
-    added: dict[str, Any] = {**(extra or {}), "parameters": [*(extra or {}).get("parameters", []), *parameters]}
-    if shows:
-        added["responses"] = {**added.get("responses", {}), "304": {"description": "It is as the caller has it."}}
-    return added
+def _with_not_modified(extra: dict[str, Any]) -> dict[str, Any]:
+    return {**extra, "responses": {**extra.get("responses", {}), "304": {"description": "It is as the caller has it."}}}

@@ -107,9 +107,10 @@ class NewSecret(BaseModel):
 
 
 class WebhookList(BaseModel):
-    """The tenant's endpoints."""
+    """A page of endpoints; `next` is what to send as `after` for the page that follows."""
 
     items: list[WebhookView]
+    next: str | None
 
 
 class DeliveryView(BaseModel):
@@ -163,10 +164,13 @@ async def create(body: NewWebhook, request: Request, response: Response, access:
 
 
 @router.get("")
-async def list_all(access: _Reading) -> WebhookList:
+async def list_all(access: _Reading, page: TenantsPage) -> WebhookList:
     """List the tenant's endpoints."""
-    endpoints = await list_endpoints(access.session, access.scope)
-    return WebhookList(items=[WebhookView.model_validate(endpoint) for endpoint in endpoints])
+    endpoints = await list_endpoints(access.session, access.scope, page.after, page.limit)
+    return WebhookList(
+        items=[WebhookView.model_validate(endpoint) for endpoint in endpoints],
+        next=page.next_after([endpoint.id for endpoint in endpoints]),
+    )
 
 
 @router.get("/{webhook_id}")

@@ -14,6 +14,7 @@ from control_plane.errors import Conflict, InvalidInput, NotFound
 from control_plane.upgrades.payloads import payload_of
 from control_plane.upgrades.releases import find_release
 from control_plane.upgrades.states import PlanState
+from db.by_time import Place, newest_first
 from db.models import Upgrade, UpgradeServer
 
 #: Canaries that are chosen when none are named, and the second ring's share of all servers.
@@ -132,9 +133,10 @@ async def abort_plan(session: AsyncSession, upgrade_id: uuid.UUID, requested_by:
     return plan
 
 
-async def list_plans(session: AsyncSession, limit: int) -> Sequence[Upgrade]:
-    """Return the newest first."""
-    return (await session.scalars(select(Upgrade).order_by(Upgrade.created_at.desc()).limit(limit))).all()
+async def list_plans(session: AsyncSession, after: Place | None, limit: int) -> Sequence[Upgrade]:
+    """Return a page of plans, newest first."""
+    query = newest_first(select(Upgrade), Upgrade.created_at, Upgrade.id, after)
+    return (await session.scalars(query.limit(limit))).all()
 
 
 async def show_plan(session: AsyncSession, upgrade_id: uuid.UUID) -> PlanView:

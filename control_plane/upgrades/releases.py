@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.enrolment.authority import Authority
 from control_plane.errors import InvalidInput, NotFound
+from db.by_time import Place, newest_first
 from db.models import Release
 
 _MANIFEST = "manifest.json"
@@ -73,9 +74,12 @@ async def add_release(session: AsyncSession, authority: Authority, stored: Store
     return stored.name
 
 
-async def list_releases(session: AsyncSession) -> Sequence[Release]:
-    """Return all, newest first."""
-    return (await session.scalars(select(Release).order_by(Release.created_at.desc(), Release.name))).all()
+async def list_releases(
+    session: AsyncSession, after: Place | None = None, limit: int | None = None
+) -> Sequence[Release]:
+    """Return a page of releases, newest first; without a limit, all."""
+    query = newest_first(select(Release), Release.created_at, Release.name, after)
+    return (await session.scalars(query.limit(limit))).all()
 
 
 async def find_release(session: AsyncSession, version: str) -> Release:

@@ -73,10 +73,12 @@ async def create_endpoint(
     return endpoint_id, secret
 
 
-async def list_endpoints(session: AsyncSession, scope: TenantScope) -> Sequence[WebhookEndpoint]:
-    """Return the tenant's endpoints, oldest first; there are few."""
-    query = select(WebhookEndpoint).where(_of(scope)).order_by(WebhookEndpoint.created_at, WebhookEndpoint.id)
-    return (await session.scalars(query)).all()
+async def list_endpoints(
+    session: AsyncSession, scope: TenantScope, after: uuid.UUID | None, limit: int
+) -> Sequence[WebhookEndpoint]:
+    """Return the tenant's endpoints in the order of their ids, from the one after `after`."""
+    query = select(WebhookEndpoint).where(_of(scope)).order_by(WebhookEndpoint.id).limit(limit)
+    return (await session.scalars(query if after is None else query.where(WebhookEndpoint.id > after))).all()
 
 
 async def load_endpoint(session: AsyncSession, scope: TenantScope, endpoint_id: uuid.UUID) -> WebhookEndpoint:

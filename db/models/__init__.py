@@ -6,6 +6,7 @@ from db.models.data_keys import KeyRotation, PlatformDataKey, TenantDataKey
 from db.models.healing import HealingActRow, HealingCondition, HealingForbidden
 from db.models.inbox_moves import InboxMove
 from db.models.inboxes import DkimKeyRow, DnsPublisher, DnsRecordRow, Domain, Inbox, InboxAlias
+from db.models.kept_answers import AnswerToOperator, AnswerToPerson, KeptAnswer
 from db.models.mail_backups import MailBackupTarget
 from db.models.messages import IdempotencyKey, InboxDailySends, Message, MessageEvent, Suppression, SuppressionKey
 from db.models.monitoring import Alert, HealthCheck, HealthHour, HealthReportRow, HealthSample, Hub, ServerHealthRow
@@ -49,6 +50,8 @@ __all__ = [
     "AlertGroup",
     "AlertNotice",
     "AlertSilence",
+    "AnswerToOperator",
+    "AnswerToPerson",
     "ApiKeyRow",
     "AuditEvent",
     "BackupResult",
@@ -77,6 +80,7 @@ __all__ = [
     "IpPool",
     "IpPoolAddress",
     "JoinToken",
+    "KeptAnswer",
     "KeyRotation",
     "LogInChallenge",
     "MailBackupTarget",

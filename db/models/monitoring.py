@@ -83,6 +83,7 @@ class HealthCheck(Base):
     __table_args__ = (
         _of_server(),
         Index("idx_health_checks_bad", "kind", "state", postgresql_where=text("state <> 'ok'")),
+        Index("idx_health_checks_not_well", "vps_id", postgresql_where=text("state <> 'ok'")),
     )
 
     vps_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -106,20 +107,28 @@ class Hub(Base):
 
 
 class Alert(Base):
-    """Something about a server that somebody should know."""
+    """Something about a server, or about the installation itself, that somebody should know."""
 
     __tablename__ = "alerts"
     __table_args__ = (
         _of_server(),
-        Index("idx_alerts_one", "vps_id", "rule", unique=True, postgresql_where=text("state <> 'resolved'")),
+        Index(
+            "idx_alerts_one",
+            "vps_id",
+            "rule",
+            unique=True,
+            postgresql_where=text("state <> 'resolved'"),
+            postgresql_nulls_not_distinct=True,
+        ),
         Index("idx_alerts_newest", "since"),
         Index("idx_alerts_group", "group_id", postgresql_where=text("group_id IS NOT NULL")),
         Index("idx_alerts_over", "resolved_at", postgresql_where=text("resolved_at IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    tenant_id: Mapped[TenantId]
-    vps_id: Mapped[uuid.UUID]
+    tenant_id: Mapped[TenantId | None]
+    #: Without one it is about the installation itself, and of no tenant.
+    vps_id: Mapped[uuid.UUID | None]
     rule: Mapped[str] = mapped_column(Text)
     severity: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(Text)

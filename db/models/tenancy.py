@@ -5,7 +5,7 @@ import ipaddress
 import uuid
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, Uuid, text
+from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -79,23 +79,3 @@ class ApiKeyRow(Base):
     revoked_at: Mapped[dt.datetime | None]
     #: What it is for; None for the whole tenant.
     workspaces: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
-
-
-class KeptAnswer(Base):
-    """The answer to a request that came with an idempotency key (control_plane/rest/kept_answers.py).
-
-    Without a status it is being worked on; without a body it showed a secret and is not kept. `within` is what its
-    caller is there for, as db/session.py writes it.
-    """
-
-    __tablename__ = "kept_answers"
-    __table_args__ = (Index("idx_kept_answers_age", "created_at"),)
-
-    tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
-    within: Mapped[str] = mapped_column(Text, primary_key=True, server_default=text("''"))
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    request_sha256: Mapped[bytes]
-    status: Mapped[int | None] = mapped_column(SmallInteger)
-    headers: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    body: Mapped[bytes | None] = mapped_column(deferred=True)
-    created_at: Mapped[CreatedAt]

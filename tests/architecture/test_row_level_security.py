@@ -23,6 +23,8 @@ WITHOUT_TENANT = {
     "fleet_configurations",
     "healing_forbidden",
     "hubs",
+    "kept_answers_to_operators",
+    "kept_answers_to_people",
     "key_rotations",
     "log_in_challenges",
     "oidc_identities",
@@ -166,7 +168,7 @@ def test_the_role_of_log_in_reaches_people_and_who_is_a_member_and_nothing_else(
         " OR has_table_privilege('penguin_identity', oid, 'DELETE, TRUNCATE, TRIGGER'))"
     )
     people = {"people", "sign_ups", "sessions", "refresh_tokens", "one_time_tokens", "totp_secrets", "recovery_codes"}
-    people |= {"passkeys", "log_in_challenges", "oidc_identities", "security_events"}
+    people |= {"passkeys", "log_in_challenges", "oidc_identities", "security_events", "kept_answers_to_people"}
     assert {name for (name,) in reachable} == OF_PEOPLE | people | {"signing_keys", "platform_data_keys"}
 
 

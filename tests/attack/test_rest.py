@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from control_plane.clock import utc_now
 from control_plane.embedded.postgres import EmbeddedPostgres
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.rest.access import Open
 from control_plane.rest.cursors import Listing
+from control_plane.rest.pages import in_time
 from control_plane.tenancy.permissions import ROLES, Permission, Role
 from tests.attack.attacking import Attack, attacking
 from tests.attack.door import PASSWORD, PREFIX, Caller, callers_with_keys
@@ -22,6 +24,8 @@ from tests.attack.walk import body_cases, judge, path_cases, query_cases
 
 NO_SUCH = (404,)
 
+#: Lists whose places have a moment.
+BY_TIME = {"/vps/{vps_id}/runs", "/vps/{vps_id}/mail-backups", "/auth/sessions", "/auth/passkeys"}
 #: What asks servers and name servers, of which there are none; the cursor of the logs is a server's journal's.
 NOT_SHOWN = {"GET /vps/{vps_id}/logs", "GET /vps/{vps_id}/mail-backups", "GET /inboxes/{inbox_id}/dns-records/plan"}
 #: Nobody makes somebody what they are not: by one permission alone, nobody anything.
@@ -88,7 +92,7 @@ async def test_cursors_lead_on_in_their_own_list_alone(attack: Attack) -> None:
             for rows in (ground.attacker, ground.victim)
         )
         mine, yours = (_whose(rows, operation) for rows in (ground.attacker, ground.victim))
-        place = 1 if operation.path == "/audit" else id_of(ground.victim, "after")
+        place = _place(ground.victim, operation)
         lists: dict[str, list[object]] = {
             "another tenant's": [yours, f"{PREFIX}{own}", []],
             "another tenant's, of its own": [yours, f"{PREFIX}{theirs}", []],
@@ -106,6 +110,13 @@ async def test_cursors_lead_on_in_their_own_list_alone(attack: Attack) -> None:
             if answer.status != expected[0] or expected[1] not in answer.text:
                 found.append(f"{operation} answers a cursor {whose} with {answer.status} {answer.text[:200]}")
     assert found == []
+
+
+def _place(rows: Rows, operation: Operation) -> object:
+    """Return a place such as the list has."""
+    thing = id_of(rows, "after")
+    by_time = dict.fromkeys(BY_TIME, in_time(utc_now(), thing))
+    return {"/audit": 1, "/fleet/health": "3 mx-1.penguin.example", **by_time}.get(operation.path, thing)
 
 
 def _whose(rows: Rows, operation: Operation) -> str:

@@ -57,10 +57,10 @@ def test_it_moves_nothing_and_becomes_nobody_else(ground: Ground, named: str) ->
     assert ground.sums_of(ground.victim) == before
 
 
-#: What people hold once, and what ends with a person's act.
+#: What people hold once, what ends with a person's act, and what was begun in vain.
 DELETES = {
     *("sign_ups", "one_time_tokens", "recovery_codes", "totp_secrets", "signing_keys"),
-    *("passkeys", "log_in_challenges"),
+    *("passkeys", "log_in_challenges", "kept_answers_to_people"),
 }
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from control_plane.errors import PenguinError
 from control_plane.processes.interruptible import run_interruptible
 from tests.bench import accept, api, backlog, fleet, inject, latency, postfix, provisioning, queue, relay, rotation
-from tests.bench.machine import machine, versions
+from tests.bench.machine import ProcessorTime, machine, versions
 from tests.bench.report import Rounds, table
 
 BENCHES: dict[str, Callable[[int], Awaitable[Rounds]]] = {
@@ -50,8 +50,9 @@ def _measured(wish: argparse.Namespace) -> Callable[[int], Awaitable[Rounds]]:
 
 
 async def _run(name: str, measured: Callable[[int], Awaitable[Rounds]], rounds: int, *, as_json: bool) -> None:
-    described, started = machine(), time.monotonic()
+    described, started, processors = machine(), time.monotonic(), ProcessorTime.now()
     result = await measured(rounds)
+    described["taken_by_its_host"] = f"{processors.share_taken_since():.1%}"
     report = {
         "bench": name,
         "rounds": rounds,

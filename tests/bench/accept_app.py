@@ -1,13 +1,11 @@
 """The product's api process with two more routes: one takes a message and does nothing with it, one takes nothing."""
 
 import datetime as dt
-import os
 import uuid
 
-import uvicorn
 from fastapi import FastAPI
 
-from control_plane.processes.rest_server import inherited_sockets
+from control_plane.processes.rest_server import serve
 from control_plane.rest.app import make_app
 from control_plane.rest.new_message import NewMessage
 from control_plane.settings import Settings
@@ -37,9 +35,8 @@ def with_idle_routes(app: FastAPI) -> FastAPI:
 
 def main() -> None:
     """Serve until told to end, as control_plane/processes/api.py does."""
-    app = with_idle_routes(make_app(Settings.model_validate({})))
-    config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", lifespan="on", server_header=False)
-    uvicorn.Server(config).run(sockets=inherited_sockets(os.environ["PENGUIN_REST_FDS"]))
+    settings = Settings.model_validate({})
+    serve(with_idle_routes(make_app(settings)), settings)
 
 
 if __name__ == "__main__":

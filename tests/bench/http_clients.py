@@ -6,11 +6,16 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from tests.bench.http_load import request_of
+from tests.bench.machine import ProcessorTime
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _SECONDS = 120.0
+#: The share of the processors' time that a host may take from what is measured, and how often it is measured for that.
+_UNDISTURBED = 0.01
+_TRIES = 4
 _LONGEST_HEAD = 2**20
 
 
@@ -58,7 +63,23 @@ async def p95_of(clients: Sequence[Asking], times: int, pause: float = 0.0) -> f
 
     Each begins a request every `pause` seconds by the clock, and at once where the one before took longer; the clients'
     turns lie evenly in that time. Without a pause the machine is as busy as it can be.
+
+    A virtual machine's host may have its processors otherwise engaged: a few tenths of a second are enough to be all
+    that the slowest twentieth tells. While it did, all is asked again, a few times at most; what counts is the time
+    that it took least of.
     """
+    tries = []
+    for _ in range(_TRIES):
+        before = ProcessorTime.now()
+        p95 = await p95_once(clients, times, pause)
+        tries.append((before.share_taken_since(), p95))
+        if tries[-1][0] <= _UNDISTURBED:
+            break
+    return min(tries, key=itemgetter(0))[1]
+
+
+async def p95_once(clients: Sequence[Asking], times: int, pause: float = 0.0) -> float:
+    """Do so, whatever the host does."""
     begun = asyncio.get_running_loop().time()
     async with asyncio.timeout(_SECONDS), asyncio.TaskGroup() as group:
         firsts = [begun + pause * place / len(clients) for place in range(len(clients))]

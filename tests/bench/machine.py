@@ -5,8 +5,11 @@ import platform
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+import psutil
 
 from control_plane.embedded.postgres import binaries
 
@@ -22,6 +25,24 @@ def machine() -> dict[str, str]:
         "kernel": platform.release(),
         "load_at_start": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorTime:
+    """Seconds of all processors since the machine began, and those for which its host had them otherwise engaged."""
+
+    all: float
+    taken: float
+
+    @classmethod
+    def now(cls) -> "ProcessorTime":
+        times = psutil.cpu_times()
+        return cls(sum(times), times.steal)
+
+    def share_taken_since(self) -> float:
+        now = ProcessorTime.now()
+        # Counted in hundredths of a second: the next count may be the first.
+        return (now.taken - self.taken) / max(now.all - self.all, 0.01)
 
 
 def versions() -> dict[str, str]:

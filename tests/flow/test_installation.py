@@ -86,7 +86,7 @@ def test_it_serves_refuses_a_second_one_and_is_taken_down_whole(state: Path) -> 
         record = read_record(state)
         assert record
         assert httpx.get(f"{record.rest_url}/healthz").status_code == 200
-        assert operators_see_the_fleet(record.operator_url) == {"items": []}
+        assert operators_see_the_fleet(record.operator_url) == {"items": [], "next": None}
         assert httpx.get(f"{record.rest_url}/operator/v1/fleet").status_code == 404
         second = subprocess.run(_UP, cwd=CHECKOUT, capture_output=True, text=True, check=False)
         assert (second.returncode, "runs already" in second.stderr) == (1, True)

@@ -31,3 +31,16 @@ def problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
 def pointers(body: dict[str, Any]) -> list[str]:
     """Return what parts of the request a problem names."""
     return [part["pointer"] for part in body["errors"]]
+
+
+async def walked(client: httpx.AsyncClient, path: str) -> list[Any]:
+    """Return what is in a list, which is asked for one thing at a time."""
+    found: list[Any] = []
+    query: dict[str, str | int] = {"limit": 1}
+    while True:
+        answer = await client.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        found += answer.json()["items"]
+        if answer.json()["next"] is None:
+            return found
+        query["after"] = answer.json()["next"]

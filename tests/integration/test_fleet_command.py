@@ -15,7 +15,7 @@ from control_plane.cli import fleet_health, fleet_server, healing
 from control_plane.cli.main import app
 from control_plane.monitoring.samples import STEP, floor
 from db.session import Database
-from protos.agent.v1.telemetry_pb2 import HealthReport, Logins, OfferedPackage, PackageUpdates
+from protos.agent.v1.telemetry_pb2 import HealthReport, Logins, OfferedPackage, PackageUpdates, PostfixQueue
 from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.mail_rows import make_server
 from tests.integration.test_rest_health import NOW, checked, sampled
@@ -136,7 +136,8 @@ async def outdated(system_database: Database, vps_id: uuid.UUID) -> uuid.UUID:
     """A server that tells which packages it is offered."""
     postfix = OfferedPackage(name="postfix", installed="3.7.10", offered="3.7.11", held=True)
     updates = PackageUpdates(waiting=7, security=2, mail=[postfix])
-    told = HealthReport(package_updates=updates, logins=Logins(succeeded=12, failed=3))
+    queue = PostfixQueue(hold=1, hold_ages=[0, 0, 0, 0, 1])
+    told = HealthReport(package_updates=updates, logins=Logins(succeeded=12, failed=3), postfix_queue=queue)
     async with system_database.system() as session:
         await session.execute(
             text(
@@ -152,6 +153,7 @@ def test_what_a_server_is_offered_is_shown(command: Command, outdated: uuid.UUID
     shown = command("show", outdated)
     assert "package updates 7, 2 for security" in shown
     assert "log-ins 12, failed 3, since" in shown
+    assert "queue hold: over 1 day 1" in shown
     assert "postfix 3.7.10, offered 3.7.11, held" in shown
     [offered] = json.loads(command("show", outdated, "--json"))["last_report"]["package_updates"]["mail"]
     assert (offered["name"], offered["offered"]) == ("postfix", "3.7.11")

@@ -9,16 +9,17 @@ import pytest
 from sqlalchemy import text
 
 from control_plane.clock import utc_now
+from control_plane.fleet.reports import record_reports, report_row
 from control_plane.monitoring.fleet import Wanted, fleet_health
 from control_plane.monitoring.metrics import METRICS, POSITION
 from control_plane.monitoring.rings import Ring
 from control_plane.monitoring.samples import HOUR, STEP, floor, keep_values, value_rows
 from db.session import Database
 from protos.agent.v1.commands_pb2 import Command
-from protos.agent.v1.telemetry_pb2 import HealthReport, Host
+from protos.agent.v1.telemetry_pb2 import Disk, HealthReport, Host, PostfixQueue, QueuedProviders
 from tests.integration.database import SomeTenant
 from tests.integration.mail_rows import make_server
-from tests.integration.rest import problem
+from tests.integration.rest import problem, walked
 
 NOW = utc_now()
 
@@ -244,6 +245,26 @@ async def test_the_last_hours_reports_can_be_read(
     assert report["metrics"]["load_1m"] == 0.5
 
 
+async def test_the_last_report_tells_how_long_each_disk_lasts_and_what_waits_by_age_and_for_whom(
+    rest_client: httpx.AsyncClient, system_database: Database, vps_id: uuid.UUID
+) -> None:
+    disks = [Disk(mount="/", seconds_to_full=3600), Disk(mount="/var", seconds_to_no_inodes=60)]
+    queue = PostfixQueue(deferred=3, deferred_ages=[0, 1, 2, 0, 0], deferred_providers=QueuedProviders(google=3))
+    report = HealthReport(at_ms=1, disks=disks, postfix_queue=queue)
+    async with system_database.system() as session:
+        await record_reports(session, [report_row(vps_id, uuid.uuid4(), report)])
+    told = (await rest_client.get(f"vps/{vps_id}/health")).json()["last_report"]
+    assert [
+        (each["mount"], each.get("seconds_to_full"), each.get("seconds_to_no_inodes")) for each in told["disks"]
+    ] == [
+        ("/", 3600, None),
+        ("/var", None, 60),
+    ]
+    assert told["postfix_queue"]["deferred_ages"] == [0, 1, 2, 0, 0]
+    assert told["postfix_queue"]["deferred_providers"]["google"] == 3
+    assert "hold_providers" not in told["postfix_queue"]
+
+
 async def test_the_fleet_is_the_tenants_own_worst_first(
     rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant, other_tenant: SomeTenant
 ) -> None:
@@ -256,10 +277,11 @@ async def test_the_fleet_is_the_tenants_own_worst_first(
 
     assert body["totals"] == {"fail": 1, "warn": 1, "unknown": 1, "ok": 1}
     expected = [servers[1], servers[2], servers[3], servers[0]]
-    assert [each["vps_id"] for each in body["servers"]] == list(map(str, expected))
-    assert [check["kind"] for check in body["servers"][0]["wrong"]] == ["queue"]
+    assert [each["vps_id"] for each in body["items"]] == list(map(str, expected))
+    assert [check["kind"] for check in body["items"][0]["wrong"]] == ["queue"]
+    assert await walked(rest_client, "fleet/health") == body["items"]
     only = (await rest_client.get("fleet/health", params={"check": "queue", "state": "warn"})).json()
-    assert [each["vps_id"] for each in only["servers"]] == [str(servers[2])]
+    assert [each["vps_id"] for each in only["items"]] == [str(servers[2])]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from control_plane.settings import Settings
 from db.session import Database
 from tests.integration.database import FreshDatabase, SomeTenant
 from tests.integration.mail_rows import make_server
-from tests.integration.rest import problem
+from tests.integration.rest import problem, walked
 from tests.integration.running_hub import RunningHub, running_hub
 from tests.integration.test_rest_server_commands import answering, done
 
@@ -98,7 +98,7 @@ async def test_a_server_backs_up_and_lists_what_there_is(
         begun = await rest_client.post(f"vps/{vps_id}/mail-backups:run")
         listed = await rest_client.get(f"vps/{vps_id}/mail-backups", params={"inbox": "anna@acme.example"})
     assert (begun.status_code, begun.json()["detail"]) == (200, "it begins")
-    assert listed.json() == {"items": SAVED}
+    assert listed.json() == {"items": SAVED, "next": None}
     assert [each.WhichOneof("deed") for each in heard] == ["back_up_mail", "list_mail_backups"]
     assert heard[1].list_mail_backups.address == "anna@acme.example"
     for ask in (other_client.post(f"vps/{vps_id}/mail-backups:run"), other_client.get(f"vps/{vps_id}/mail-backups")):
@@ -106,7 +106,19 @@ async def test_a_server_backs_up_and_lists_what_there_is(
     problem(await rest_client.get(f"vps/{uuid.uuid4()}/mail-backups"), 404, "not-found")
 
 
-@pytest.mark.parametrize("output", ["", "nonsense", '[{"id": 7}]'])
+async def test_backups_come_in_pages_the_oldest_first(
+    rest_client: httpx.AsyncClient, hub: RunningHub, tenant: SomeTenant
+) -> None:
+    vps_id = await make_server(hub.database, tenant)
+    later = [{**SAVED[0], "id": each, "at": "2026-11-22T09:30:00Z"} for each in ("0a", "0b")]
+    said = done(output=json.dumps([later[1], *SAVED, later[0]]))
+    async with answering(hub, tenant, vps_id, *[said] * 4):
+        assert await walked(rest_client, f"vps/{vps_id}/mail-backups") == [*SAVED, *later]
+
+
+@pytest.mark.parametrize(
+    "output", ["", "nonsense", '[{"id": 7}]', '[{"id": "7f", "at": "2026-11-21T09:30:00", "inbox": ""}]']
+)
 async def test_an_answer_that_is_no_list_is_said_so(
     rest_client: httpx.AsyncClient, hub: RunningHub, tenant: SomeTenant, output: str
 ) -> None:

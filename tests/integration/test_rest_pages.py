@@ -2,7 +2,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.integration.rest import client_of, pointers, problem
+from control_plane.pipelines.runs import start_run
+from db.session import Database
+from tests.integration.database import SomeTenant
+from tests.integration.mail_rows import make_server
+from tests.integration.rest import client_of, pointers, problem, walked
 
 
 @pytest.fixture
@@ -63,3 +67,22 @@ async def test_whoever_may_not_ask_is_told_so_first(
     async with client_of(rest_app, f"{key[:-4]}aaaa") as stranger:
         for after in (cursor, "x"):
             problem(await stranger.get("workspaces", params={"after": after}), 401, "unauthenticated")
+
+
+async def test_lists_are_whole_when_asked_for_one_thing_at_a_time(
+    rest_client: httpx.AsyncClient, system_database: Database, tenant: SomeTenant
+) -> None:
+    vps_id = await make_server(system_database, tenant)
+    pools = f"workspaces/{tenant.workspace_id}/ip-pools"
+    async with system_database.system() as session:
+        # Asked for in one transaction, they are of one moment.
+        for kind in ("vps.provision", "vps.power_off", "vps.power_on"):
+            await start_run(session, tenant.id, kind, vps_id)
+    for number in range(3):
+        assert (await rest_client.post(pools, json={"name": f"P{number}"})).status_code == 201
+        hook = {"url": f"https://hooks.example.com/{number}"}
+        assert (await rest_client.post("webhooks", json=hook)).status_code == 201
+    for path in (pools, "webhooks", f"vps/{vps_id}/runs"):
+        whole = (await rest_client.get(path)).json()
+        assert (len(whole["items"]), whole["next"]) == (3, None)
+        assert await walked(rest_client, path) == whole["items"]

@@ -198,7 +198,8 @@ async def test_what_openapi_refers_to_is_there(rest_app: FastAPI) -> None:
     async with client_of(rest_app, None) as client:
         answer = await client.get(OPENAPI)
     references = set(re.findall(r'"\$ref":"([^"]+)"', answer.text.replace(" ", "")))
-    known = {f"#/components/schemas/{name}" for name in answer.json()["components"]["schemas"]}
+    kinds = answer.json()["components"].items()
+    known = {f"#/components/{kind}/{name}" for kind, named in kinds for name in named}
     assert references
     assert references <= known
 

@@ -131,7 +131,7 @@ async def test_a_followed_log_comes_as_events_until_the_server_is_away(
     assert [command.read_mail_log.after for command in heard] == ["", "5-4", "5-8"]
 
 
-@pytest.mark.parametrize("query", [{"lines": 0}, {"lines": 1001}, {"after": "x" * 201}, {"follow": "perhaps"}])
+@pytest.mark.parametrize("query", [{"lines": 0}, {"lines": 1001}, {"after": "x" * 401}, {"follow": "perhaps"}])
 async def test_a_bad_query_is_refused(
     rest_client: httpx.AsyncClient, vps_id: uuid.UUID, query: dict[str, str | int]
 ) -> None:

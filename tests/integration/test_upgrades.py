@@ -553,7 +553,7 @@ async def test_one_plan_is_under_way_at_a_time(
     with pytest.raises(Conflict, match="Another plan"):
         await begin(system_database, release, servers[0])
     async with system_database.system() as session:
-        assert [each.state for each in await list_plans(session, 10)] == ["running"]
+        assert [each.state for each in await list_plans(session, None, 10)] == ["running"]
 
 
 async def test_plans_that_cannot_be(

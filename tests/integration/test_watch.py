@@ -104,9 +104,9 @@ async def test_a_dead_server_is_known_within_thirty_seconds(system_database: Dat
     assert await looked(system_database, NOW + 40 * SECOND) == [("unreachable", "open")]
 
 
-async def filled(database: Database, vps_id: uuid.UUID, at: dt.datetime, free: int) -> None:
-    """Let a server report a disk of which so many of a hundred octets are free."""
-    disk = Disk(mount="/var", total_bytes=100, free_bytes=free)
+async def filled(database: Database, vps_id: uuid.UUID, at: dt.datetime, free: int, lasts: int | None = None) -> None:
+    """Let a server report a disk of which so many of a hundred octets are free, and how long it lasts."""
+    disk = Disk(mount="/var", total_bytes=100, free_bytes=free, seconds_to_full=lasts)
     report = HealthReport(at_ms=int(at.timestamp() * 1000), disks=[disk])
     async with database.system() as session:
         await record_reports(session, [report_row(vps_id, uuid.uuid4(), report)])
@@ -122,7 +122,7 @@ async def test_a_disk_that_fills_is_told_of_at_the_first_report_that_says_so_wit
     await filled(system_database, vps_id, NOW, 74)
     assert await looked(system_database, NOW) == []
     # By the warning alone nobody is told for five minutes, in which this disk would be full.
-    await filled(system_database, vps_id, NOW + 60 * SECOND, 14)
+    await filled(system_database, vps_id, NOW + 60 * SECOND, 14, 14)
     assert await looked(system_database, NOW + 61 * SECOND) == [("disk_full", "open")]
     async with system_database.system() as session:
         assert await session.scalar(text("SELECT sentence FROM alerts")) == "/var is 86% full, and full in 14 seconds."

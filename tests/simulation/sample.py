@@ -10,6 +10,7 @@ from protos.agent.v1.telemetry_pb2 import (
     Network,
     PostfixQueue,
     QueuedDomain,
+    QueuedProviders,
     Relay,
     ServedCertificate,
     Unit,
@@ -36,7 +37,7 @@ def health_report(hostname: str, count: int) -> HealthReport:
             cpu_percent=1.0 + count % 60,
         ),
         disks=[Disk(mount="/", total_bytes=40 * _GIB, free_bytes=30 * _GIB, inodes_total=10**7, inodes_free=9 * 10**6)],
-        postfix_queue=PostfixQueue(active=count % 30, deferred=count % 100, oldest_seconds=300.0),
+        postfix_queue=_queue(count),
         units=[Unit(name=name, active_state="active", sub_state="running") for name in _UNITS],
         certificates=[
             ServedCertificate(port=port, subject=hostname, issuer="E7", not_after_ms=now_ms + 60 * _DAY_MS)
@@ -52,4 +53,17 @@ def health_report(hostname: str, count: int) -> HealthReport:
         queued_domains=[
             QueuedDomain(domain=f"{provider}.example", provider=provider, messages=3) for provider in _PROVIDERS
         ],
+    )
+
+
+def _queue(count: int) -> PostfixQueue:
+    active, deferred = count % 30, count % 100
+    return PostfixQueue(
+        active=active,
+        deferred=deferred,
+        oldest_seconds=300.0,
+        active_ages=[active, 0, 0, 0, 0],
+        deferred_ages=[0, deferred, 0, 0, 0],
+        active_providers=QueuedProviders(**dict.fromkeys(_PROVIDERS, active)),
+        deferred_providers=QueuedProviders(**dict.fromkeys(_PROVIDERS, deferred)),
     )

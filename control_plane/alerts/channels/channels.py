@@ -83,9 +83,12 @@ async def add_channel(session: AsyncSession, master: Sealer, new: NewChannel) ->
     return channel, secret
 
 
-async def list_channels(session: AsyncSession) -> Sequence[AlertChannel]:
-    """Return all, in the order in which they are told."""
-    return (await session.scalars(select(AlertChannel).order_by(AlertChannel.after_minutes, AlertChannel.name))).all()
+async def list_channels(
+    session: AsyncSession, after: str | None = None, limit: int | None = None
+) -> Sequence[AlertChannel]:
+    """Return a page of channels by name, from the one after `after`; without a limit, all."""
+    query = select(AlertChannel).order_by(AlertChannel.name).limit(limit)
+    return (await session.scalars(query if after is None else query.where(AlertChannel.name > after))).all()
 
 
 async def remove_channel(session: AsyncSession, name: str) -> uuid.UUID:

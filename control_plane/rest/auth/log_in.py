@@ -23,6 +23,7 @@ from control_plane.rest.auth.bodies import (
     origin_of,
     people_of,
 )
+from control_plane.rest.auth.repeats import begin_of_stranger
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=StrictRoute)
@@ -81,6 +82,7 @@ async def first(body: LoginBody, request: Request, response: Response) -> Tokens
     """Log in; somebody with an authenticator is asked for a code next."""
     people, email = people_of(request), address_text(body.email)
     await count_attempt(request, "log-in", email)
+    await begin_of_stranger(request)
     outcome = await log_in(people, email, body.password.get_secret_value(), body.tenant_id, origin_of(request))
     if isinstance(outcome, SecondStep):
         response.headers["Cache-Control"] = "no-store"
@@ -92,6 +94,7 @@ async def first(body: LoginBody, request: Request, response: Response) -> Tokens
 async def second(body: SecondStepBody, request: Request, response: Response) -> Tokens:
     """Show a code; each is good once."""
     people = people_of(request)
+    await begin_of_stranger(request)
     await count_attempt(request, "second step", str(await who_is_asked(people, body.token)))
     opened = await second_step(people, body.token, body.code, body.tenant_id, origin_of(request))
     return await Tokens.of(people, opened, response)
@@ -99,7 +102,7 @@ async def second(body: SecondStepBody, request: Request, response: Response) -> 
 
 @router.post("/refresh", dependencies=[anybody()])
 async def refresh(body: RefreshBody, request: Request, response: Response) -> Tokens:
-    """Get the next tokens. A refresh token that comes a second time ends the session."""
+    """Get the next tokens. A refresh token that comes a second time ends the session, under an Idempotency-Key too."""
     people = people_of(request)
     async with people.transaction() as session:
         outcome = await sessions.carry_on(session, body.refresh_token, origin_of(request), people.clock())

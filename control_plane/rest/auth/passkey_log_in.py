@@ -17,6 +17,7 @@ from control_plane.rest.auth.bodies import (
     people_of,
 )
 from control_plane.rest.auth.passkey_bodies import AnsweredCredential, PasskeyOptions
+from control_plane.rest.auth.repeats import begin_of_stranger
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(prefix="/auth/login", tags=["auth"], route_class=StrictRoute)
@@ -54,6 +55,7 @@ async def finish(body: AnsweredBody, request: Request, response: Response) -> To
     """Log in. The authenticator has verified its person, so no other step follows."""
     people = people_of(request)
     await count_attempt(request, "passkey", body.credential.id)
+    await begin_of_stranger(request)
     opened = await passkey_log_in.log_in(people, body.credential.as_json(), body.tenant_id, origin_of(request))
     return await Tokens.of(people, opened, response)
 
@@ -62,6 +64,7 @@ async def finish(body: AnsweredBody, request: Request, response: Response) -> To
 async def begin_second_step(body: SecondStepBody, request: Request, response: Response) -> PasskeyOptions:
     """Ask for one of the person's passkeys after their password."""
     people = people_of(request)
+    await begin_of_stranger(request)
     person_id = await who_is_asked(people, body.token)
     await count_attempt(request, "passkey asked for", str(person_id))
     response.headers["Cache-Control"] = "no-store"
@@ -72,6 +75,7 @@ async def begin_second_step(body: SecondStepBody, request: Request, response: Re
 async def finish_second_step(body: AnsweredSecondStepBody, request: Request, response: Response) -> Tokens:
     """Show a passkey in place of a code."""
     people = people_of(request)
+    await begin_of_stranger(request)
     await count_attempt(request, "second step", str(await who_is_asked(people, body.token)))
     credential = body.credential.as_json()
     opened = await passkey_log_in.second_step(people, body.token, credential, body.tenant_id, origin_of(request))

@@ -13,6 +13,7 @@ from control_plane.rest.access import person
 from control_plane.rest.auth.bodies import Body, Name, count_attempt, origin_of, people_of
 from control_plane.rest.auth.passkey_bodies import NewCredential, PasskeyOptions
 from control_plane.rest.auth.second_factor import PasswordBody, verified_email
+from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, in_time, listing_of, page_of
 from control_plane.rest.versioned_route import VersionedRoute
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=VersionedRoute)
@@ -45,9 +46,10 @@ class NewPasskeyView(PasskeyView):
 
 
 class PasskeyList(BaseModel):
-    """All passkeys of a person, the oldest first."""
+    """A page of passkeys; `next` is what to send as `after` for the page that follows."""
 
     items: list[PasskeyView]
+    next: str | None
 
 
 @router.post("/passkeys:begin")
@@ -71,11 +73,15 @@ async def finish(body: NewPasskeyBody, request: Request, response: Response, who
 
 
 @router.get("/passkeys")
-async def list_own(request: Request, who: _Person) -> PasskeyList:
-    """List one's passkeys."""
+async def list_own(request: Request, who: _Person, after: After = None, limit: Limit = DEFAULT_PAGE) -> PasskeyList:
+    """List one's passkeys, the oldest first."""
+    page = page_of(listing_of(request, who.person_id), after, limit)
     async with people_of(request).transaction() as session:
-        rows = await passkeys.list_of(session, who.person_id)
-    return PasskeyList(items=[PasskeyView.model_validate(row) for row in rows])
+        rows = await passkeys.list_of(session, who.person_id, page.behind(uuid.UUID), page.limit)
+    return PasskeyList(
+        items=[PasskeyView.model_validate(row) for row in rows],
+        next=page.next_after([in_time(row.created_at, row.id) for row in rows]),
+    )
 
 
 @router.post("/passkeys/{passkey_id}/remove", status_code=status.HTTP_204_NO_CONTENT)

@@ -28,6 +28,7 @@ from control_plane.rest.auth.bodies import (
     origin_of,
     people_of,
 )
+from control_plane.rest.auth.repeats import begin_of_stranger
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(prefix="/auth/password", tags=["auth"], route_class=StrictRoute)
@@ -68,6 +69,7 @@ async def forgot(body: ForgotBody, request: Request, later: BackgroundTasks) -> 
     people, email = people_of(request), address_text(body.email)
     post = people.post
     await count_attempt(request, "forgotten password", email)
+    await begin_of_stranger(request)
     later.add_task(_send_reset, people, post, email)
     return Asked()
 
@@ -75,6 +77,7 @@ async def forgot(body: ForgotBody, request: Request, later: BackgroundTasks) -> 
 @router.post("/reset", status_code=status.HTTP_204_NO_CONTENT, dependencies=[anybody()])
 async def reset(body: ResetBody, request: Request, later: BackgroundTasks) -> None:
     """Set a new password with the code of the letter. All sessions end."""
+    await begin_of_stranger(request)
     people = people_of(request)
     password_hash = await people.passwords.hash(body.password.get_secret_value())
     now = people.clock()

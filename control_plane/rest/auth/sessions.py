@@ -13,6 +13,7 @@ from control_plane.people import second_factor, sessions
 from control_plane.people.who import load_person, tenants_of
 from control_plane.rest.access import person
 from control_plane.rest.auth.bodies import origin_of, people_of
+from control_plane.rest.pages import DEFAULT_PAGE, After, Limit, in_time, listing_of, page_of
 from control_plane.rest.versioned_route import VersionedRoute
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=VersionedRoute)
@@ -56,9 +57,10 @@ class SessionView(BaseModel):
 
 
 class SessionList(BaseModel):
-    """All sessions of a person that go on, the last used first."""
+    """A page of sessions; `next` is what to send as `after` for the page that follows."""
 
     items: list[SessionView]
+    next: str | None
 
 
 @router.get("/me")
@@ -79,11 +81,12 @@ async def show_oneself(request: Request, who: _Person) -> PersonView:
 
 
 @router.get("/sessions")
-async def list_own(request: Request, who: _Person) -> SessionList:
-    """List one's sessions."""
+async def list_own(request: Request, who: _Person, after: After = None, limit: Limit = DEFAULT_PAGE) -> SessionList:
+    """List one's sessions that go on, newest first."""
     people = people_of(request)
+    page = page_of(listing_of(request, who.person_id), after, limit)
     async with people.transaction() as session:
-        rows = await sessions.list_live(session, who.person_id, people.clock())
+        rows = await sessions.list_live(session, who.person_id, people.clock(), page.behind(uuid.UUID), page.limit)
     return SessionList(
         items=[
             SessionView(
@@ -97,7 +100,8 @@ async def list_own(request: Request, who: _Person) -> SessionList:
                 second_factor=row.second_factor,
             )
             for row in rows
-        ]
+        ],
+        next=page.next_after([in_time(row.created_at, row.id) for row in rows]),
     )
 
 

@@ -20,6 +20,7 @@ from control_plane.rest.auth.bodies import (
     people_of,
     record_joining,
 )
+from control_plane.rest.auth.repeats import begin_of_stranger
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=StrictRoute)
@@ -63,6 +64,7 @@ async def ask(body: SignUpBody, request: Request) -> Asked:
         raise InvalidInput("Say either the tenant's name or an invitation.", "/tenant_name")
     email = address_text(body.email)
     await count_attempt(request, "sign-up", email)
+    await begin_of_stranger(request)
     password_hash = await people.passwords.hash(body.password.get_secret_value())
     wanted = Wanted(email, body.name, password_hash, body.tenant_name, body.invitation)
     async with people.transaction() as session:
@@ -77,6 +79,7 @@ async def ask(body: SignUpBody, request: Request) -> Asked:
 @router.post("/verify-email", status_code=status.HTTP_201_CREATED, dependencies=[anybody()])
 async def verify(body: VerifyBody, request: Request) -> JoinedView:
     """Answer the letter: the person is made, and the tenant or the membership."""
+    await begin_of_stranger(request)
     people = people_of(request)
     async with people.transaction() as session:
         joined = await sign_up.verify(session, body.token, people.clock())

@@ -1,11 +1,12 @@
-"""Which operator calls, with what scope, in which transaction; a route that names no scope keeps the door shut.
+"""Which operator calls, with what scopes, in which transaction; a route that names no scope keeps the door shut.
 
 As at the tenants' door, the transaction is committed after the route has returned and before the answer is sent, and
 If-Match is judged in it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +20,10 @@ from control_plane.errors import Unauthenticated, Unavailable
 from control_plane.operators.acts import Actor, Door
 from control_plane.operators.keys import PresentedOperatorKey, parse_operator_key, verify_operator_key
 from control_plane.operators.rule_files import RuleFiles
-from control_plane.operators.scopes import OperatorScope
+from control_plane.operators.scopes import OperatorScope, require_one
 from control_plane.rest.dependencies import calls_of
+from control_plane.rest.kept_answers import begin_in
+from control_plane.rest.kept_places import of_operator
 from control_plane.rest.request_id import request_id_of
 from control_plane.rest.versions import OPENED, require_expected
 from control_plane.sealing import Sealer
@@ -30,7 +33,7 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="pmo_…", description="An o
 
 
 class RouteWithoutScope(Exception):
-    """A route of the operators' door names no scope, or more than one."""
+    """A route of the operators' door does not say once what opens it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,10 @@ async def presented_key(
 
 
 class _OpensTransaction:
-    """The dependency that authenticates, asks for one scope, and gives the request's transaction."""
+    """The dependency that authenticates, asks for one of its scopes, and gives the request's transaction."""
 
-    def __init__(self, scope: OperatorScope) -> None:
-        self.scope = scope
+    def __init__(self, scopes: Collection[OperatorScope]) -> None:
+        self.scopes = frozenset(scopes)
 
     async def __call__(
         self, request: Request, presented: Annotated[PresentedOperatorKey, Depends(presented_key)]
@@ -79,16 +82,18 @@ class _OpensTransaction:
         parts = operator_parts(request)
         async with parts.database.system() as session:
             key = await verify_operator_key(session, presented, parts.clock())
-            key.require(self.scope)
+            require_one(key.scopes, self.scopes)
             actor = Actor(Door.REST, key.name, key.id, request_id_of(request.scope))
             access = OperatorAccess(actor, session, key.scopes)
-            await require_expected(request, await driver_connection(session), {OPENED: access})
+            connection = await driver_connection(session)
+            await begin_in(request, connection, partial(of_operator, key.id))
+            await require_expected(request, connection, {OPENED: access})
             yield access
 
 
-def operator_transaction(scope: OperatorScope) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default
-    """Make that dependency for a route."""
-    return Depends(_OpensTransaction(scope), scope="function")
+def operator_transaction(*scopes: OperatorScope) -> Any:  # noqa: ANN401 - Depends() is typed so, to stand as a default
+    """Make that dependency for a route; one that several scopes open judges itself what each opens."""
+    return Depends(_OpensTransaction(scopes), scope="function")
 
 
 def operator_parts(request: Request) -> OperatorParts:
@@ -105,15 +110,15 @@ def sealer_of(request: Request) -> Sealer:
     return Sealer.of_file(key_file)
 
 
-def scopes_named(routers: Iterable[APIRouter]) -> list[tuple[APIRoute, OperatorScope]]:
-    """Return the scope of each route; raise `RouteWithoutScope` for one that does not name exactly one."""
+def scopes_named(routers: Iterable[APIRouter]) -> list[tuple[APIRoute, frozenset[OperatorScope]]]:
+    """Return the scopes of which one opens each route; raise `RouteWithoutScope` for one that does not say it once."""
     named = []
     for router in routers:
         for route in router.routes:
             if not isinstance(route, APIRoute):
                 raise RouteWithoutScope(f"{route} cannot name a scope")
-            scopes = [call.scope for call in calls_of(route.dependant) if isinstance(call, _OpensTransaction)]
-            if len(scopes) != 1:
-                raise RouteWithoutScope(f"{route} names {len(scopes)} scopes")
-            named.append((route, scopes[0]))
+            opening = [call.scopes for call in calls_of(route.dependant) if isinstance(call, _OpensTransaction)]
+            if len(opening) != 1 or not opening[0]:
+                raise RouteWithoutScope(f"{route} says {len(opening)} times what opens it")
+            named.append((route, opening[0]))
     return named

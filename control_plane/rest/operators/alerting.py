@@ -14,7 +14,8 @@ from control_plane.monitoring.alert_states import AlertState
 from control_plane.operators import alerting
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction, sealer_of
-from control_plane.rest.story_ids import ACT, MOMENT, REASON, TENANT, VPS
+from control_plane.rest.pages import OperatorsPage, in_time
+from control_plane.rest.story_ids import ACT, CURSOR, MOMENT, REASON, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(prefix="/alerts", tags=["alerts"], route_class=StrictRoute)
@@ -90,11 +91,12 @@ class SilenceView(BaseModel):
 
 
 class SilenceList(BaseModel):
-    """Those in force, the first to end first."""
+    """A page of silences; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_SILENCE]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_SILENCE], "next": CURSOR}})
 
     items: list[SilenceView]
+    next: str | None
 
 
 class NewChannelBody(BaseModel):
@@ -134,11 +136,12 @@ class ChannelCreated(ChannelView):
 
 
 class ChannelList(BaseModel):
-    """Channels, in the order in which they are told."""
+    """A page of channels; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_CHANNEL]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_CHANNEL], "next": CURSOR}})
 
     items: list[ChannelView]
+    next: str | None
 
 
 class Tested(BaseModel):
@@ -157,10 +160,13 @@ async def acknowledge(alert_id: uuid.UUID, request: Request, access: _Managing) 
 
 
 @router.get("/silences")
-async def show_silences(request: Request, access: _Reading) -> SilenceList:
-    """List the silences in force."""
-    rows = await list_silences(access.session, operator_parts(request).clock())
-    return SilenceList(items=[SilenceView.model_validate(row) for row in rows])
+async def show_silences(request: Request, access: _Reading, page: OperatorsPage) -> SilenceList:
+    """List the silences in force, the first to end first."""
+    rows = await list_silences(access.session, operator_parts(request).clock(), page.behind(uuid.UUID), page.limit)
+    return SilenceList(
+        items=[SilenceView.model_validate(row) for row in rows],
+        next=page.next_after([in_time(row.until, row.id) for row in rows]),
+    )
 
 
 @router.post("/silences", status_code=status.HTTP_201_CREATED)
@@ -182,9 +188,12 @@ async def end_silence(silence_id: uuid.UUID, access: _Managing) -> None:
 
 
 @router.get("/channels")
-async def show_channels(access: _Reading) -> ChannelList:
-    """List the channels."""
-    return ChannelList(items=[ChannelView.model_validate(row) for row in await list_channels(access.session)])
+async def show_channels(access: _Reading, page: OperatorsPage) -> ChannelList:
+    """List the channels by name."""
+    rows = await list_channels(access.session, page.place, page.limit)
+    return ChannelList(
+        items=[ChannelView.model_validate(row) for row in rows], next=page.next_after([row.name for row in rows])
+    )
 
 
 @router.post("/channels", status_code=status.HTTP_201_CREATED)

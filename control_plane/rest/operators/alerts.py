@@ -12,8 +12,8 @@ from control_plane.monitoring.alert_states import AlertState
 from control_plane.monitoring.alerts import list_alerts
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.pages import DEFAULT_PAGE, Limit
-from control_plane.rest.story_ids import ACT, MOMENT, TENANT, VPS
+from control_plane.rest.pages import OperatorsPage, in_time
+from control_plane.rest.story_ids import ACT, CURSOR, MOMENT, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["alerts"], route_class=StrictRoute)
@@ -36,13 +36,16 @@ _ALERT: JsonDict = {
 
 
 class AlertView(BaseModel):
-    """An alert; `since` is when it began, `opened_at` when it had lasted for long enough."""
+    """An alert; `since` is when it began, `opened_at` when it had lasted for long enough.
+
+    Without a server and a tenant it is about the installation itself.
+    """
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _ALERT})
 
     id: uuid.UUID
-    tenant_id: uuid.UUID
-    vps_id: uuid.UUID
+    tenant_id: uuid.UUID | None
+    vps_id: uuid.UUID | None
     rule: str
     severity: str
     state: AlertState
@@ -55,15 +58,19 @@ class AlertView(BaseModel):
 
 
 class AlertList(BaseModel):
-    """Alerts, newest first."""
+    """A page of alerts; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ALERT]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ALERT], "next": CURSOR}})
 
     items: list[AlertView]
+    next: str | None
 
 
 @router.get("/alerts")
-async def show_alerts(access: _Reading, *, over: bool = False, limit: Limit = DEFAULT_PAGE) -> AlertList:
-    """List the alerts of all tenants that are not over; with `over`, those that are, too."""
-    alerts = await list_alerts(access.session, over=over, limit=limit)
-    return AlertList(items=[AlertView.model_validate(alert) for alert in alerts])
+async def show_alerts(access: _Reading, page: OperatorsPage, *, over: bool = False) -> AlertList:
+    """List the alerts of all tenants that are not over, newest first; with `over`, those that are, too."""
+    alerts = await list_alerts(access.session, over=over, after=page.behind(uuid.UUID), limit=page.limit)
+    return AlertList(
+        items=[AlertView.model_validate(alert) for alert in alerts],
+        next=page.next_after([in_time(alert.since, alert.id) for alert in alerts]),
+    )

@@ -1,7 +1,7 @@
 """The operators' REST application, under /operator/v1; OpenAPI at /openapi.json, for people at /docs.
 
 It sees all tenants: its database role is the system's, which the tenants' application does not have. So it is a process
-of its own behind a socket of its own, and no route is shared. Each route names the scope that a key must have, or the
+of its own behind a socket of its own, and no route is shared. Each route names the scopes that open it, or the
 application cannot be made. Whatever a route changes, it records in the same transaction.
 
 SECURITY: listens on loopback and speaks plain HTTP; who offers it to a network puts TLS in front of it.
@@ -77,8 +77,8 @@ def make_operators_app(settings: Settings) -> FastAPI:
         )
     ]
     link_versions(resources)
-    for route, scope in scopes_named(resources):
-        route.openapi_extra = {**(route.openapi_extra or {}), "x-scope": scope.value}
+    for route, scopes in scopes_named(resources):
+        route.openapi_extra = {**(route.openapi_extra or {}), "x-scope": " or ".join(sorted(scopes))}
     app = make_door(
         "PenguinMails operators",
         "/operator/v1",

@@ -1,4 +1,4 @@
-"""The fleet: every server of every tenant on one page, as it was last heard of."""
+"""The fleet: every server of every tenant, as it was last heard of."""
 
 import datetime as dt
 import uuid
@@ -11,7 +11,8 @@ from pydantic.config import JsonDict
 from control_plane.fleet.servers import FleetServer, fleet_overview
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.story_ids import MOMENT, TENANT, VPS
+from control_plane.rest.pages import OperatorsPage
+from control_plane.rest.story_ids import CURSOR, MOMENT, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)
@@ -73,14 +74,19 @@ class FleetServerView(BaseModel):
 
 
 class FleetView(BaseModel):
-    """All servers that are not deleted, by host name."""
+    """A page of servers that are not deleted; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_SERVER]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_SERVER], "next": CURSOR}})
 
     items: list[FleetServerView]
+    next: str | None
 
 
 @router.get("/fleet")
-async def show_fleet(access: _Reading) -> FleetView:
+async def show_fleet(access: _Reading, page: OperatorsPage) -> FleetView:
     """List the servers of all tenants: state, mail server, agent, clock, and how much waits."""
-    return FleetView(items=[FleetServerView.of(server) for server in await fleet_overview(access.session)])
+    servers = await fleet_overview(access.session, page.after, page.limit)
+    return FleetView(
+        items=[FleetServerView.of(server) for server in servers],
+        next=page.next_after([server.health.vps_id for server in servers]),
+    )

@@ -13,8 +13,9 @@ from control_plane.monitoring.fleet import Wanted, fleet_health
 from control_plane.monitoring.states import Check, State
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.pages import DEFAULT_PAGE, Limit
-from control_plane.rest.story_ids import MOMENT, TENANT, VPS
+from control_plane.rest.pages import OperatorsPage
+from control_plane.rest.ranks import behind, next_of
+from control_plane.rest.story_ids import CURSOR, MOMENT, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)
@@ -43,7 +44,7 @@ _SERVER: JsonDict = {
     "metrics": {"disk_used_ratio": 0.87, "destinations": {"google": {"delivered": 40, "deferred_ratio": 0.1}}},
     "wrong": [_CHECK],
 }
-_FLEET: JsonDict = {"totals": {"fail": 0, "warn": 1, "unknown": 0, "ok": 19}, "servers": [_SERVER]}
+_FLEET: JsonDict = {"totals": {"fail": 0, "warn": 1, "unknown": 0, "ok": 19}, "items": [_SERVER], "next": CURSOR}
 
 
 class CheckView(BaseModel):
@@ -76,17 +77,22 @@ class ServerHealthView(BaseModel):
 
 
 class FleetHealthView(BaseModel):
-    """How many servers are in which state, and the worst of them first."""
+    """How many servers are in which state, and a page of them, the worst first.
 
-    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _FLEET})
+    `next` is what to send as `after` for the page that follows.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"example": _FLEET})
 
     totals: dict[State, int]
-    servers: list[ServerHealthView]
+    items: list[ServerHealthView]
+    next: str | None
 
 
 @router.get("/fleet/health")
 async def show_fleet_health(
     access: _Reading,
+    page: OperatorsPage,
     *,
     tenant: uuid.UUID | None = None,
     provider: _Name = None,
@@ -95,8 +101,12 @@ async def show_fleet_health(
     version: _Name = None,
     check: Check | None = None,
     where: _Where = None,
-    limit: Limit = DEFAULT_PAGE,
 ) -> FleetHealthView:
     """Show how the servers of all tenants are, worst first."""
     wanted = Wanted(tenant, provider, region, state, version, check, where)
-    return FleetHealthView.model_validate(await fleet_health(access.session, wanted, limit))
+    fleet = await fleet_health(access.session, wanted, page.limit, behind(page))
+    return FleetHealthView(
+        totals={State(state): servers for state, servers in fleet.totals.items()},
+        items=[ServerHealthView.model_validate(server) for server in fleet.servers],
+        next=next_of(page, fleet),
+    )

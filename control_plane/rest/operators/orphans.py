@@ -11,7 +11,8 @@ from pydantic.config import JsonDict
 from control_plane.operators.scopes import OperatorScope
 from control_plane.provisioning.strays import looks, strays
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.story_ids import MOMENT, VPS
+from control_plane.rest.pages import ListPage, OperatorsPage
+from control_plane.rest.story_ids import CURSOR, MOMENT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)
@@ -60,18 +61,31 @@ class LookView(BaseModel):
 
 
 class OrphansView(BaseModel):
-    """What was found when the providers were last asked, by provider and name."""
+    """A page of what was found when the providers were last asked, by provider and name.
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_STRAY], "looks": [_LOOK]}})
+    `next` is what to send as `after` for the page that follows.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_STRAY], "next": CURSOR, "looks": [_LOOK]}})
 
     items: list[StrayView]
+    next: str | None
     looks: list[LookView]
 
 
 @router.get("/orphans")
-async def show_orphans(access: _Reading) -> OrphansView:
+async def show_orphans(access: _Reading, page: OperatorsPage) -> OrphansView:
     """List servers that cost money and serve nobody, and those that should be there and are not."""
+    found = await strays(access.session, _behind(page), page.limit)
     return OrphansView(
-        items=[StrayView.model_validate(each) for each in await strays(access.session)],
+        items=[StrayView.model_validate(each) for each in found],
+        next=page.next_after([f"{each.provider} {each.name}" for each in found]),
         looks=[LookView.model_validate(each) for each in await looks(access.session)],
     )
+
+
+def _behind(page: ListPage) -> tuple[str, str] | None:
+    if page.place is None:
+        return None
+    provider, _, name = page.place.partition(" ")
+    return provider, name

@@ -11,9 +11,10 @@ from control_plane.operators import queue_control
 from control_plane.operators.scopes import OperatorScope
 from control_plane.queuer.pauses import PauseInForce, Subject, pauses_in_force
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
+from control_plane.rest.pages import OperatorsPage, in_time
 from control_plane.rest.queue import PauseView
 from control_plane.rest.reasons import Reason
-from control_plane.rest.story_ids import MOMENT, PAUSE, REASON, TENANT, VPS
+from control_plane.rest.story_ids import CURSOR, MOMENT, PAUSE, REASON, TENANT, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["queue"], route_class=StrictRoute)
@@ -62,17 +63,22 @@ class OperatorPauseView(PauseView):
 
 
 class OperatorPauses(BaseModel):
-    """All pauses in force, the oldest first."""
+    """A page of pauses in force; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [PAUSE_EXAMPLE]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [PAUSE_EXAMPLE], "next": CURSOR}})
 
     items: list[OperatorPauseView]
+    next: str | None
 
 
 @router.get("/queue/pauses")
-async def list_pauses(access: _Reading) -> OperatorPauses:
-    """List what is paused, by operators and by tenants."""
-    return OperatorPauses(items=[OperatorPauseView.of_pause(each) for each in await pauses_in_force(access.session)])
+async def list_pauses(access: _Reading, page: OperatorsPage) -> OperatorPauses:
+    """List what is paused, by operators and by tenants, the oldest first."""
+    found = await pauses_in_force(access.session, page.behind(uuid.UUID), page.limit)
+    return OperatorPauses(
+        items=[OperatorPauseView.of_pause(each) for each in found],
+        next=page.next_after([in_time(each.created_at, each.id) for each in found]),
+    )
 
 
 @router.post("/queue/pauses", status_code=status.HTTP_201_CREATED)

@@ -16,18 +16,21 @@ from control_plane.fleet.commands import CommandState
 from control_plane.fleet.log_lines import masked
 from control_plane.healing.acts import acts_about
 from control_plane.operators import healing, server_commands
-from control_plane.operators.scopes import OperatorScope
-from control_plane.operators.server_commands import CommandKind, Wanted
+from control_plane.operators.scopes import OperatorScope, require_one
+from control_plane.operators.server_commands import TERMS, CommandKind, Wanted
 from control_plane.rest.operators.access import OperatorAccess, operator_parts, operator_transaction
+from control_plane.rest.pages import OperatorsPage, in_time
 from control_plane.rest.reasons import Reason
-from control_plane.rest.story_ids import MOMENT, PAUSE, REASON, VPS
+from control_plane.rest.story_ids import CURSOR, MOMENT, PAUSE, REASON, VPS
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)
 
 _Reading = Annotated[OperatorAccess, operator_transaction(OperatorScope.READ_FLEET)]
 _Managing = Annotated[OperatorAccess, operator_transaction(OperatorScope.MANAGE_FLEET)]
+_Asking = Annotated[OperatorAccess, operator_transaction(*(terms.scope for terms in TERMS.values()))]
 
+_BY_KIND = {"x-scope-by-kind": {kind.value: terms.scope.value for kind, terms in TERMS.items()}}
 _ASKED: JsonDict = {"command_id": PAUSE, "run_id": None}
 _OUTCOME: JsonDict = {
     "id": PAUSE,
@@ -124,11 +127,12 @@ class HealingActView(BaseModel):
 
 
 class HealingActList(BaseModel):
-    """The newest acts about a server, newest first."""
+    """A page of acts about a server; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ACT]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_ACT], "next": CURSOR}})
 
     items: list[HealingActView]
+    next: str | None
 
 
 class NewForbidden(BaseModel):
@@ -143,11 +147,15 @@ class NewForbidden(BaseModel):
     reason: Reason = None
 
 
-@router.post("/vps/{vps_id}/commands", status_code=status.HTTP_202_ACCEPTED)
+@router.post("/vps/{vps_id}/commands", status_code=status.HTTP_202_ACCEPTED, openapi_extra=_BY_KIND)
 async def ask_server(
-    vps_id: uuid.UUID, new: NewCommand, request: Request, response: Response, access: _Managing
+    vps_id: uuid.UUID, new: NewCommand, request: Request, response: Response, access: _Asking
 ) -> AskedView:
-    """Ask a server to do something, at most once and within half a minute; 409 when it is not linked."""
+    """Ask a server to do something, at most once and within half a minute; 409 when it is not linked.
+
+    What a kind needs is in `x-scope-by-kind`; the outcome is read with `fleet:read`.
+    """
+    require_one(access.scopes, {TERMS[new.kind].scope})
     wanted = Wanted(**new.model_dump(exclude={"reason"}))
     now = operator_parts(request).clock()
     asked = await server_commands.ask(access.session, access.actor, vps_id, wanted, now=now, reason=new.reason)
@@ -163,15 +171,21 @@ async def show_command(vps_id: uuid.UUID, command_id: uuid.UUID, access: _Readin
 
 
 @router.get("/vps/{vps_id}/healing")
-async def show_healing(vps_id: uuid.UUID, access: _Reading) -> HealingActList:
-    """Show what was done about a server without a person, and why."""
-    acts = await acts_about(access.session, vps_id)
-    return HealingActList(items=[HealingActView.model_validate(act) for act in acts])
+async def show_healing(vps_id: uuid.UUID, access: _Reading, page: OperatorsPage) -> HealingActList:
+    """Show what was done about a server without a person, and why, newest first."""
+    acts = await acts_about(access.session, vps_id, page.behind(uuid.UUID), page.limit)
+    return HealingActList(
+        items=[HealingActView.model_validate(act) for act in acts],
+        next=page.next_after([in_time(act.began_at, act.id) for act in acts]),
+    )
 
 
 @router.post("/fleet/healing:forbid", status_code=status.HTTP_204_NO_CONTENT)
 async def forbid_healing(what: NewForbidden, request: Request, access: _Managing) -> None:
-    """Forbid a rule of self-healing, or all, on a server, or on all; what stands by it is taken back in seconds."""
+    """Forbid a rule of self-healing, or all, on a server, or on all; what stands by it is taken back in seconds.
+
+    Leases end at their deadline all the same: 422 for a rule that only writes that down (`server_gone`).
+    """
     rules = operator_parts(request).rules
     await healing.forbid(access.session, access.actor, rules, what.rule, what.vps_id, reason=what.reason or "")
 

@@ -11,9 +11,9 @@ from pydantic.config import JsonDict
 from control_plane.operators import upgrades
 from control_plane.operators.scopes import OperatorScope
 from control_plane.rest.operators.access import OperatorAccess, operator_transaction
-from control_plane.rest.pages import DEFAULT_PAGE, Limit
+from control_plane.rest.pages import OperatorsPage, in_time
 from control_plane.rest.reasons import Because, Reason
-from control_plane.rest.story_ids import MOMENT, PAUSE, REASON, VPS
+from control_plane.rest.story_ids import CURSOR, MOMENT, PAUSE, REASON, VPS
 from control_plane.rest.strict_route import StrictRoute
 from control_plane.upgrades.plans import PACE, Pace, Wish, list_plans, show_plan
 from control_plane.upgrades.releases import list_releases
@@ -62,11 +62,12 @@ class ReleaseView(BaseModel):
 
 
 class ReleaseList(BaseModel):
-    """Releases, newest first."""
+    """A page of releases; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_OFFERED]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_OFFERED], "next": CURSOR}})
 
     items: list[ReleaseView]
+    next: str | None
 
 
 class NewPlan(BaseModel):
@@ -149,23 +150,32 @@ class WholeUpgradeView(UpgradeView):
 
 
 class UpgradeList(BaseModel):
-    """Plans, newest first."""
+    """A page of plans; `next` is what to send as `after` for the page that follows."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_PLAN]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_PLAN], "next": CURSOR}})
 
     items: list[UpgradeView]
+    next: str | None
 
 
 @router.get("/releases")
-async def get_releases(access: _Reading) -> ReleaseList:
-    """List the releases that servers can be upgraded to."""
-    return ReleaseList(items=[ReleaseView.model_validate(each) for each in await list_releases(access.session)])
+async def get_releases(access: _Reading, page: OperatorsPage) -> ReleaseList:
+    """List the releases that servers can be upgraded to, newest first."""
+    found = await list_releases(access.session, page.behind(str), page.limit)
+    return ReleaseList(
+        items=[ReleaseView.model_validate(each) for each in found],
+        next=page.next_after([in_time(each.created_at, each.name) for each in found]),
+    )
 
 
 @router.get("/fleet/upgrades")
-async def get_upgrades(access: _Reading, *, limit: Limit = DEFAULT_PAGE) -> UpgradeList:
-    """List plans."""
-    return UpgradeList(items=[UpgradeView.model_validate(each) for each in await list_plans(access.session, limit)])
+async def get_upgrades(access: _Reading, page: OperatorsPage) -> UpgradeList:
+    """List plans, newest first."""
+    plans = await list_plans(access.session, page.behind(uuid.UUID), page.limit)
+    return UpgradeList(
+        items=[UpgradeView.model_validate(each) for each in plans],
+        next=page.next_after([in_time(each.created_at, each.id) for each in plans]),
+    )
 
 
 @router.post("/fleet/upgrades", status_code=status.HTTP_201_CREATED)

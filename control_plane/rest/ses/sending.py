@@ -27,7 +27,17 @@ from control_plane.rest.ses.orders import sends_of_email, sends_of_entry
 from control_plane.rest.strict_route import StrictRoute
 from control_plane.tenancy.permissions import Permission
 
-router = APIRouter(responses=RESPONSES, route_class=StrictRoute)
+
+class _SigningRoute(StrictRoute):
+    """A route whose requests name themselves by how they are signed: their sends keep that."""
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether a request may be repeated under a key."""
+        return False
+
+
+router = APIRouter(responses=RESPONSES, route_class=_SigningRoute)
 
 _Sending = Annotated[SignedAccess, signed_transaction(Permission.SEND_MESSAGES)]
 _Result = uuid.UUID | ItemProblem

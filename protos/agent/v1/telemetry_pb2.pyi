@@ -276,11 +276,16 @@ class Disk(_message.Message):
     FREE_BYTES_FIELD_NUMBER: _builtins.int
     INODES_TOTAL_FIELD_NUMBER: _builtins.int
     INODES_FREE_FIELD_NUMBER: _builtins.int
+    SECONDS_TO_FULL_FIELD_NUMBER: _builtins.int
+    SECONDS_TO_NO_INODES_FIELD_NUMBER: _builtins.int
     mount: _builtins.str
     total_bytes: _builtins.int
     free_bytes: _builtins.int
     inodes_total: _builtins.int
     inodes_free: _builtins.int
+    seconds_to_full: _builtins.int
+    """Seconds until nothing is left of it, if it goes on as it did; unset while it does not become less, or not for long yet."""
+    seconds_to_no_inodes: _builtins.int
     def __init__(
         self,
         *,
@@ -289,12 +294,21 @@ class Disk(_message.Message):
         free_bytes: _builtins.int = ...,
         inodes_total: _builtins.int = ...,
         inodes_free: _builtins.int = ...,
+        seconds_to_full: _builtins.int | None = ...,
+        seconds_to_no_inodes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seconds_to_full", b"_seconds_to_full", "_seconds_to_no_inodes", b"_seconds_to_no_inodes", "seconds_to_full", b"seconds_to_full", "seconds_to_no_inodes", b"seconds_to_no_inodes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["free_bytes", b"free_bytes", "inodes_free", b"inodes_free", "inodes_total", b"inodes_total", "mount", b"mount", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seconds_to_full", b"_seconds_to_full", "_seconds_to_no_inodes", b"_seconds_to_no_inodes", "free_bytes", b"free_bytes", "inodes_free", b"inodes_free", "inodes_total", b"inodes_total", "mount", b"mount", "seconds_to_full", b"seconds_to_full", "seconds_to_no_inodes", b"seconds_to_no_inodes", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seconds_to_full: _TypeAlias = _typing.Literal["seconds_to_full"]  # noqa: Y015
+    _WhichOneofArgType__seconds_to_full: _TypeAlias = _typing.Literal["_seconds_to_full", b"_seconds_to_full"]  # noqa: Y015
+    _WhichOneofReturnType__seconds_to_no_inodes: _TypeAlias = _typing.Literal["seconds_to_no_inodes"]  # noqa: Y015
+    _WhichOneofArgType__seconds_to_no_inodes: _TypeAlias = _typing.Literal["_seconds_to_no_inodes", b"_seconds_to_no_inodes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_to_full) -> _WhichOneofReturnType__seconds_to_full | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_to_no_inodes) -> _WhichOneofReturnType__seconds_to_no_inodes | None: ...
 
 Global___Disk: _TypeAlias = Disk  # noqa: Y015
 
@@ -310,6 +324,14 @@ class PostfixQueue(_message.Message):
     HOLD_FIELD_NUMBER: _builtins.int
     OLDEST_SECONDS_FIELD_NUMBER: _builtins.int
     CORRUPT_FIELD_NUMBER: _builtins.int
+    INCOMING_AGES_FIELD_NUMBER: _builtins.int
+    ACTIVE_AGES_FIELD_NUMBER: _builtins.int
+    DEFERRED_AGES_FIELD_NUMBER: _builtins.int
+    HOLD_AGES_FIELD_NUMBER: _builtins.int
+    INCOMING_PROVIDERS_FIELD_NUMBER: _builtins.int
+    ACTIVE_PROVIDERS_FIELD_NUMBER: _builtins.int
+    DEFERRED_PROVIDERS_FIELD_NUMBER: _builtins.int
+    HOLD_PROVIDERS_FIELD_NUMBER: _builtins.int
     incoming: _builtins.int
     active: _builtins.int
     deferred: _builtins.int
@@ -318,6 +340,28 @@ class PostfixQueue(_message.Message):
     """Seconds since the arrival of the oldest message; 0 for an empty queue."""
     corrupt: _builtins.int
     """What Postfix has set aside because it could not be read; unset until that was looked for."""
+    @_builtins.property
+    def incoming_ages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The messages of a state by how long ago they arrived: less than five minutes, an hour, six hours, a day, and longer;
+        none for a state without messages.
+        """
+
+    @_builtins.property
+    def active_ages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def deferred_ages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def hold_ages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def incoming_providers(self) -> Global___QueuedProviders:
+        """The messages of a state by who they wait for, over all domains."""
+
+    @_builtins.property
+    def active_providers(self) -> Global___QueuedProviders: ...
+    @_builtins.property
+    def deferred_providers(self) -> Global___QueuedProviders: ...
+    @_builtins.property
+    def hold_providers(self) -> Global___QueuedProviders: ...
     def __init__(
         self,
         *,
@@ -327,16 +371,57 @@ class PostfixQueue(_message.Message):
         hold: _builtins.int = ...,
         oldest_seconds: _builtins.float = ...,
         corrupt: _builtins.int | None = ...,
+        incoming_ages: _abc.Iterable[_builtins.int] | None = ...,
+        active_ages: _abc.Iterable[_builtins.int] | None = ...,
+        deferred_ages: _abc.Iterable[_builtins.int] | None = ...,
+        hold_ages: _abc.Iterable[_builtins.int] | None = ...,
+        incoming_providers: Global___QueuedProviders | None = ...,
+        active_providers: Global___QueuedProviders | None = ...,
+        deferred_providers: Global___QueuedProviders | None = ...,
+        hold_providers: Global___QueuedProviders | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "corrupt", b"corrupt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "active_providers", b"active_providers", "corrupt", b"corrupt", "deferred_providers", b"deferred_providers", "hold_providers", b"hold_providers", "incoming_providers", b"incoming_providers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "active", b"active", "corrupt", b"corrupt", "deferred", b"deferred", "hold", b"hold", "incoming", b"incoming", "oldest_seconds", b"oldest_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "active", b"active", "active_ages", b"active_ages", "active_providers", b"active_providers", "corrupt", b"corrupt", "deferred", b"deferred", "deferred_ages", b"deferred_ages", "deferred_providers", b"deferred_providers", "hold", b"hold", "hold_ages", b"hold_ages", "hold_providers", b"hold_providers", "incoming", b"incoming", "incoming_ages", b"incoming_ages", "incoming_providers", b"incoming_providers", "oldest_seconds", b"oldest_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__corrupt: _TypeAlias = _typing.Literal["corrupt"]  # noqa: Y015
     _WhichOneofArgType__corrupt: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__corrupt) -> _WhichOneofReturnType__corrupt | None: ...
 
 Global___PostfixQueue: _TypeAlias = PostfixQueue  # noqa: Y015
+
+@_typing.final
+class QueuedProviders(_message.Message):
+    """Messages by destination provider, as in QueuedDomain; one counts once for each provider that it has recipients with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOOGLE_FIELD_NUMBER: _builtins.int
+    MICROSOFT_FIELD_NUMBER: _builtins.int
+    YAHOO_FIELD_NUMBER: _builtins.int
+    APPLE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    google: _builtins.int
+    microsoft: _builtins.int
+    yahoo: _builtins.int
+    apple: _builtins.int
+    other: _builtins.int
+    def __init__(
+        self,
+        *,
+        google: _builtins.int = ...,
+        microsoft: _builtins.int = ...,
+        yahoo: _builtins.int = ...,
+        apple: _builtins.int = ...,
+        other: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apple", b"apple", "google", b"google", "microsoft", b"microsoft", "other", b"other", "yahoo", b"yahoo"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueuedProviders: _TypeAlias = QueuedProviders  # noqa: Y015
 
 @_typing.final
 class Logins(_message.Message):

@@ -34,7 +34,7 @@ async def test_what_is_rolled_back_is_not_recorded(
     with pytest.raises(ZeroDivisionError):
         await pause_and_fail(system_database, tenant)
     assert await acts_of(operator) == []
-    assert (await operator.get("queue/pauses")).json() == {"items": []}
+    assert (await operator.get("queue/pauses")).json() == {"items": [], "next": None}
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ async def test_the_health_of_all_tenants_servers_is_told_and_can_be_one_tenants(
         )
     everything = (await operator.get("fleet/health")).json()
     assert everything["totals"] == {"fail": 1, "warn": 0, "unknown": 1, "ok": 0}
-    assert [each["vps_id"] for each in everything["servers"]] == [str(other), str(inbox.vps_id)]
+    assert [each["vps_id"] for each in everything["items"]] == [str(other), str(inbox.vps_id)]
     one = (await operator.get("fleet/health", params={"tenant": str(inbox.tenant.id)})).json()
-    assert [each["vps_id"] for each in one["servers"]] == [str(inbox.vps_id)]
+    assert [each["vps_id"] for each in one["items"]] == [str(inbox.vps_id)]
     loaded = (await operator.get("fleet/health", params={"where": "load_1m > 5"})).json()
-    assert [each["vps_id"] for each in loaded["servers"]] == [str(other)]
+    assert [each["vps_id"] for each in loaded["items"]] == [str(other)]

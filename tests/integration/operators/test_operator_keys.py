@@ -2,8 +2,10 @@
 
 import datetime as dt
 import logging
+from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -11,6 +13,8 @@ from sqlalchemy import text
 from control_plane.errors import NotFound
 from control_plane.operators.keys import revoke_operator_key
 from control_plane.operators.scopes import OperatorScope
+from control_plane.operators.server_commands import TERMS
+from db.migrations import versions
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.operators.door import TESTER, make_key, operator_client
@@ -69,7 +73,21 @@ async def test_a_key_opens_what_its_scopes_name_and_a_refusal_says_which_is_miss
         body = problem(refused, 403, "forbidden")
         assert body["detail"] == "This needs a key with the scope queue:write; the key that was sent opens queue:read."
         problem(await client.get("fleet"), 403, "forbidden")
-        assert (await client.get("queue/pauses")).json() == {"items": []}
+        assert (await client.get("queue/pauses")).json() == {"items": [], "next": None}
+
+
+async def test_a_key_that_opened_all_commands_before_they_had_scopes_keeps_them(owner_url: str) -> None:
+    [widening] = Path(versions.__file__).parent.glob("*_scopes_of_commands.sql")
+    with psycopg.connect(owner_url) as owner:
+        for name, scopes in (("runs the fleet", ["fleet:read", "fleet:write"]), ("looks", ["fleet:read"])):
+            owner.execute(
+                "INSERT INTO platform_keys (name, prefix, secret_sha256, scopes) VALUES (%s, %s, sha256('x'), %s)",
+                (name, name, scopes),
+            )
+        owner.execute(widening.read_bytes())
+        kept: dict[str, list[str]] = dict(owner.execute("SELECT name, scopes FROM platform_keys").fetchall())
+    of_commands = {terms.scope.value for terms in TERMS.values()}
+    assert kept == {"runs the fleet": sorted(of_commands | {"fleet:read", "fleet:write"}), "looks": ["fleet:read"]}
 
 
 async def test_a_revoked_key_is_refused_at_once(operators_app: FastAPI, system_database: Database) -> None:

@@ -58,7 +58,7 @@ async def test_what_is_paused_waits_until_it_is_resumed_and_both_are_recorded(
     assert (shown["subject"], shown["of"], shown["reason"], shown["by_operator"]) == (subject, str(of), "a look", True)
     assert shown["tenant_id"] == (None if subject == "priority" else str(inbox.tenant.id))
     assert made.headers["location"] == f"/operator/v1/queue/pauses/{shown['id']}"
-    assert (await operator.get("queue/pauses")).json() == {"items": [shown]}
+    assert (await operator.get("queue/pauses")).json() == {"items": [shown], "next": None}
     assert (await operator.get("queue")).json()["pauses"] == [shown]
     assert await leased(system_database, inbox) == 0
 

@@ -2,15 +2,17 @@
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from control_plane.errors import InvalidInput, NotFound
 from control_plane.operators import healing
 from control_plane.operators.rule_files import RuleFiles
+from control_plane.operators.scopes import OperatorScope
 from db.session import Database
 from protos.agent.v1.commands_pb2 import Command
 from tests.integration.mail_rows import SomeInbox
-from tests.integration.operators.door import TESTER
+from tests.integration.operators.door import TESTER, make_key, operator_client
 from tests.integration.rest import problem
 
 
@@ -49,6 +51,22 @@ async def test_each_kind_becomes_one_command_that_is_recorded(
     assert (act["act"], act["reason"], act["subject"]["kind"]) == ("vps.command", "it hangs", asked["kind"])
     outcome = (await operator.get(f"vps/{linked.vps_id}/commands/{row.id}")).json()
     assert (outcome["state"], outcome["detail"], outcome["output"]) == ("done", "so", "one\ntwo")
+
+
+async def test_whoever_may_run_a_server_may_not_delete_from_its_queue(
+    operators_app: FastAPI, system_database: Database, linked: SomeInbox
+) -> None:
+    made = await make_key(system_database, "runs", [OperatorScope.RUN_SERVER])
+    async with operator_client(operators_app, made.key) as client:
+        refused = await client.post(f"vps/{linked.vps_id}/commands", json={"kind": "delete", "queue_id": "4dZcXH2bvZ"})
+        assert "the scope commands:delete;" in problem(refused, 403, "forbidden")["detail"]
+        assert (await client.post(f"vps/{linked.vps_id}/commands", json={"kind": "restart"})).status_code == 202
+    async with system_database.system() as session:
+        kinds = (await session.scalars(text("SELECT kind FROM server_commands"))).all()
+        acts = (
+            await session.scalars(text("SELECT subject->>'kind' FROM operator_acts WHERE act = 'vps.command'"))
+        ).all()
+    assert (kinds, acts) == (["restart_mail_server"], ["restart"])
 
 
 async def test_a_server_without_a_link_is_asked_nothing_and_a_deadline_that_passed_is_said(
@@ -131,3 +149,5 @@ async def test_healing_is_forbidden_and_allowed_at_the_door(operator: httpx.Asyn
     for door in ("fleet/healing:forbid", "fleet/healing:allow"):
         assert (await operator.post(door, json=what)).status_code == 204
     problem(await operator.post("fleet/healing:forbid", json={"rule": "no_such"}), 422, "invalid-input")
+    refused = await operator.post("fleet/healing:forbid", json={"rule": "server_gone"})
+    assert "leases end" in problem(refused, 422, "invalid-input")["detail"]

@@ -15,7 +15,7 @@ from control_plane.embedded.postgres import OWNER
 from tests.fakes.authenticator import Authenticator, Key, encoded
 from tests.integration.database import FreshDatabase
 from tests.integration.people.visitor import PASSWORD, Visitor
-from tests.integration.rest import problem
+from tests.integration.rest import problem, walked
 
 ORIGIN = "https://mail.test"
 BEGIN, FINISH = "auth/login/passkey:begin", "auth/login/passkey:finish"
@@ -163,6 +163,11 @@ async def test_making_and_removing_take_the_password(anna: Visitor, bob: Visitor
     assert (await anna.post(path, password=PASSWORD)).status_code == 204
     assert not (await anna.get("auth/me")).json()["second_factor"]
     assert "access_token" in (await anna.log_in("anna@example.net")).json()
+
+
+async def test_passkeys_are_listed_in_pages_the_oldest_first(anna: Visitor) -> None:
+    made = [(await with_passkey(anna))[1]["id"] for _ in range(2)]
+    assert [each["id"] for each in await walked(anna.client, "auth/passkeys")] == made
 
 
 async def test_recovery_codes_stay_as_long_as_there_is_a_second_factor(anna: Visitor, database: FreshDatabase) -> None:

@@ -20,7 +20,7 @@ from control_plane.people import signing_keys
 from control_plane.people.people import People
 from control_plane.people.signing_keys import KeyRing, rotate
 from tests.integration.people.visitor import Visitor
-from tests.integration.rest import client_of, problem
+from tests.integration.rest import client_of, problem, walked
 
 
 def people_of(app: FastAPI) -> People:
@@ -68,12 +68,22 @@ async def test_sessions_are_listed_and_revoked_one_by_one(anna: Visitor, people_
     assert [each["current"] for each in (await anna.get("auth/sessions")).json()["items"]] == [True]
 
 
+async def test_sessions_and_passkeys_go_on_where_the_page_before_ended(anna: Visitor) -> None:
+    for _ in range(2):
+        await anna.log_in("anna@example.net")
+    whole = (await anna.get("auth/sessions")).json()
+    assert [each["current"] for each in whole["items"]] == [True, False, False]
+    assert await walked(anna.client, "auth/sessions") == whole["items"]
+    for path in ("auth/sessions", "auth/passkeys"):
+        problem(await anna.get(f"{path}?after={'x' * 40}"), 400, "invalid-cursor")
+
+
 async def test_of_ones_account_only_the_fields_that_are_asked_for_are_shown(anna: Visitor) -> None:
     assert (await anna.get("auth/me?fields=email,name")).json() == {"email": "anna@example.net", "name": "Anna"}
     for path in ("auth/sessions", "auth/events"):
         [shown] = (await anna.get(f"{path}?fields=id,address")).json()["items"]
         assert set(shown) == {"id", "address"}
-    assert (await anna.get("auth/passkeys?fields=name")).json() == {"items": []}
+    assert (await anna.get("auth/passkeys?fields=name")).json() == {"items": [], "next": None}
     seen = (await anna.get("auth/me")).headers["etag"]
     assert (await anna.client.get("auth/me", headers={"If-None-Match": seen})).status_code == 304
 

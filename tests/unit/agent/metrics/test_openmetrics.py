@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.metrics.destinations import PROVIDERS
 from agent.metrics.exposition import MetricsDoor
 from agent.metrics.openmetrics import render
+from agent.metrics.queue_tally import AGE_BANDS
 from protos.agent.v1.telemetry_pb2 import (
     Destination,
     Disk,
@@ -15,6 +17,7 @@ from protos.agent.v1.telemetry_pb2 import (
     Network,
     PackageUpdates,
     PostfixQueue,
+    QueuedProviders,
     Relay,
     ServedCertificate,
     SigningTest,
@@ -38,10 +41,34 @@ _RELAYS = st.builds(
 _REPORTS = st.builds(
     HealthReport,
     at_ms=st.integers(0, 2**53),
-    host=st.builds(Host, load_1m=st.floats(), memory_total_bytes=_BYTES, cpu_percent=st.none() | st.integers(0, 100)),
-    disks=st.lists(st.builds(Disk, mount=_WORDS, total_bytes=_BYTES), unique_by=lambda disk: disk.mount, max_size=3),
+    host=st.builds(
+        Host,
+        load_1m=st.floats(),
+        memory_total_bytes=_BYTES,
+        swap_total_bytes=_BYTES,
+        swap_free_bytes=_BYTES,
+        cpu_percent=st.none() | st.integers(0, 100),
+    ),
+    disks=st.lists(
+        st.builds(
+            Disk,
+            mount=_WORDS,
+            total_bytes=_BYTES,
+            seconds_to_full=st.none() | _COUNTS,
+            seconds_to_no_inodes=st.none() | _COUNTS,
+        ),
+        unique_by=lambda disk: disk.mount,
+        max_size=3,
+    ),
     postfix_queue=st.none()
-    | st.builds(PostfixQueue, deferred=_COUNTS, oldest_seconds=st.floats(), corrupt=st.none() | _COUNTS),
+    | st.builds(
+        PostfixQueue,
+        deferred=_COUNTS,
+        oldest_seconds=st.floats(),
+        corrupt=st.none() | _COUNTS,
+        deferred_ages=st.just([]) | st.lists(_COUNTS, min_size=len(AGE_BANDS), max_size=len(AGE_BANDS)),
+        hold_providers=st.none() | st.builds(QueuedProviders, google=_COUNTS, other=_COUNTS),
+    ),
     logins=st.none() | st.builds(Logins, succeeded=_BYTES, failed=_BYTES),
     package_updates=st.none() | st.builds(PackageUpdates, waiting=_COUNTS, security=_COUNTS),
     signing_test=st.none() | st.builds(SigningTest, good=_COUNTS, failed=_COUNTS),
@@ -103,6 +130,44 @@ def test_every_report_is_openmetrics_and_says_what_the_report_says(report: Healt
         assert [sample.value for sample in handed] == [float(report.relay.handed_over), float(report.relay.refused)]
     counted = families["penguin_agent_delivery_attempts"].samples
     assert len(counted) == 3 * len(report.destinations)
+
+
+@given(_REPORTS)
+def test_swap_and_how_long_each_disk_lasts_are_told(report: HealthReport) -> None:
+    families = families_of(render(report, connected=True))
+    lasting = {
+        (sample.labels["mount"], sample.labels["of"]): sample.value
+        for sample in families["penguin_agent_disk_lasts_seconds"].samples
+    }
+    space = [disk for disk in report.disks if disk.HasField("seconds_to_full")]
+    inodes = [disk for disk in report.disks if disk.HasField("seconds_to_no_inodes")]
+    assert lasting == {
+        **{(disk.mount, "space"): float(disk.seconds_to_full) for disk in space},
+        **{(disk.mount, "inodes"): float(disk.seconds_to_no_inodes) for disk in inodes},
+    }
+    swap = {sample.labels["state"]: sample.value for sample in families["penguin_agent_swap_bytes"].samples}
+    assert swap == {"total": float(report.host.swap_total_bytes), "free": float(report.host.swap_free_bytes)}
+
+
+@given(_REPORTS)
+def test_the_queue_is_told_by_age_and_by_destination(report: HealthReport) -> None:
+    families, queue = families_of(render(report, connected=True)), report.postfix_queue
+    if not report.HasField("postfix_queue"):
+        assert not [name for name in families if "postfix_queue" in name]
+        return
+    aged = {
+        (each.labels["queue"], each.labels["age"]): each.value
+        for each in families["penguin_agent_postfix_queue_aged_messages"].samples
+    }
+    told_ages = zip(AGE_BANDS, queue.deferred_ages, strict=False)
+    assert aged == {("deferred", band): float(count) for band, count in told_ages}
+    waited = {
+        (each.labels["destination"], each.labels["queue"]): each.value
+        for each in families["penguin_agent_postfix_queue_destination_messages"].samples
+    }
+    assert waited == {
+        (provider, "hold"): float(count) for provider in PROVIDERS if (count := getattr(queue.hold_providers, provider))
+    }
 
 
 async def _ask(port: int, request: bytes) -> bytes:

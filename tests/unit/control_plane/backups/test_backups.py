@@ -9,7 +9,8 @@ import pytest
 from control_plane.backups.digest import TableDigest, differences
 from control_plane.backups.key_file import put_back, write_keys
 from control_plane.backups.programs import BackupFailed
-from control_plane.backups.results import Kind, Newest, what_is_wrong
+from control_plane.backups.receiver import LogReceived, wrong_with_log
+from control_plane.backups.results import Kind, Newest, is_awaited, what_is_wrong
 from control_plane.backups.schedule import Outcome, due, outcome_of
 from control_plane.backups.segments import drop_before, gather
 from control_plane.backups.vault import Vault
@@ -38,6 +39,31 @@ def test_a_failed_or_old_restore_test_is_wrong_and_backups_that_nobody_asked_for
     assert "restore test failed" in what_is_wrong({Kind.COPY: result(1), Kind.RESTORE_TEST: result(1, ok=False)}, NOW)
     assert "no restore test yet" in what_is_wrong({Kind.COPY: result(1)}, NOW)
     assert "restore test is of" in what_is_wrong({Kind.COPY: result(1), Kind.RESTORE_TEST: result(24 * 8)}, NOW)
+
+
+def test_the_first_of_a_kind_is_awaited_for_as_long_as_the_other_is_new() -> None:
+    assert is_awaited(Kind.RESTORE_TEST, {Kind.COPY: result(5)}, NOW)
+    assert not is_awaited(Kind.RESTORE_TEST, {Kind.COPY: result(7)}, NOW)
+    assert not is_awaited(Kind.COPY, {Kind.COPY: result(5, ok=False)}, NOW)
+    assert not is_awaited(Kind.COPY, {}, NOW)
+
+
+@pytest.mark.parametrize(
+    ("received", "words"),
+    [
+        (None, ""),
+        (LogReceived(is_active=True, behind=64 << 20), ""),
+        (LogReceived(is_active=True, behind=(64 << 20) + 1), "64 MiB behind"),
+        (LogReceived(is_active=False, behind=3 << 20), "nobody receives the database's log, of which 3 MiB wait"),
+        (LogReceived(is_active=False, behind=None), "no longer keeps"),
+    ],
+)
+def test_a_log_that_nobody_receives_or_too_late_is_wrong_and_one_that_was_never_received_is_not(
+    received: LogReceived | None, words: str
+) -> None:
+    wrong = wrong_with_log(received)
+    assert words in wrong
+    assert bool(words) == bool(wrong)
 
 
 def test_a_table_that_lost_a_row_or_has_another_is_named() -> None:

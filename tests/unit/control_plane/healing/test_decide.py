@@ -22,7 +22,7 @@ from control_plane.healing.decide import (
     advance,
     decide,
 )
-from control_plane.healing.rules import COMMANDS, STANDING, Rule, read_rules
+from control_plane.healing.rules import COMMANDS, ONCE, STANDING, Rule, read_rules
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
@@ -108,6 +108,8 @@ def test_what_an_operator_took_back_is_not_done_again_before_it_was_well() -> No
 def test_handing_on_is_noted_once_however_long_a_server_is_gone() -> None:
     gone = RULE["server_gone"]
     assert begun(decide(RULES, [server(gone, linked=False)], [], NOW)) == ["server_gone"]
+    # It happens whatever is forbidden, and so it is noted.
+    assert begun(decide(RULES, [server(gone, forbidden=["server_gone"], linked=False)], [], NOW)) == ["server_gone"]
     assert decide(RULES, [server(gone, linked=False)], [past(gone, ActState.DONE, 2 * 3600)], NOW) == []
 
 
@@ -169,7 +171,7 @@ def test_whatever_happens_budgets_hold_and_nothing_forbidden_is_done_nor_two_thi
         ended = {move.act_id for move in moves if isinstance(move, End)}
         acts = [replace(act, state=ActState.ENDED, ended_at=now) if act.id in ended else act for act in acts]
         for begin in begins:
-            assert begin.rule.name not in forbidden
+            assert begin.rule.name not in forbidden or begin.rule.act in ONCE
             assert begin.rule.name in bad_ones - unknown
             assert begin.rule.act not in COMMANDS or each["linked"]
             state = ActState.STANDING if begin.rule.act in STANDING else ActState.ASKED

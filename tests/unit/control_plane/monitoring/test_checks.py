@@ -28,13 +28,14 @@ GOOD = Look(not_after=NOW + 60 * DAY)
 #: Issued for the server's own name, and not for one of a domain's.
 PARTLY = CertificateIssue(state="issued", missing_names=["mta-sts.a.example"])
 
+ROOMY = Disk(mount="/", total_bytes=100, free_bytes=50, inodes_total=100, inodes_free=90)
 UNSIGNED = SigningFault(domain="a.example", fault="as opendkim signs, there is no signature")
 
 
 def told(**changes: Any) -> HealthReport:  # noqa: ANN401 - any field of a report
     fields = {
         "at_ms": int(NOW.timestamp() * 1000),
-        "disks": [Disk(mount="/", total_bytes=100, free_bytes=50, inodes_total=100, inodes_free=90)],
+        "disks": [ROOMY],
         "postfix_queue": PostfixQueue(active=2, oldest_seconds=30),
         "agent_rss_bytes": 50 << 20,
         "units": [Unit(name="postfix@-.service", active_state="active", sub_state="running")],
@@ -234,19 +235,48 @@ def test_all_is_well_with_a_server_that_is_well() -> None:
             },
             Check.DISK,
             State.WARN,
-            "88%",
+            "/var has 88% of its inodes in use.",
         ),
         # Little is left, and it goes fast.
         (
             {
-                "report": told(disks=[Disk(mount="/var", total_bytes=100, free_bytes=14)]),
-                "metrics": {"disk_full_seconds": 3600.0},
+                "report": told(disks=[ROOMY, Disk(mount="/var", total_bytes=100, free_bytes=14, seconds_to_full=3600)]),
             },
             Check.DISK,
             State.FAIL,
             "/var is 86% full, and full in 60 minutes",
         ),
-        ({"metrics": {"disk_full_seconds": 7200.0}}, Check.DISK, State.WARN, "full in 2 hours"),
+        # It is not the fullest that is full first, or not of what is the least left.
+        (
+            {"report": told(disks=[ROOMY, Disk(mount="/var", total_bytes=100, free_bytes=90, seconds_to_full=7200)])},
+            Check.DISK,
+            State.WARN,
+            "/ is 50% full, and /var full in 2 hours.",
+        ),
+        (
+            {
+                "report": told(
+                    disks=[Disk(mount="/", total_bytes=9, free_bytes=5, seconds_to_no_inodes=60, seconds_to_full=61)]
+                )
+            },
+            Check.DISK,
+            State.WARN,
+            "/ is 44% full, and out of inodes in 60 seconds.",
+        ),
+        # What is nearly full and what is full soon are two things.
+        (
+            {
+                "report": told(
+                    disks=[
+                        Disk(mount="/var", total_bytes=100, free_bytes=14),
+                        Disk(mount="/", total_bytes=100, free_bytes=50, seconds_to_full=600),
+                    ]
+                )
+            },
+            Check.DISK,
+            State.WARN,
+            "/var is 86% full, and / full in 10 minutes.",
+        ),
         (
             {"report": told(postfix_queue=PostfixQueue(deferred=9, oldest_seconds=7 * 3600))},
             Check.QUEUE,

@@ -3,7 +3,6 @@
 import datetime as dt
 import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,13 +10,10 @@ from control_plane.monitoring.expressions import Comparison, parse
 from control_plane.monitoring.metrics import (
     METRICS,
     POSITION,
-    DiskSeen,
     derive,
     derive_destinations,
-    disk_lasts,
     gauges_of,
     measure,
-    seconds_to_full,
 )
 from control_plane.monitoring.probe import may_be_looked_at
 from control_plane.monitoring.rings import Ring
@@ -83,35 +79,6 @@ def test_a_destination_that_nobody_knows_is_passed_over() -> None:
 
 def test_rows_from_before_a_metric_have_none_of_it() -> None:
     assert derive([1.0]) == {"load_1m": 1.0, "delivered": 0.0, "deferred": 0.0, "bounced": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("seen", "lasts"),
-    [
-        ([], None),
-        ([(0.5, 50.0)], None),
-        ([(0.5, 50.0), (0.75, 25.0)], 60.0),
-        # Another disk was the fullest one until then.
-        ([(0.8, 2000.0), (0.5, 50.0), (0.75, 25.0)], 60.0),
-        ([(0.8, 2000.0), (0.75, 25.0)], None),
-        ([(0.75, 25.0), (0.5, 50.0)], None),
-        ([(0.75, 25.0), (1.0, 0.0)], None),
-    ],
-)
-def test_how_long_a_disk_lasts_is_told_by_what_was_seen_of_itself(
-    seen: list[tuple[float, float]], lasts: float | None
-) -> None:
-    start = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
-    moments = [DiskSeen(start + dt.timedelta(minutes=place), *each) for place, each in enumerate(seen)]
-    assert disk_lasts(moments) == lasts
-
-
-def test_a_disk_that_does_not_fill_is_never_full() -> None:
-    assert seconds_to_full(50, 50, 60) is None
-    assert seconds_to_full(50, 40, 60) is None
-    assert seconds_to_full(50, 100, 60) == 60
-    assert seconds_to_full(400, 500, 60) == 240
-    assert seconds_to_full(401, 501, 60) is None
 
 
 @given(st.integers(700_000_000, 3_700_000_000))

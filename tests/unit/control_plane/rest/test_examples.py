@@ -1,25 +1,9 @@
 """Each operation of both doors has examples, and they are what its schema says."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-import pytest
-
-from control_plane.rest.app import make_app
-from control_plane.rest.operators.app import make_operators_app
-from control_plane.settings import Settings
-
-NOWHERE = "postgresql://nobody@nowhere/penguin"
-
-
-@pytest.fixture(scope="module", params=[make_app, make_operators_app], ids=["tenants", "operators"])
-def document(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    state: Path = tmp_path_factory.mktemp("state")
-    settings = {"state_dir": state, "api_database_url": NOWHERE, "system_database_url": NOWHERE}
-    openapi: dict[str, Any] = request.param(Settings.model_validate(settings)).openapi()
-    return openapi
 
 
 def bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

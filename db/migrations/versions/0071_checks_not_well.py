@@ -1,0 +1,14 @@
+"""Which checks of a server are not well (the .sql beside it)."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0071"
+down_revision = "0070"
+
+
+def upgrade() -> None:
+    """Run the file as it stands."""
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(statements)

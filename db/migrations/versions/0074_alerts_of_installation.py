@@ -1,0 +1,14 @@
+"""Alerts about the installation itself (0074_alerts_of_installation.sql)."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0074"
+down_revision = "0073"
+
+
+def upgrade() -> None:
+    """Run the file as it stands."""
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(statements)
