@@ -3,14 +3,19 @@
 It is made by `pg_basebackup`, the log up to a named restore point, and a count and hash of each table as of that point.
 
 Writers are held for as long as it takes to name the point: a SHARE lock on all tables, which waits for those in the
-middle of a transaction and gives up after seconds; hashes are computed after the lock is gone, in the same snapshot.
+middle of a transaction. A writer who waits for one of the tables while it has another would wait in a circle with us:
+PostgreSQL looks for circles once somebody has waited for a second (deadlock_timeout), and then it fails one, which may
+be the writer. So all locks are there within half a second, or all are given up and asked for again a little later.
+Hashes are computed after the locks are gone, in the same snapshot.
 """
 
 import datetime as dt
 import json
+import random
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,8 +31,22 @@ MANIFEST = "manifest.json"
 DATA = "data"
 #: The log from the copy's beginning to its restore point.
 SEGMENTS = "wal"
-_LOCK_SECONDS = 5
-_ATTEMPTS = 12
+#: Milliseconds in which all locks must be there.
+_LOCKS_MS = 500
+#: Milliseconds for the lock of a table that is cleaned just now: PostgreSQL stops its own cleaning for whoever has
+#: waited a second. Nothing else is locked meanwhile, so nobody can wait in a circle.
+_CLEANED_MS = 3000
+#: So often it tries, up to half a second apart: for a minute or two.
+_ATTEMPTS = 120
+_CLEANED = """
+SELECT DISTINCT n.nspname, c.relname
+FROM pg_locks l
+JOIN pg_class c ON c.oid = l.relation
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+_BUSY = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _POINT = "SELECT pg_export_snapshot(), clock_timestamp(), pg_create_restore_point(%s)"
 
 
@@ -100,29 +119,40 @@ def _slot(connection: psycopg.Connection, name: str) -> Iterator[None]:
 
 def _name_point(owner_url: str, point: str) -> Manifest:
     """Name a restore point at which nobody writes, and return what the tables hold there."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return _name_point_once(owner_url, point)
-        except psycopg.errors.LockNotAvailable:
-            if attempt == _ATTEMPTS - 1:
-                raise
-    raise BackupFailed("no moment was found at which nobody wrote")
-
-
-def _name_point_once(owner_url: str, point: str) -> Manifest:
-    isolation = psycopg.IsolationLevel.REPEATABLE_READ
     with psycopg.connect(owner_url, autocommit=True) as locking, psycopg.connect(owner_url) as reading:
-        reading.isolation_level = isolation
-        tables = sql.SQL(", ").join(tables_of(locking))
-        locking.isolation_level = isolation
-        with locking.transaction():
-            locking.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'".encode())
-            # Before the first query, with which the transaction's snapshot is taken.
-            locking.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(tables))
-            row = locking.execute(_POINT, [point]).fetchone()
-            if row is None:
-                raise BackupFailed("the database names no restore point")
-            reading.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
-            # The importing transaction has the snapshot from here on.
-            reading.execute("SELECT 1")
-        return Manifest(point, row[1], digest(reading), reading.info.user, reading.info.dbname)
+        locking.isolation_level = reading.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        for _ in range(_ATTEMPTS):
+            try:
+                at = _name_point_once(locking, reading, point)
+            except _BUSY:
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - so that it does not meet the same writer again
+            else:
+                return Manifest(point, at, digest(reading), reading.info.user, reading.info.dbname)
+    raise BackupFailed("no moment was found at which nobody wrote; nothing is lost, so do it again later")
+
+
+def _name_point_once(locking: psycopg.Connection, reading: psycopg.Connection, point: str) -> dt.datetime:
+    """Name it, let `reading` see what is there at its moment, and return that moment."""
+    tables = tables_of(locking)
+    _stop_cleaning(locking, tables)
+    with locking.transaction():
+        locking.execute(f"SET LOCAL statement_timeout = {_LOCKS_MS}".encode())
+        # Before the first query, with which the transaction's snapshot is taken.
+        locking.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.SQL(", ").join(tables)))
+        row = locking.execute(_POINT, [point]).fetchone()
+        if row is None:
+            raise BackupFailed("the database names no restore point")
+        reading.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
+        # The importing transaction has the snapshot from here on.
+        reading.execute("SELECT 1")
+    moment: dt.datetime = row[1]
+    return moment
+
+
+def _stop_cleaning(connection: psycopg.Connection, tables: Sequence[sql.Identifier]) -> None:
+    """Have tables that are being vacuumed or analyzed left alone for now."""
+    for schema, name in connection.execute(_CLEANED).fetchall():
+        if sql.Identifier(schema, name) in tables:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = {_CLEANED_MS}".encode())
+                connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(schema, name)))

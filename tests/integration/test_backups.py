@@ -1,7 +1,9 @@
 """Backups of a real PostgreSQL, by real restic: taken, listed, tested, damaged, restored."""
 
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -51,6 +53,49 @@ def test_what_was_backed_up_is_restored_to_the_row_beside_the_running_database(
 
     assert tested.snapshot == saved
     assert (tested.wrong, tested.tables, tested.rows) == ((), 1, 1000)
+
+
+def test_a_writer_who_goes_on_to_a_table_that_is_locked_already_is_never_failed_for_a_copy(
+    vault: Vault, server: EmbeddedPostgres
+) -> None:
+    with psycopg.connect(server.url(OWNER)) as connection:
+        connection.execute("CREATE TABLE anchor AS SELECT 0 AS n")
+    with ThreadPoolExecutor(1) as beside, psycopg.connect(server.url(OWNER)) as writer:
+        # Tables are locked by their names: it gets the anchor, and waits for the fish.
+        writer.execute("UPDATE fish SET name = 'before'")
+        saving = beside.submit(vault.back_up, server.url(OWNER))
+        _await_waiting(server)
+
+        # They wait for each other now.
+        writer.execute("UPDATE anchor SET n = n + 1")
+        writer.commit()
+
+        saved = saving.result(timeout=60)
+    tested = vault.test()
+    assert (tested.snapshot, tested.wrong, tested.tables, tested.rows) == (saved, (), 2, 1001)
+
+
+def test_a_table_that_is_cleaned_all_the_time_does_not_keep_a_copy_from_being_made(
+    vault: Vault, server: EmbeddedPostgres
+) -> None:
+    with ThreadPoolExecutor(1) as beside, psycopg.connect(server.url(OWNER)) as cleaner:
+        # The lock of a VACUUM, for longer than all locks may take together.
+        cleaner.execute("LOCK TABLE fish IN SHARE UPDATE EXCLUSIVE MODE")
+        saving = beside.submit(vault.back_up, server.url(OWNER))
+        _await_waiting(server, seconds=1)
+        cleaner.commit()
+
+        saving.result(timeout=60)
+
+
+def _await_waiting(server: EmbeddedPostgres, seconds: float = 0) -> None:
+    """Wait until somebody has waited for a lock for so long."""
+    waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND clock_timestamp() - waitstart >= %s * interval '1 s'"
+    deadline = time.monotonic() + 60
+    with psycopg.connect(server.url(OWNER), autocommit=True) as connection:
+        while connection.execute(waits, [seconds]).fetchone() is None:
+            assert time.monotonic() < deadline, "nobody waits"
+            time.sleep(0.01)
 
 
 def test_a_copy_of_a_postgresql_of_yours_is_tried_as_any_and_not_put_in_place_of_an_installations_own(
