@@ -191,8 +191,9 @@ class Settings(BaseSettings):
     #: Where values of servers' reports go on to, by Prometheus' remote write 1.0: the http:// or https:// URL of a
     #: receiver that the hub reaches, with user and password where it wants them; empty for nowhere.
     remote_write_url: SecretStr = SecretStr("")
-    #: Seconds between health reports.
-    report_interval_seconds: float = 15.0
+    #: Seconds between servers' health reports. No more than 15: that a server is silent is known by two that are missed
+    #: (fleet/hearing.py), and a dead one is to be known in 30.
+    report_interval_seconds: float = Field(default=15.0, ge=1, le=15)
 
     @model_validator(mode="after")
     def _clocks_are_held_to_less_than_leases(self) -> "Settings":

@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
-from pydantic import SecretStr
+import pytest
+from pydantic import SecretStr, ValidationError
 
+from control_plane.fleet.hearing import SILENT
 from control_plane.processes.credentials import GIVEN, SEALING_KEY
 from control_plane.settings import Settings
 
@@ -20,6 +22,12 @@ def test_the_environment_names_settings_and_no_secrets() -> None:
     assert len(named) > 40
     assert named <= set(Settings.model_fields)
     assert not {name for name in named if Settings.model_fields[name].annotation is SecretStr}
+
+
+@pytest.mark.parametrize("seconds", [-5, 0, 15.1, SILENT.total_seconds()])
+def test_no_interval_of_reports_makes_servers_look_silent(seconds: float, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="1 validation error for Settings\nreport_interval_seconds"):
+        Settings(state_dir=tmp_path, report_interval_seconds=seconds)
 
 
 def test_each_service_has_its_credentials_and_each_credential_is_a_setting() -> None:
