@@ -2,11 +2,11 @@
 
 It is made by `pg_basebackup`, the log up to a named restore point, and a count and hash of each table as of that point.
 
-Writers are held for as long as it takes to name the point: a SHARE lock on all tables, which waits for those in the
-middle of a transaction. A writer who waits for one of the tables while it has another would wait in a circle with us:
-PostgreSQL looks for circles once somebody has waited for a second (deadlock_timeout), and then it fails one, which may
-be the writer. So all locks are there within half a second, or all are given up and asked for again a little later.
-Hashes are computed after the locks are gone, in the same snapshot.
+Writers are held for as long as it takes to name the point, by a SHARE lock on all tables. It is had at once or not at
+all, and asked for until nobody is in the middle of writing: whoever has one table and waits for another can wait in a
+circle with a writer, and PostgreSQL fails one who has waited in it for a second (deadlock_timeout). Where somebody
+always writes, a tenth of a second is waited each time after a while; that can fail a writer only who has waited for
+nine of them before. Hashes are computed after the locks are gone, in the same snapshot.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,13 +31,13 @@ MANIFEST = "manifest.json"
 DATA = "data"
 #: The log from the copy's beginning to its restore point.
 SEGMENTS = "wal"
-#: Milliseconds in which all locks must be there.
-_LOCKS_MS = 500
-#: Milliseconds for the lock of a table that is cleaned just now: PostgreSQL stops its own cleaning for whoever has
-#: waited a second. Nothing else is locked meanwhile, so nobody can wait in a circle.
-_CLEANED_MS = 3000
-#: So often it tries, up to half a second apart: for a minute or two.
-_ATTEMPTS = 120
+#: Seconds of tries without waiting, and of tries that wait, each for so many milliseconds.
+_AT_ONCE, _WAITING, _WAIT_MS = 20.0, 60.0, 100
+#: Seconds between two tries: a moment, or enough for those who were held to get on.
+_PAUSES = {False: (0.002, 0.02), True: (0.1, 0.4)}
+#: PostgreSQL stops its own cleaning of a table for whoever waits until it looks for circles; this much longer, in
+#: milliseconds, we wait. Nothing else is locked meanwhile. What goes on in spite of that, so often, is not its own.
+_CLEANING_ENDS_MS, _STOPS = 500, 3
 _CLEANED = """
 SELECT DISTINCT n.nspname, c.relname
 FROM pg_locks l
@@ -46,7 +46,10 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-_BUSY = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_WAIT_FOR_CLEANING = """
+SELECT set_config('lock_timeout', (setting::int + %s)::text, true) FROM pg_settings WHERE name = 'deadlock_timeout'
+"""
+_BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
 _POINT = "SELECT pg_export_snapshot(), clock_timestamp(), pg_create_restore_point(%s)"
 
 
@@ -95,7 +98,7 @@ def take_copy(owner_url: str, folder: Path) -> Manifest:
         with psycopg.connect(owner_url, autocommit=True) as connection, _slot(connection, slot):
             copy: list[str | Path] = [postgres_program("pg_basebackup"), "-D", folder / DATA, "-Xnone", "-cfast"]
             run([*copy, *where], environment)
-            manifest = _name_point(owner_url, f"penguin-{uuid.uuid4()}")
+            manifest = _name_point(owner_url)
             end = connection.execute("SELECT pg_switch_wal()::text").fetchone()
             segments = folder / SEGMENTS
             segments.mkdir(mode=0o700)
@@ -117,28 +120,47 @@ def _slot(connection: psycopg.Connection, name: str) -> Iterator[None]:
         connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
 
 
-def _name_point(owner_url: str, point: str) -> Manifest:
+def _name_point(owner_url: str) -> Manifest:
     """Name a restore point at which nobody writes, and return what the tables hold there."""
+    began, stopped = time.monotonic(), 0
     with psycopg.connect(owner_url, autocommit=True) as locking, psycopg.connect(owner_url) as reading:
         locking.isolation_level = reading.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        for _ in range(_ATTEMPTS):
+        while (spent := time.monotonic() - began) < _AT_ONCE + _WAITING:
+            waits = spent >= _AT_ONCE
+            # Of its own for each try: a name that is in the log twice is found where it stands first.
+            point = f"penguin-{uuid.uuid4()}"
+            tables = tables_of(locking)
+            if cleaned := _cleaned(locking, tables):
+                _stop_cleaning(locking, cleaned, stopped)
+                stopped += 1
             try:
-                at = _name_point_once(locking, reading, point)
+                at = _name_point_once(locking, reading, tables, point, waits=waits)
             except _BUSY:
-                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - so that it does not meet the same writer again
+                time.sleep(random.uniform(*_PAUSES[waits]))  # noqa: S311 - not in step with any writer
             else:
                 return Manifest(point, at, digest(reading), reading.info.user, reading.info.dbname)
     raise BackupFailed("no moment was found at which nobody wrote; nothing is lost, so do it again later")
 
 
-def _name_point_once(locking: psycopg.Connection, reading: psycopg.Connection, point: str) -> dt.datetime:
-    """Name it, let `reading` see what is there at its moment, and return that moment."""
-    tables = tables_of(locking)
-    _stop_cleaning(locking, tables)
+def _name_point_once(
+    locking: psycopg.Connection,
+    reading: psycopg.Connection,
+    tables: Sequence[sql.Identifier],
+    point: str,
+    *,
+    waits: bool,
+) -> dt.datetime:
+    """Name it, let `reading` see what is there at its moment, and return that moment; raise one of `_BUSY`."""
+    lock = sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.SQL(", ").join(tables))
     with locking.transaction():
-        locking.execute(f"SET LOCAL statement_timeout = {_LOCKS_MS}".encode())
         # Before the first query, with which the transaction's snapshot is taken.
-        locking.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.SQL(", ").join(tables)))
+        if waits:
+            locking.execute(f"SET LOCAL statement_timeout = {_WAIT_MS}".encode())
+            locking.execute(lock)
+            # A point is named or not: there is no giving it up.
+            locking.execute("SET LOCAL statement_timeout = 0")
+        else:
+            locking.execute(lock + sql.SQL(" NOWAIT"))
         row = locking.execute(_POINT, [point]).fetchone()
         if row is None:
             raise BackupFailed("the database names no restore point")
@@ -149,10 +171,18 @@ def _name_point_once(locking: psycopg.Connection, reading: psycopg.Connection, p
     return moment
 
 
-def _stop_cleaning(connection: psycopg.Connection, tables: Sequence[sql.Identifier]) -> None:
-    """Have tables that are being vacuumed or analyzed left alone for now."""
-    for schema, name in connection.execute(_CLEANED).fetchall():
-        if sql.Identifier(schema, name) in tables:
-            with connection.transaction():
-                connection.execute(f"SET LOCAL lock_timeout = {_CLEANED_MS}".encode())
-                connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(schema, name)))
+def _cleaned(connection: psycopg.Connection, tables: Sequence[sql.Identifier]) -> list[sql.Identifier]:
+    """Return those of the tables that are being vacuumed, analyzed or indexed."""
+    found = (sql.Identifier(schema, name) for schema, name in connection.execute(_CLEANED))
+    return [table for table in found if table in tables]
+
+
+def _stop_cleaning(connection: psycopg.Connection, tables: Sequence[sql.Identifier], stopped: int) -> None:
+    """Have tables that are being cleaned left alone for now; raise `BackupFailed` when that was in vain too often."""
+    if stopped == _STOPS:
+        names = ", ".join(table.as_string(connection) for table in tables)
+        raise BackupFailed(f"{names}: vacuumed or indexed, which does not give way; do it again when that is over")
+    for table in tables:
+        with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+            connection.execute(_WAIT_FOR_CLEANING, [_CLEANING_ENDS_MS])
+            connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(table))

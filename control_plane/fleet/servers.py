@@ -26,10 +26,11 @@ _SERVERS = (
 _ONE = text(_SERVERS + " WHERE v.id = :vps")
 _ALL = text(_SERVERS + " WHERE v.status <> 'deleted' AND v.id > :after ORDER BY v.id LIMIT :most")
 _BEFORE_ALL = uuid.UUID(int=0)
+# Either state as its partial index has it (idx_messages_waiting, idx_messages_leased): IN would read all messages.
 _SENDS = text(
     "SELECT vps_id, count(*) FILTER (WHERE state = 'accepted') AS waiting,"
     " count(*) FILTER (WHERE state = 'queued') AS queued"
-    " FROM messages WHERE state IN ('accepted', 'queued') AND vps_id = ANY(:servers) GROUP BY vps_id"
+    " FROM messages WHERE (state = 'accepted' OR state = 'queued') AND vps_id = ANY(:servers) GROUP BY vps_id"
 )
 
 

@@ -4,6 +4,7 @@ They belong to the platform and to no tenant: all of this needs the system role,
 """
 
 import datetime as dt
+import hmac
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from db.models import PlatformKey
 
 _MARK = "pmo"
 _TENANTS_MARK = "pmk_"
+_ANSWERS = b"penguin kept answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class PresentedOperatorKey:
 
     prefix: str
     secret_sha256: bytes = field(repr=False)
+    #: Known to nobody but who has the key: the digests of what it asks for are made with it (rest/kept_places.py).
+    answer_secret: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def parse_operator_key(key: str) -> PresentedOperatorKey:
     parts = key.split("_")
     if len(parts) != 3 or parts[0] != _MARK or not (key.isascii() and parts[1].isalnum()):
         raise Unauthenticated("This is not an operator's key.")
-    return PresentedOperatorKey(parts[1], sha256_of(parts[2]))
+    return PresentedOperatorKey(parts[1], sha256_of(parts[2]), hmac.digest(parts[2].encode(), _ANSWERS, "sha256"))
 
 
 async def verify_operator_key(session: AsyncSession, presented: PresentedOperatorKey, now: dt.datetime) -> OperatorKey:

@@ -146,6 +146,14 @@ async def outcome(session: AsyncSession, vps_id: uuid.UUID, command_id: uuid.UUI
     return state
 
 
+def scope_of_output(kind: str) -> OperatorScope:
+    """Return what opens the output of a command, by its kind as servers know it: the scope that asks for such a one.
+
+    A log is mail traffic. What only tenants or the fleet itself ask for counts as a look.
+    """
+    return _SCOPES_SENT.get(kind, OperatorScope.LOOK_AT_SERVER)
+
+
 def _check_arguments(wanted: Wanted) -> None:
     takes = TERMS[wanted.kind].takes
     given = wanted.arguments.keys()
@@ -179,6 +187,13 @@ def _command(wanted: Wanted) -> wire.Command:
         ),
     }
     return commands[wanted.kind]
+
+
+_SCOPES_SENT = {
+    str(_command(Wanted(kind)).WhichOneof("deed")): terms.scope
+    for kind, terms in TERMS.items()
+    if kind is not CommandKind.ROTATE_KEY
+}
 
 
 async def _rotate(session: AsyncSession, server: VpsServer, name: str) -> uuid.UUID:

@@ -28,9 +28,9 @@ from control_plane.rest.audited_deeds import Begun, note_deed
 from control_plane.rest.auth.repeats import begin_of_person
 from control_plane.rest.dependencies import calls_of
 from control_plane.rest.kept_answers import begin_before, begin_in
-from control_plane.rest.kept_places import of_tenant
+from control_plane.rest.kept_places import Asked, Place, answer_secrets, of_tenant
 from control_plane.rest.limited_requests import Caller, note_caller
-from control_plane.rest.parts import parts_of
+from control_plane.rest.parts import Parts, parts_of
 from control_plane.rest.versions import OPENED, require_expected
 from control_plane.tenancy.permissions import Permission
 from control_plane.tenancy.scope import PresentedCaller, TenantScope, scope_of
@@ -113,6 +113,10 @@ class NamesPermission(_Naming):
     permission: Permission
 
 
+def _place(parts: Parts, scope: TenantScope, asked: Asked) -> Place:
+    return of_tenant(answer_secrets(parts.sealer), scope, asked)
+
+
 class _OpensTransaction(NamesPermission):
     """Authenticates, asks for the permission, and gives the request's transaction."""
 
@@ -125,7 +129,7 @@ class _OpensTransaction(NamesPermission):
             connection = await driver_connection(session)
             scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
-            await begin_in(request, connection, partial(of_tenant, scope))
+            await begin_in(request, connection, partial(_place, parts, scope))
             note_deed(request, Begun(scope, parts.clock, connection=connection))
             access = Access(scope, session)
             await require_expected(request, connection, {OPENED: access})
@@ -155,7 +159,7 @@ class _Identifies(NamesPermission):
             scope = await scope_of(connection, presented, parts.clock)
             scope.require(self.permission)
             opens = partial(parts.database.tenant_connection, scope.reach)
-            await begin_before(request, connection, partial(of_tenant, scope), opens)
+            await begin_before(request, connection, partial(_place, parts, scope), opens)
         if self.permission is not Permission.SEND_MESSAGES:
             note_deed(request, Begun(scope, parts.clock, database=parts.database))
         return scope

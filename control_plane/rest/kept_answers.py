@@ -9,6 +9,7 @@ success are kept: what failed changed nothing, and can be tried again under its 
 Whose answers are kept where is in kept_places.py.
 """
 
+import datetime as dt
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -57,6 +58,8 @@ class Repeatable:
     place: Place | None = None
     connection: AsyncConnection[Any] | None = None
     opens: Opens | None = None
+    #: When it was written that it is begun, by the database's clock; in a transaction of its own.
+    begun_at: dt.datetime | None = None
 
 
 async def answer_once(request: Request, handler: Handler) -> Response:
@@ -103,7 +106,7 @@ async def begin_before(request: Request, connection: AsyncConnection[Any], place
     if repeatable is not None:
         place = place_of(repeatable.asked)
         await _look(place, connection)
-        await _write(place, connection, status=None, headers={}, body=None)
+        repeatable.begun_at = await _write(place, connection, status=None, headers={}, body=None)
         repeatable.place, repeatable.opens = place, opens
 
 
@@ -131,7 +134,7 @@ async def _look(place: Place, connection: AsyncConnection[Any]) -> None:
         if lost:
             return
         raise RequestInFlight("A request under this idempotency key is being worked on; ask again.")
-    if bytes(digest) != place.digest:
+    if bytes(digest) not in place.digests:
         raise IdempotencyKeyReused("The idempotency key was used for another request; choose a new one.")
     if body is None:
         where = f" What it made is at {headers['location']}." if "location" in headers else ""
@@ -161,13 +164,17 @@ async def _keep(repeatable: Repeatable, answer: Response) -> None:
 
 async def _write(
     place: Place, connection: AsyncConnection[Any], *, status: int | None, headers: dict[str, str], body: bytes | None
-) -> None:
-    kept = {"digest": place.digest, "status": status, "headers": Jsonb(headers), "body": body}
-    await connection.execute(place.table.write, {**place.columns, **kept})
+) -> dt.datetime | None:
+    """Write it, and return the moment by which it is known to be this request's."""
+    kept = {"digest": place.digests[0], "status": status, "headers": Jsonb(headers), "body": body}
+    [at] = await (await connection.execute(place.table.write, {**place.columns, **kept})).fetchone() or (None,)
+    written_at: dt.datetime | None = at
+    return written_at
 
 
 async def _free(repeatable: Repeatable) -> None:
     """Free the key of a request that was begun before and came to nothing; a transaction frees its own."""
     if repeatable.opens is not None and repeatable.place is not None:
         async with repeatable.opens() as connection:
-            await connection.execute(repeatable.place.table.free, repeatable.place.columns)
+            begun = {**repeatable.place.columns, "begun_at": repeatable.begun_at}
+            await connection.execute(repeatable.place.table.free, begun)

@@ -5,35 +5,39 @@ security. An operator has those of the API key that they use, and somebody who i
 Whoever is not logged in is nobody in particular: two strangers with the same key must not meet, so the whole request
 names the answer, and another request is another answer's.
 
-Bodies at /auth hold passwords and codes. So neither the key nor the request is written there, nor a hash that somebody
-who reads the table could try passwords on: both are HMAC-SHA256 (RFC 2104) under a secret that the database does not
-have.
+Bodies hold passwords and codes. So no request is written, nor a hash that somebody who reads the table could try
+passwords on: it is HMAC-SHA256 (RFC 2104) under a secret that the database does not have. At /auth that is true of the
+key, too. Operators' door has no master key; there the secret is of the API key that came with the request.
 """
 
-import hashlib
 import hmac
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from control_plane.sealing import Sealer
 from control_plane.tenancy.scope import TenantScope
+
+_PURPOSE = "penguin kept answers"
 
 # Names of ours alone go into these.
 _FIND = """
-SELECT {digest}, status, headers, body, created_at < now() - make_interval(mins => %(lost)s) AS lost
+SELECT request_hmac, status, headers, body, created_at < now() - make_interval(mins => %(lost)s) AS lost
 FROM {table} WHERE {here}
 """
 _WRITE = """
-INSERT INTO {table} ({columns}, {digest}, status, headers, body)
+INSERT INTO {table} ({columns}, request_hmac, status, headers, body)
 VALUES ({values}, %(digest)s, %(status)s, %(headers)s, %(body)s)
 ON CONFLICT ({columns}) DO UPDATE SET
-    {digest} = excluded.{digest}, status = excluded.status, headers = excluded.headers,
+    request_hmac = excluded.request_hmac, status = excluded.status, headers = excluded.headers,
     body = excluded.body, created_at = now()
+RETURNING created_at
 """
-_DELETE = "DELETE FROM {table} WHERE {here}"
+# One that counted as lost may come to nothing late, when its place is another's: only what it began is freed.
+_DELETE = "DELETE FROM {table} WHERE {here} AND status IS NULL AND created_at = %(begun_at)s"
 #: For a role that may delete nothing: as good as lost, and forgotten with what is old.
-_AGE = "UPDATE {table} SET created_at = '-infinity' WHERE {here}"
+_AGE = "UPDATE {table} SET created_at = '-infinity' WHERE {here} AND status IS NULL AND created_at = %(begun_at)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one answer is kept, by the table's key; `digest` is of the request's words."""
+    """Where one answer is kept, by the table's key.
+
+    `digests` are of the request's words, under the secrets that there are: the first is written, all are known again.
+    """
 
     table: Table
     columns: Mapping[str, Any]
-    digest: bytes
+    digests: Sequence[bytes]
 
     @property
     def lock(self) -> str:
@@ -70,15 +77,21 @@ class Place:
 PlaceOf = Callable[[Asked], Place]
 
 
-def of_tenant(scope: TenantScope, asked: Asked) -> Place:
-    """Return the place of a tenant's caller."""
+def answer_secrets(sealer: Sealer) -> Sequence[bytes]:
+    """Return the secret of each master key that there is by now, newest first."""
+    sealer.read_again()
+    return sealer.derived(_PURPOSE)[::-1]
+
+
+def of_tenant(secrets: Sequence[bytes], scope: TenantScope, asked: Asked) -> Place:
+    """Return the place of a tenant's caller; secrets are newest first."""
     columns = {"tenant_id": scope.tenant_id, "within": scope.reach.within, "key": asked.key}
-    return Place(_TO_TENANTS, columns, hashlib.sha256(asked.words).digest())
+    return Place(_TO_TENANTS, columns, [_mac(secret, asked.words) for secret in secrets])
 
 
-def of_operator(key_id: uuid.UUID, asked: Asked) -> Place:
-    """Return the place of an operator, by the id of their API key."""
-    return Place(_TO_OPERATORS, {"key_id": key_id, "key": asked.key}, hashlib.sha256(asked.words).digest())
+def of_operator(secret: bytes, key_id: uuid.UUID, asked: Asked) -> Place:
+    """Return the place of an operator, by the id of their API key; the secret is that key's."""
+    return Place(_TO_OPERATORS, {"key_id": key_id, "key": asked.key}, [_mac(secret, asked.words)])
 
 
 def of_person(secret: bytes, person_id: uuid.UUID, session_id: uuid.UUID, asked: Asked) -> Place:
@@ -93,7 +106,7 @@ def of_stranger(secret: bytes, asked: Asked) -> Place:
 
 def _to_people(secret: bytes, asked: Asked, *whose: bytes) -> Place:
     place = _mac(secret, *whose, asked.key.encode())
-    return Place(_TO_PEOPLE, {"place": place}, _mac(secret, place, asked.words))
+    return Place(_TO_PEOPLE, {"place": place}, [_mac(secret, place, asked.words)])
 
 
 def _mac(secret: bytes, *parts: bytes) -> bytes:
@@ -105,17 +118,16 @@ def _mac(secret: bytes, *parts: bytes) -> bytes:
     return told.digest()
 
 
-def _table(name: str, columns: Sequence[str], digest: str, free: str) -> Table:
+def _table(name: str, columns: Sequence[str], free: str) -> Table:
     named = {
         "table": name,
         "columns": ", ".join(columns),
         "values": ", ".join(f"%({each})s" for each in columns),
         "here": " AND ".join(f"{each} = %({each})s" for each in columns),
-        "digest": digest,
     }
     return Table(_FIND.format(**named), _WRITE.format(**named), free.format(**named))
 
 
-_TO_TENANTS = _table("kept_answers", ("tenant_id", "within", "key"), "request_sha256", _AGE)
-_TO_OPERATORS = _table("kept_answers_to_operators", ("key_id", "key"), "request_sha256", _DELETE)
-_TO_PEOPLE = _table("kept_answers_to_people", ("place",), "request_hmac", _DELETE)
+_TO_TENANTS = _table("kept_answers", ("tenant_id", "within", "key"), _AGE)
+_TO_OPERATORS = _table("kept_answers_to_operators", ("key_id", "key"), _DELETE)
+_TO_PEOPLE = _table("kept_answers_to_people", ("place",), _DELETE)

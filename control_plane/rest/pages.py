@@ -13,7 +13,7 @@ from control_plane.rest.cursors import Cursors, Listing
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 500
-LONGEST_CURSOR = 400
+LONGEST_CURSOR = 1500
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 After = Annotated[str | None, Query(max_length=LONGEST_CURSOR, description="`next` of the page before.")]

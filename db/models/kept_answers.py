@@ -12,6 +12,7 @@ from db.models.base import Base, CreatedAt, TenantId
 class _Kept:
     """What each has. Without a status it is being worked on; without a body it showed a secret and is not kept."""
 
+    request_hmac: Mapped[bytes]
     status: Mapped[int | None] = mapped_column(SmallInteger)
     headers: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     body: Mapped[bytes | None] = mapped_column(deferred=True)
@@ -27,7 +28,6 @@ class KeptAnswer(_Kept, Base):
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
     within: Mapped[str] = mapped_column(Text, primary_key=True, server_default=text("''"))
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    request_sha256: Mapped[bytes]
 
 
 class AnswerToPerson(_Kept, Base):
@@ -37,7 +37,6 @@ class AnswerToPerson(_Kept, Base):
     __table_args__ = (Index("idx_kept_answers_to_people_age", "created_at"),)
 
     place: Mapped[bytes] = mapped_column(primary_key=True)
-    request_hmac: Mapped[bytes]
 
 
 class AnswerToOperator(_Kept, Base):
@@ -48,4 +47,3 @@ class AnswerToOperator(_Kept, Base):
 
     key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("platform_keys.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    request_sha256: Mapped[bytes]

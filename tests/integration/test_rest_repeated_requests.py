@@ -8,6 +8,8 @@ from sqlalchemy import text
 
 from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.rest import kept_answers
+from control_plane.sealing import add_master_key
+from control_plane.settings import Settings
 from db.session import Database
 from tests.integration.database import SomeTenant
 from tests.integration.rest import problem
@@ -16,7 +18,7 @@ KEY = {"Idempotency-Key": "one-2026-11-22"}
 POOL = {"name": "newsletters"}
 _KEPT = text("SELECT key, status, body FROM kept_answers ORDER BY key")
 _IN_FLIGHT = text(
-    "INSERT INTO kept_answers (tenant_id, key, request_sha256, created_at)"
+    "INSERT INTO kept_answers (tenant_id, key, request_hmac, created_at)"
     " VALUES (:tenant, :key, decode(:sha256, 'hex'), now() - make_interval(mins => :age))"
 )
 
@@ -43,6 +45,17 @@ async def test_a_repeated_request_is_done_once_and_answered_alike(
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
     assert await pools(rest_client, tenant) == 1
+
+
+async def test_a_request_is_known_again_after_the_master_key_was_changed(
+    rest_client: httpx.AsyncClient, tenant: SomeTenant, rest_settings: Settings
+) -> None:
+    path = f"workspaces/{tenant.workspace_id}/ip-pools"
+    first = await rest_client.post(path, json=POOL, headers=KEY)
+    add_master_key(rest_settings.sealing_key_file)
+    again = await rest_client.post(path, json=POOL, headers=KEY)
+    assert (again.status_code, again.headers["idempotency-replayed"], again.content) == (201, "true", first.content)
+    problem(await rest_client.post(path, json={"name": "bills"}, headers=KEY), 422, "idempotency-key-reused")
 
 
 async def test_another_request_under_the_key_is_refused(rest_client: httpx.AsyncClient, tenant: SomeTenant) -> None:

@@ -29,6 +29,7 @@ from control_plane.rest.auth.bodies import (
     people_of,
 )
 from control_plane.rest.auth.repeats import begin_of_stranger
+from control_plane.rest.kept_answers import is_repeatable
 from control_plane.rest.strict_route import StrictRoute
 
 router = APIRouter(prefix="/auth/password", tags=["auth"], route_class=StrictRoute)
@@ -77,6 +78,9 @@ async def forgot(body: ForgotBody, request: Request, later: BackgroundTasks) -> 
 @router.post("/reset", status_code=status.HTTP_204_NO_CONTENT, dependencies=[anybody()])
 async def reset(body: ResetBody, request: Request, later: BackgroundTasks) -> None:
     """Set a new password with the code of the letter. All sessions end."""
+    if is_repeatable(request):
+        # A code that is spent still finds the answer, by which a password could be tried.
+        await count_attempt(request, "password reset", body.token)
     await begin_of_stranger(request)
     people = people_of(request)
     password_hash = await people.passwords.hash(body.password.get_secret_value())

@@ -3,7 +3,7 @@
 Somebody who is logged in finds the answers to their session. Whoever is not finds the answer to the very same request
 under the very same key, and to no other. A route for anybody says itself where it looks: where what comes could be
 guessed, after the attempt is counted, for a password that is tried as a repeated request is tried. Tokens of 256 bits
-are not guessed, and are used up by what is asked for first.
+are not guessed, but what comes beside one that is spent could be.
 
 Two keep nothing, and take a key all the same. A refresh token that comes a second time ends its session, also as the
 same request: a thief who has the one has the other. And asking for any passkey says nothing but the key, by which
@@ -18,10 +18,8 @@ from control_plane.errors import AnswerShownOnce, IdempotencyKeyReused
 from control_plane.identity.access_tokens import Claims
 from control_plane.rest.auth.bodies import count_attempt, people_of
 from control_plane.rest.kept_answers import AnsweredBefore, begin_before, is_repeatable
-from control_plane.rest.kept_places import PlaceOf, of_person, of_stranger
+from control_plane.rest.kept_places import PlaceOf, answer_secrets, of_person, of_stranger
 from control_plane.sealing import Sealer
-
-_PURPOSE = "penguin kept answers to people"
 
 
 async def begin_of_person(request: Request, who: Claims) -> None:
@@ -55,5 +53,4 @@ def _secret(sealer: Sealer) -> bytes:
 
     What was kept under an older one is found no more: a repeated request is then another.
     """
-    sealer.read_again()
-    return sealer.derived(_PURPOSE)[-1]
+    return answer_secrets(sealer)[0]

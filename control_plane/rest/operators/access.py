@@ -86,7 +86,7 @@ class _OpensTransaction:
             actor = Actor(Door.REST, key.name, key.id, request_id_of(request.scope))
             access = OperatorAccess(actor, session, key.scopes)
             connection = await driver_connection(session)
-            await begin_in(request, connection, partial(of_operator, key.id))
+            await begin_in(request, connection, partial(of_operator, presented.answer_secret, key.id))
             await require_expected(request, connection, {OPENED: access})
             yield access
 

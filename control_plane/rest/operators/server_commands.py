@@ -6,6 +6,7 @@ send, 256 KiB at most, masked, and forgotten after an hour.
 
 import datetime as dt
 import uuid
+from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response, status
@@ -96,9 +97,11 @@ class OutcomeView(BaseModel):
     truncated: bool
 
     @classmethod
-    def of(cls, state: CommandState) -> "OutcomeView":
-        """Return what is shown of it."""
-        output = None if state.output is None else "\n".join(masked(line) for line in state.output.splitlines())
+    def of(cls, state: CommandState, scopes: Collection[str]) -> "OutcomeView":
+        """Return what is shown of it to who has these scopes."""
+        output = None
+        if state.output is not None and server_commands.scope_of_output(state.kind) in scopes:
+            output = "\n".join(masked(line) for line in state.output.splitlines())
         return cls(
             id=state.id,
             kind=state.kind,
@@ -164,10 +167,13 @@ async def ask_server(
     return AskedView.model_validate(asked)
 
 
-@router.get("/vps/{vps_id}/commands/{command_id}")
+@router.get("/vps/{vps_id}/commands/{command_id}", openapi_extra=_BY_KIND)
 async def show_command(vps_id: uuid.UUID, command_id: uuid.UUID, access: _Reading) -> OutcomeView:
-    """Show what came of a command, and of one that was not done, why."""
-    return OutcomeView.of(await server_commands.outcome(access.session, vps_id, command_id))
+    """Show what came of a command, and of one that was not done, why.
+
+    Its output is shown to a key that may ask for such a command too (`x-scope-by-kind`): a log is mail traffic.
+    """
+    return OutcomeView.of(await server_commands.outcome(access.session, vps_id, command_id), access.scopes)
 
 
 @router.get("/vps/{vps_id}/healing")

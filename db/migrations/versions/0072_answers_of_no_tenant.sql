@@ -21,12 +21,15 @@ GRANT UPDATE (request_hmac, status, headers, body, created_at) ON kept_answers_t
 -- Who forgets what is old does not see what it says; a lock takes a right to change something.
 GRANT SELECT (place, created_at), UPDATE (created_at), DELETE ON kept_answers_to_people TO penguin_system;
 
--- At the operators' door.
+-- Of the method, target and body that first used the key, under a secret that the database does not have: bodies hold
+-- passwords of inboxes. What was kept before is refused as another request for a day.
+ALTER TABLE kept_answers RENAME COLUMN request_sha256 TO request_hmac;
+
+-- At the operators' door. The secret is of the operator's API key.
 CREATE TABLE kept_answers_to_operators (
     key_id UUID NOT NULL REFERENCES platform_keys (id),
     key VARCHAR(255) NOT NULL,
-    -- SHA-256 of the method, target and body that first used the key.
-    request_sha256 BYTEA NOT NULL CHECK (octet_length(request_sha256) = 32),
+    request_hmac BYTEA NOT NULL CHECK (octet_length(request_hmac) = 32),
     status SMALLINT CHECK (status BETWEEN 200 AND 299),
     headers JSONB NOT NULL DEFAULT '{}',
     -- NULL for an answer that shows a secret, which is not kept.

@@ -69,6 +69,33 @@ async def test_whoever_may_run_a_server_may_not_delete_from_its_queue(
     assert (kinds, acts) == (["restart_mail_server"], ["restart"])
 
 
+@pytest.mark.parametrize(
+    ("scopes", "shown"),
+    [
+        ([OperatorScope.READ_FLEET], None),
+        ([OperatorScope.READ_FLEET, OperatorScope.RUN_SERVER], None),
+        ([OperatorScope.READ_FLEET, OperatorScope.LOOK_AT_SERVER], "to=<anna@walrus.example>"),
+    ],
+)
+async def test_a_log_is_read_by_who_may_ask_for_it(
+    operators_app: FastAPI,
+    operator: httpx.AsyncClient,
+    system_database: Database,
+    *,
+    linked: SomeInbox,
+    scopes: list[OperatorScope],
+    shown: str | None,
+) -> None:
+    asked = (await operator.post(f"vps/{linked.vps_id}/commands", json={"kind": "tail"})).json()
+    async with system_database.system() as session:
+        said = "UPDATE server_commands SET state = 'done', output = 'to=<anna@walrus.example>'"
+        await session.execute(text(said))
+    made = await make_key(system_database, "reads", scopes)
+    async with operator_client(operators_app, made.key) as client:
+        outcome = (await client.get(f"vps/{linked.vps_id}/commands/{asked['command_id']}")).json()
+    assert (outcome["state"], outcome["output"]) == ("done", shown)
+
+
 async def test_a_server_without_a_link_is_asked_nothing_and_a_deadline_that_passed_is_said(
     operator: httpx.AsyncClient, system_database: Database, inbox: SomeInbox
 ) -> None:

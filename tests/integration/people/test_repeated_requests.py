@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from control_plane.embedded.postgres import OWNER
+from control_plane.errors import Unavailable
 from control_plane.messages.forget_keys import forget_old_keys
 from control_plane.people import sign_up
 from db.session import Database
@@ -172,6 +173,26 @@ async def test_while_the_first_is_worked_on_the_second_is_told_to_ask_again(
     assert len(visitor.letters("carol@example.net")) == 1
 
 
+async def test_a_request_that_comes_to_nothing_when_it_counted_as_lost_leaves_its_successors_answer(
+    visitor: Visitor, database: FreshDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise Unavailable("late")
+
+    ask_of_ours, held = sign_up.ask, Held(fail)
+    monkeypatch.setattr(sign_up, "ask", held)
+    lost = asyncio.create_task(ask(visitor, "sign-up", CAROL))
+    await held.begun.wait()
+    with psycopg.connect(database.url(OWNER)) as owner:
+        owner.execute("UPDATE kept_answers_to_people SET created_at = now() - interval '6 minutes'")
+    monkeypatch.setattr(sign_up, "ask", ask_of_ours)
+    first = await ask(visitor, "sign-up", CAROL)
+    held.go.set()
+    problem(await lost, 503, "unavailable")
+    assert is_replayed(await ask(visitor, "sign-up", CAROL), first)
+    assert len(visitor.letters("carol@example.net")) == 1
+
+
 async def test_what_failed_is_not_kept(anna: Visitor, visitor: Visitor, database: FreshDatabase) -> None:
     body = {"email": anna.email, "password": "not the password"}
     for _ in range(2):
@@ -194,6 +215,15 @@ async def test_a_password_that_is_tried_as_a_repeated_log_in_is_counted_like_any
     assert [each.status_code for each in answers] == [409, *(401 for _ in range(7))]
     for body in (right, wrong):
         problem(await ask(visitor, "login", body), 429, "too-many-requests")
+
+
+async def test_a_password_that_is_tried_beside_a_code_that_is_spent_is_counted(anna: Visitor, visitor: Visitor) -> None:
+    await visitor.client.post("auth/password/forgot", json={"email": anna.email})
+    body = {"token": anna.code(anna.email), "password": NEW}
+    assert (await ask(visitor, "password/reset", body)).status_code == 204
+    tried = [await ask(visitor, "password/reset", {**body, "password": f"a guess of words {n}"}) for n in range(9)]
+    assert {each.status_code for each in tried} == {422}
+    problem(await ask(visitor, "password/reset", body), 429, "too-many-requests")
 
 
 async def test_a_password_that_is_tried_in_another_body_under_a_key_is_counted(anna: Visitor) -> None:

@@ -4,7 +4,8 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.rest.kept_places import Asked, Place, of_operator, of_person, of_stranger
+from control_plane.rest.kept_places import Asked, Place, of_operator, of_person, of_stranger, of_tenant
+from control_plane.tenancy.scope import TenantScope
 
 SECRET, ANOTHER = b"s" * 32, b"t" * 32
 ANNA, BOB = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -35,7 +36,7 @@ def test_what_the_key_lends_to_the_request_is_another_request(words: bytes, key:
 def test_somebodys_key_leads_to_one_place_whatever_they_ask(one: Asked, other: Asked) -> None:
     places = [of_person(SECRET, ANNA, BOB, each) for each in (one, other)]
     assert (written(places[0]) == written(places[1])) == (one.key == other.key)
-    assert (places[0].digest == places[1].digest) == (one == other)
+    assert (places[0].digests == places[1].digests) == (one == other)
 
 
 @given(ASKED)
@@ -48,20 +49,27 @@ def test_nobody_shares_a_place_with_anybody_else(asked: Asked) -> None:
         of_stranger(ANOTHER, asked),
     ]
     assert len({written(each) for each in places}) == len(places)
-    assert len({each.digest for each in places}) == len(places)
+    assert len({digest for each in places for digest in each.digests}) == len(places)
 
 
 @given(ASKED)
 def test_without_the_secret_no_request_can_be_tried(asked: Asked) -> None:
     """A plain hash of what is asked, with or without the key, is not in what is written."""
-    place = of_stranger(SECRET, asked)
+    scope = TenantScope(ANNA, frozenset())
+    stranger = of_stranger(SECRET, asked)
+    places = [
+        stranger,
+        of_person(SECRET, ANNA, BOB, asked),
+        of_operator(SECRET, ANNA, asked),
+        of_tenant([SECRET], scope, asked),
+    ]
     plain = [
         hashlib.sha256(each).digest() for each in (asked.words, asked.key.encode(), asked.key.encode() + asked.words)
     ]
-    assert not {written(place), place.digest} & set(plain)
+    assert not {written(stranger), *(digest for each in places for digest in each.digests)} & set(plain)
 
 
 @given(ASKED, ASKED)
 def test_operators_are_locked_one_by_one(one: Asked, other: Asked) -> None:
-    locks = {of_operator(whose, each).lock for whose in (ANNA, BOB) for each in (one, other)}
+    locks = {of_operator(SECRET, whose, each).lock for whose in (ANNA, BOB) for each in (one, other)}
     assert len(locks) == 2 * len({one.key, other.key})
