@@ -32,12 +32,13 @@ _NAMED = {Kind.COPY: ("backup", COPY_EVERY), Kind.RESTORE_TEST: ("restore test",
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest result of a kind, and when the newest good one ended."""
+    """The newest result of a kind, and when the newest good one and the first of all ended."""
 
     ok: bool
     sentence: str
     ended_at: dt.datetime
     good_at: dt.datetime | None
+    first_at: dt.datetime
 
 
 _KEEP = text(
@@ -46,7 +47,7 @@ _KEEP = text(
 _FORGET = text("DELETE FROM backup_results WHERE ended_at < now() - interval '400 days'")
 _NEWEST = text(
     "SELECT DISTINCT ON (kind) kind, ok, sentence, ended_at, max(ended_at) FILTER (WHERE ok) OVER (PARTITION BY kind)"
-    " AS good_at FROM backup_results ORDER BY kind, ended_at DESC"
+    " AS good_at, min(ended_at) OVER (PARTITION BY kind) AS first_at FROM backup_results ORDER BY kind, ended_at DESC"
 )
 
 
@@ -59,7 +60,7 @@ async def keep_result(session: AsyncSession, kind: Kind, began: dt.datetime, *, 
 async def newest_results(session: AsyncSession) -> dict[Kind, Newest]:
     """Return the newest result of each kind; system role."""
     rows = (await session.execute(_NEWEST)).all()
-    return {Kind(row.kind): Newest(row.ok, row.sentence, row.ended_at, row.good_at) for row in rows}
+    return {Kind(row.kind): Newest(row.ok, row.sentence, row.ended_at, row.good_at, row.first_at) for row in rows}
 
 
 def wrong_with(kind: Kind, newest: Mapping[Kind, Newest], now: dt.datetime) -> str:
@@ -81,8 +82,8 @@ def wrong_with(kind: Kind, newest: Mapping[Kind, Newest], now: dt.datetime) -> s
 
 
 def is_awaited(kind: Kind, newest: Mapping[Kind, Newest], now: dt.datetime) -> bool:
-    """Return whether the first of a kind may still come: what there is of the other is new. Pure."""
-    return bool(newest) and kind not in newest and all(now - other.ended_at < _GRACE for other in newest.values())
+    """Return whether the first of a kind may still come: the first of the other is new. Pure."""
+    return bool(newest) and kind not in newest and all(now - other.first_at < _GRACE for other in newest.values())
 
 
 def what_is_wrong(newest: Mapping[Kind, Newest], now: dt.datetime) -> str:

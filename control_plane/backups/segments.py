@@ -4,12 +4,17 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from control_plane.backups.programs import postgres_program, reaching, run
+import psycopg
+
+from control_plane.backups.programs import BackupFailed, postgres_program, reaching, run
 
 SLOT = "penguin_wal"
+#: `wal_status` of a slot that the server keeps nothing for any more, and never will again.
+LOST = "lost"
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _WHOLE = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}\.history")
 PARTIAL = ".partial"
@@ -20,6 +25,28 @@ def make_slot(owner_url: str, folder: Path) -> None:
     where, environment = reaching(owner_url)
     receivewal: list[str | Path] = [postgres_program("pg_receivewal"), "-D", folder, "--slot", SLOT]
     run([*receivewal, "--create-slot", "--if-not-exists", *where], environment)
+
+
+def goes_on(owner_url: str, folder: Path) -> bool:
+    """Whether the server keeps what follows on the log in `folder`. Raises `BackupFailed`.
+
+    It does not once it gave the slot up (max_slot_wal_keep_size), nor when the slot of a log that was received is gone.
+    """
+    with _asking(owner_url) as connection:
+        query = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s"
+        row = connection.execute(query, [SLOT]).fetchone()
+    return row[0] != LOST if row else not _files(folder)
+
+
+def renew_slot(owner_url: str) -> None:
+    """Have the server keep the log from its last checkpoint on, and not what it was to keep before.
+
+    Raises `BackupFailed`.
+    """
+    with _asking(owner_url) as connection:
+        drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
+        connection.execute(drop, [SLOT])
+        connection.execute("SELECT pg_create_physical_replication_slot(%s, true)", [SLOT])
 
 
 def receive(owner_url: str, folder: Path, log: Path) -> subprocess.Popen[bytes]:
@@ -60,6 +87,12 @@ def drop_before(folder: Path, first: str) -> None:
             path.unlink()
 
 
+def clear(folder: Path) -> None:
+    """Remove all that was received, so that `receive` asks for what the slot keeps and not for what comes after it."""
+    for path in _files(folder):
+        path.unlink()
+
+
 def first_segment(folder: Path) -> str:
     """Return the name of the oldest segment in a folder, empty when there is none."""
     names = {path.name.removesuffix(PARTIAL) for path in _files(folder)}
@@ -73,3 +106,12 @@ def number_of(name: str) -> int:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+@contextmanager
+def _asking(owner_url: str) -> Iterator[psycopg.Connection]:
+    try:
+        with psycopg.connect(owner_url, autocommit=True) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise BackupFailed(f"the database: {str(error).strip()}") from error

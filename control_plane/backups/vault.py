@@ -16,7 +16,7 @@ from typing import TextIO
 from control_plane.backups.base import SEGMENTS, take_copy
 from control_plane.backups.repository import BASE, WAL, WAL_UNTIL_COPY, Repository, Retention
 from control_plane.backups.restore_test import Tested, try_restore
-from control_plane.backups.segments import drop_before, first_segment
+from control_plane.backups.segments import clear, drop_before, first_segment, renew_slot
 from control_plane.errors import Conflict
 
 _LOOK_SECONDS = 0.2
@@ -57,6 +57,11 @@ class Vault:
         return self.folder / "scratch"
 
     @property
+    def copy_wanted(self) -> Path:
+        """A file that is there from when the log began again until a whole copy is saved."""
+        return self.folder / "copy-wanted"
+
+    @property
     def repository(self) -> Repository:
         """The repository: in the installation's own folder unless another target is set."""
         return Repository(self.target or str(self.folder / "repository"), self.password_file, self.folder / "cache")
@@ -94,7 +99,22 @@ class Vault:
             repository.save(self.segments, WAL_UNTIL_COPY)
             repository.forget(Retention())
             drop_before(self.segments, first)
+            self.copy_wanted.unlink(missing_ok=True)
             return saved
+
+    def begin_log_again(self, owner_url: str) -> None:
+        """Have the log received from now on, when the server does not keep what follows on what was received.
+
+        Nobody may receive it meanwhile. No recovery crosses the gap, so a copy is wanted. Raises `BackupFailed`.
+        """
+        with self.alone():
+            repository = self.repository
+            repository.prepare()
+            # As until a copy: the log as of now is replaced by what begins here, and copies are kept that need this.
+            repository.save(self.segments, WAL_UNTIL_COPY)
+            self.copy_wanted.touch()
+            clear(self.segments)
+            renew_slot(owner_url)
 
     def ship_log(self) -> str:
         """Save the log that was received since the last whole copies. Raises `BackupFailed`."""

@@ -7,7 +7,8 @@ one of yours, as a role for this alone, for whoever copies a database sees all o
 at its metrics door alone, and one of these runs in an installation.
 
 SIGTERM ends it: what was half saved is saved again by the next one. When it is away PostgreSQL keeps the log for it, up
-to a limit (embedded/postgres.py); what came of its work is looked at by the worker, which tells operators.
+to a limit (embedded/postgres.py). Beyond that the log begins again, and with it a whole copy, for no recovery crosses
+the gap. What came of its work is looked at by the worker, which tells operators.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 from control_plane.backups.programs import BackupFailed
 from control_plane.backups.results import Kind, Newest, keep_result, newest_results
 from control_plane.backups.schedule import Outcome, due, outcome_of, saved, tested
-from control_plane.backups.segments import make_slot, receive
+from control_plane.backups.segments import goes_on, make_slot, receive
 from control_plane.backups.vault import Vault
 from control_plane.clock import utc_now
 from control_plane.errors import Conflict
@@ -69,12 +70,18 @@ class Backups:
         newest = asyncio.run(self._newest())
         show(newest)
         began = utc_now()
-        kind = due(newest, began)
+        kind = due(self._counted(newest), began)
         if kind is None:
             return
         outcome = outcome_of(lambda: saved(self._vault, self._url) if kind is Kind.COPY else tested(self._vault))
         _log.log(logging.INFO if outcome.ok else logging.ERROR, "%s: %s", kind, outcome.sentence)
         asyncio.run(self._keep(kind, began, outcome))
+
+    def _counted(self, newest: dict[Kind, Newest]) -> dict[Kind, Newest]:
+        """Return what there is without a good copy from before the log began again: another is due at once."""
+        if not self._vault.copy_wanted.exists():
+            return newest
+        return {kind: result for kind, result in newest.items() if kind is not Kind.COPY or not result.ok}
 
     async def _newest(self) -> dict[Kind, Newest]:
         database = Database(self._url, pool_size=1)
@@ -94,15 +101,28 @@ class Backups:
 
     @contextmanager
     def _receiving(self) -> Iterator[None]:
-        self._keep_receiving()
+        # A log that must begin again does so when it is first looked at: that needs the repository, and no start does.
+        if goes_on(self._url, self._vault.segments):
+            self._receive()
         try:
             yield
         finally:
-            if self._receiver is not None:
-                self._receiver.terminate()
-                self._receiver.wait()
+            self._stop_receiving()
 
     def _keep_receiving(self) -> None:
+        """Have the log received: on from what was received, or, where that is not kept any more, anew."""
+        if not goes_on(self._url, self._vault.segments):
+            _log.warning("the database dropped log that was not received: the log begins again, with a whole copy")
+            self._stop_receiving()
+            self._vault.begin_log_again(self._url)
+        self._receive()
+
+    def _stop_receiving(self) -> None:
+        if self._receiver is not None:
+            self._receiver.terminate()
+            self._receiver.wait()
+
+    def _receive(self) -> None:
         if self._receiver is None or self._receiver.poll() is not None:
             make_slot(self._url, self._vault.segments)
             self._receiver = receive(self._url, self._vault.segments, self._vault.log)

@@ -100,6 +100,17 @@ async def test_where_all_is_well_or_the_first_test_is_to_come_nothing_is_told(sy
         assert await looked(system_database, NOW) == []
 
 
+@pytest.mark.usefixtures("channels")
+async def test_copies_every_few_hours_do_not_excuse_that_there_was_never_a_test(system_database: Database) -> None:
+    begun = text(
+        "INSERT INTO backup_results (kind, began_at, ended_at, ok, sentence) VALUES ('copy', :at, :at, true, '')"
+    )
+    async with system_database.system() as session:
+        await session.execute(begun, [{"at": NOW - dt.timedelta(hours=hours)} for hours in (5, 2)])
+    assert await looked(system_database, NOW) == []
+    assert await looked(system_database, NOW + dt.timedelta(hours=2)) == ["[critical] the installation: restore_test"]
+
+
 @pytest.fixture
 def slot(cluster: EmbeddedPostgres) -> Iterator[None]:
     """The log is kept for somebody who does not come."""

@@ -20,9 +20,10 @@ NOW = dt.datetime(2030, 1, 31, 12, tzinfo=dt.UTC)
 FIRST, SECOND = "000000010000000000000001", "000000010000000000000002"
 
 
-def result(hours_ago: float, *, ok: bool = True) -> Newest:
+def result(hours_ago: float, *, ok: bool = True, first: float | None = None) -> Newest:
     at = NOW - dt.timedelta(hours=hours_ago)
-    return Newest(ok, "it is so", at, at if ok else None)
+    first_at = at if first is None else NOW - dt.timedelta(hours=first)
+    return Newest(ok, "it is so", at, at if ok else None, first_at)
 
 
 def test_a_copy_is_due_each_day_a_test_each_week_and_what_failed_after_an_hour() -> None:
@@ -41,9 +42,11 @@ def test_a_failed_or_old_restore_test_is_wrong_and_backups_that_nobody_asked_for
     assert "restore test is of" in what_is_wrong({Kind.COPY: result(1), Kind.RESTORE_TEST: result(24 * 8)}, NOW)
 
 
-def test_the_first_of_a_kind_is_awaited_for_as_long_as_the_other_is_new() -> None:
+def test_the_first_of_a_kind_is_awaited_for_as_long_as_the_first_of_the_other_is_new() -> None:
     assert is_awaited(Kind.RESTORE_TEST, {Kind.COPY: result(5)}, NOW)
+    assert is_awaited(Kind.RESTORE_TEST, {Kind.COPY: result(1, first=5)}, NOW)
     assert not is_awaited(Kind.RESTORE_TEST, {Kind.COPY: result(7)}, NOW)
+    assert not is_awaited(Kind.RESTORE_TEST, {Kind.COPY: result(1, first=7)}, NOW)
     assert not is_awaited(Kind.COPY, {Kind.COPY: result(5, ok=False)}, NOW)
     assert not is_awaited(Kind.COPY, {}, NOW)
 
@@ -55,7 +58,9 @@ def test_the_first_of_a_kind_is_awaited_for_as_long_as_the_other_is_new() -> Non
         (LogReceived(is_active=True, behind=64 << 20), ""),
         (LogReceived(is_active=True, behind=(64 << 20) + 1), "64 MiB behind"),
         (LogReceived(is_active=False, behind=3 << 20), "nobody receives the database's log, of which 3 MiB wait"),
-        (LogReceived(is_active=False, behind=None), "no longer keeps"),
+        (LogReceived(is_active=False, behind=None), "nobody receives the database's log, of which 0 MiB wait"),
+        (LogReceived(is_active=True, behind=None), ""),
+        (LogReceived(is_active=False, behind=None, is_lost=True), "dropped log that nobody had received"),
     ],
 )
 def test_a_log_that_nobody_receives_or_too_late_is_wrong_and_one_that_was_never_received_is_not(

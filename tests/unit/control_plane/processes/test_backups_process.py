@@ -24,7 +24,7 @@ class Waits:
         self.told = threading.Event()
 
     def run(self, stopping: threading.Event) -> None:
-        backups.show({Kind.COPY: Newest(True, "copy 1 is saved", NOW, NOW)})
+        backups.show({Kind.COPY: Newest(True, "copy 1 is saved", NOW, NOW, NOW)})
         self.told.set()
         assert stopping.wait(30)
 
@@ -54,7 +54,7 @@ async def test_it_shows_metrics_while_it_works_and_ends_when_it_is_told_to(
 
 def test_what_failed_is_shown_with_the_moment_of_what_was_good_before() -> None:
     good = NOW - dt.timedelta(days=7)
-    backups.show({Kind.RESTORE_TEST: Newest(False, "a table lost a row", NOW, good)})
+    backups.show({Kind.RESTORE_TEST: Newest(False, "a table lost a row", NOW, good, good)})
     of_tests = {"kind": "restore_test"}
     assert REGISTRY.get_sample_value("penguin_backup_ok", of_tests) == 0
     assert REGISTRY.get_sample_value("penguin_backup_good_timestamp_seconds", of_tests) == good.timestamp()
