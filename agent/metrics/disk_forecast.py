@@ -102,7 +102,7 @@ def _is_another(before: _Moment, now: _Moment) -> bool:
     Its size is compared with that of the report before, so that it may drift in small steps, as with each write on ZFS.
     A size that leaps along with what is left is no other disk: a ZFS dataset does so while its neighbours in the pool
     write, by any share of it in its last minutes. What was made larger or smaller looks the same, and needs nothing:
-    the one became more in each window over that moment, and the other is one step.
+    the one seems to fill the slower for it, if at all, and the other is one step.
     """
     grown = now.total_bytes - before.total_bytes
     used_more = grown - (now.free_bytes - before.free_bytes)

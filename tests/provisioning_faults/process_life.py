@@ -98,7 +98,8 @@ class ProcessLife(Life):
             **self.cloud.variables(),
         }
         process = _PROCESSES.Process(target=run_worker, args=(variables, self.folder, name, point))
-        await asyncio.to_thread(process.start)
+        # In no other thread: it looks after all processes' ends too, and of two who look at once one reads nothing.
+        process.start()
         try:
             yield process
         finally:

@@ -101,9 +101,10 @@ def test_what_is_full_in_ten_minutes_is_told_of_within_two_and_a_half(began: flo
     told = foretold(steady(began, 10 * MINUTE), began + 10 * MINUTE)
     first = next(at for at, lasts in told.items() if lasts is not None)
     assert 0 < first - began <= 2.5 * MINUTE
-    # And from then on until it is full, to the tenth once the window has the filling alone.
-    assert all(lasts is not None for at, lasts in told.items() if at >= first)
-    later = {at: lasts for at, lasts in told.items() if at >= began + 3 * MINUTE}
+    # And from then on until it is full, and nearly to the second where a window has the filling alone.
+    going_on = {at: lasts for at, lasts in told.items() if first <= at < began + 10 * MINUTE}
+    assert None not in going_on.values()
+    later = {at: lasts for at, lasts in going_on.items() if at >= began + 3 * MINUTE}
     assert all(lasts == pytest.approx(began + 600 - at, rel=0.1, abs=1) for at, lasts in later.items())
 
 
@@ -166,7 +167,7 @@ def test_two_steps_foretell_nothing(between: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "forgotten"), [(2 * MINUTE, MINUTE), (10 * MINUTE, 4 * MINUTE), (HOUR, 25 * MINUTE)]
+    ("seconds", "forgotten"), [(2 * MINUTE, MINUTE), (10 * MINUTE, 4 * MINUTE), (HOUR, 40 * MINUTE)]
 )
 def test_what_ended_is_soon_told_of_no_more(seconds: float, forgotten: float) -> None:
     ended = 7 * HOUR + seconds
@@ -175,24 +176,17 @@ def test_what_ended_is_soon_told_of_no_more(seconds: float, forgotten: float) ->
     assert {lasts for at, lasts in told.items() if at > ended + forgotten} == {None}
 
 
-@pytest.mark.parametrize(
-    ("every", "written", "known"),
-    [
-        (2 * MINUTE, 100 * MIB, 40 * MINUTE),
-        (7 * MINUTE, 100 * MIB, HOUR),
-        (HOUR, 500 * MIB, 7 * HOUR),
-    ],
-)
 @pytest.mark.parametrize("late", [0.0, 0.5])
-def test_what_fills_in_bursts_is_told_of_all_the_time(every: float, written: float, known: float, late: float) -> None:
-    lasts = 20 * every
-    told = foretold(lambda at: written * (40 - at // every), 30 * every, first=late)
-    seen = {at: each for at, each in told.items() if at >= known}
-    assert seen
-    for at, each in seen.items():
-        assert each is not None, at
-        # As slow as its slowest quarter, and as fast as two bursts in the time of one.
-        assert 0.45 * (2 * lasts - at - every) <= each <= 2.5 * (2 * lasts - at)
+@pytest.mark.parametrize("every", [2 * MINUTE, 7 * MINUTE, HOUR])
+def test_what_fills_in_bursts_is_told_of_all_the_time(every: float, late: float) -> None:
+    bursts = 20
+    told = foretold(lambda at: 100 * MIB * (bursts - at // every), (bursts - 1) * every, first=late)
+    seen = {at: lasts for at, lasts in told.items() if at >= 9 * every}
+    assert None not in seen.values()
+    # As in its slowest quarter, which has a burst in the time of two at least, and no faster than one with two in that of one.
+    for at, lasts in seen.items():
+        assert lasts is not None
+        assert 0.5 <= lasts / (every * (bursts - at // every)) <= 2
 
 
 def test_after_a_shed_it_is_told_of_by_what_fills_since() -> None:
@@ -235,8 +229,12 @@ def test_a_disk_that_is_made_larger_is_told_of_by_what_fills_since(by: float) ->
         size=lambda at: ROOMY + (added if at >= 600 else 0),
     )
     assert told[585] == 1024 - 585
-    assert [told[at] for at in (600, 615)] == [None, None]
-    assert all(each in {None, pytest.approx(1024 + added / 10 / MIB - at, abs=1)} for at, each in told.items())
+    # Over that moment it seems to have filled the slower.
+    since = {
+        at: lasts - (1024 + added / 10 / MIB - at) for at, lasts in told.items() if at >= 600 and lasts is not None
+    }
+    assert all(longer >= -1 for longer in since.values())
+    assert by > 0.02 or since[900] == pytest.approx(0, abs=1)
 
 
 def test_a_disk_that_is_made_smaller_is_no_fuller_soon() -> None:
