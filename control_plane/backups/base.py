@@ -12,6 +12,7 @@ nine of them before. Hashes are computed after the locks are gone, in the same s
 import datetime as dt
 import json
 import random
+import re
 import shutil
 import time
 import uuid
@@ -25,6 +26,7 @@ from psycopg import sql
 
 from control_plane.backups.digest import TableDigest, digest, tables_of
 from control_plane.backups.programs import BackupFailed, postgres_program, reaching, run
+from control_plane.backups.segments import PARTIAL
 from control_plane.embedded.postgres import DATABASE, OWNER
 
 MANIFEST = "manifest.json"
@@ -50,6 +52,8 @@ _WAIT_FOR_CLEANING = """
 SELECT set_config('lock_timeout', (setting::int + %s)::text, true) FROM pg_settings WHERE name = 'deadlock_timeout'
 """
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
+#: Of PostgreSQL's backup_label.
+_BEGINS = re.compile(r"^START WAL LOCATION: \S+ \(file ([0-9A-F]{24})\)$", re.MULTILINE)
 _POINT = "SELECT pg_export_snapshot(), clock_timestamp(), pg_create_restore_point(%s)"
 
 
@@ -104,10 +108,20 @@ def take_copy(owner_url: str, folder: Path) -> Manifest:
             segments.mkdir(mode=0o700)
             receive: list[str | Path] = [postgres_program("pg_receivewal"), "-D", segments, "--slot", slot, "--no-loop"]
             run([*receive, "--endpos", str(end[0]) if end else "", *where], environment)
+            _require_log(folder / DATA, segments)
     except psycopg.Error as error:
         raise BackupFailed(f"the database: {str(error).strip()}") from error
     manifest.write(folder)
     return manifest
+
+
+def _require_log(data: Path, segments: Path) -> None:
+    """Raise `BackupFailed` unless the log is there from where the copy begins: it is received without a word if not."""
+    begins = _BEGINS.search((data / "backup_label").read_text())
+    if begins is None or not any((segments / f"{begins[1]}{end}").exists() for end in ("", PARTIAL)):
+        raise BackupFailed(
+            "the database dropped log that the copy needs while it was made; a larger max_slot_wal_keep_size keeps it"
+        )
 
 
 @contextmanager

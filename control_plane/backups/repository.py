@@ -37,9 +37,12 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How many whole copies are kept, the newest of each day, week and month."""
+    """How many whole copies are kept: all of the last days, then the newest of each week and month.
 
-    daily: int = 7
+    All, for after a gap in the log there are two copies of a day, and what was before it needs the first.
+    """
+
+    days: int = 7
     weekly: int = 4
     monthly: int = 6
 
@@ -88,9 +91,10 @@ class Repository:
 
     def forget(self, retention: Retention) -> None:
         """Drop what is beyond the retention, and the space it took."""
-        kept = ("--keep-daily", retention.daily, "--keep-weekly", retention.weekly, "--keep-monthly", retention.monthly)
+        kept = ("--keep-within", f"{retention.days}d")
+        thinned = ("--keep-weekly", str(retention.weekly), "--keep-monthly", str(retention.monthly))
         self._restic("forget", "--tag", WAL_UNTIL_COPY, "--group-by", "tags", "--keep-within", "400d")
-        self._restic("forget", "--tag", BASE, "--group-by", "tags", *map(str, kept), "--prune")
+        self._restic("forget", "--tag", BASE, "--group-by", "tags", *kept, *thinned, "--prune")
 
     def forget_log(self) -> None:
         """Drop all but the newest of the log as of now, each of which has all of what the one before had."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from agent.metrics.agent_upgrade import agent_upgrade
 from agent.metrics.certificate_issue import CertificateIssueFile
 from agent.metrics.certificates import CertificateWatch
 from agent.metrics.deliveries import Deliveries
+from agent.metrics.disk_forecast import DiskForecast
 from agent.metrics.mail_backup import mail_backup
 from agent.metrics.report import Reporter
 from agent.metrics.status_file import StatusFile
@@ -25,7 +27,15 @@ async def _no_sends() -> Relay:
 @pytest.fixture
 async def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["asyncio.Queue[HealthReport]"]:
     """Report again and again on a server without systemd and Postfix, with a disk that loses half of its room."""
-    free = [100, 100, 50]
+    free, clock = [100, 75, 50], itertools.count(0, 15)
+
+    class UsualForecast(DiskForecast):
+        """As if reports came at their usual interval."""
+
+        def told(self, disks: Sequence[Disk], now: float) -> Sequence[Disk]:
+            return super().told(disks, now + next(clock))
+
+    monkeypatch.setattr(report, "DiskForecast", UsualForecast)
 
     def read_disks() -> list[Disk]:
         return [Disk(mount="/", total_bytes=200, free_bytes=free.pop(0) if len(free) > 1 else free[0])]
@@ -65,6 +75,6 @@ async def test_how_long_disks_last_is_told_by_what_was_free_in_reports_before(
     told = [(await reports.get()).disks[0] for _ in range(3)]
     assert [(disk.free_bytes, disk.HasField("seconds_to_full")) for disk in told] == [
         (100, False),
-        (100, False),
+        (75, False),
         (50, True),
     ]
