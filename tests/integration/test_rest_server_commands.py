@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from control_plane.embedded.redis import EmbeddedRedis
 from control_plane.rest import server_commands
+from control_plane.rest.pages import LONGEST_CURSOR
 from protos.agent.v1.commands_pb2 import Command, CommandResult
 from protos.agent.v1.link_pb2 import AgentMessage
 from tests.integration.database import FreshDatabase, SomeTenant
@@ -131,7 +132,9 @@ async def test_a_followed_log_comes_as_events_until_the_server_is_away(
     assert [command.read_mail_log.after for command in heard] == ["", "5-4", "5-8"]
 
 
-@pytest.mark.parametrize("query", [{"lines": 0}, {"lines": 1001}, {"after": "x" * 401}, {"follow": "perhaps"}])
+@pytest.mark.parametrize(
+    "query", [{"lines": 0}, {"lines": 1001}, {"after": "x" * (LONGEST_CURSOR + 1)}, {"follow": "perhaps"}]
+)
 async def test_a_bad_query_is_refused(
     rest_client: httpx.AsyncClient, vps_id: uuid.UUID, query: dict[str, str | int]
 ) -> None:
